@@ -1,0 +1,244 @@
+"""The settings of all our programs: each listed once, read once, frozen.
+
+Pure: the environment is an argument. Both services read the same list, so that one `.env` file serves both and a name
+that neither knows stops the start. Secrets are hidden in `repr`. Source: contract, section 6.
+"""
+
+import ipaddress
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
+from zoneinfo import ZoneInfo, available_timezones
+
+PREFIX: Final = "PHONON_"
+MINUTE: Final = 60
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class SettingsError(ValueError):
+    """A setting that is unknown, unreadable, or at odds with another; the text is one line that names it."""
+
+
+class Window(NamedTuple):
+    """A rolling window: its name as set, and its length."""
+
+    name: str
+    seconds: int
+
+
+def _text(value: str) -> str:
+    return value
+
+
+def _flag(value: str) -> bool:
+    try:
+        return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[value.lower()]
+    except KeyError:
+        raise ValueError("expected true or false") from None
+
+
+def _whole(least: int, most: int = 2**63 - 1) -> Callable[[str], int]:
+    def read(value: str) -> int:
+        if not re.fullmatch(r"\d{1,18}", value) or not least <= int(value) <= most:
+            raise ValueError(f"expected a whole number from {least} to {most}")
+        return int(value)
+
+    return read
+
+
+def _seconds(value: str) -> float:
+    if not re.fullmatch(r"\d{1,6}(\.\d+)?", value) or not float(value):
+        raise ValueError("expected seconds above 0, for example 4 or 2.5")
+    return float(value)
+
+
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def read(value: str) -> str:
+        if value not in choices:
+            raise ValueError(f"expected one of {', '.join(choices)}")
+        return value
+
+    return read
+
+
+def _windows(value: str) -> tuple[Window, ...]:
+    def read(name: str) -> Window:
+        match = re.fullmatch(r"([1-9]\d{0,5})([mhd])", name)
+        if not match:
+            raise ValueError("expected whole minutes, hours or days, for example 5m,1h,24h")
+        return Window(name, int(match[1]) * {"m": MINUTE, "h": 60 * MINUTE, "d": 24 * 60 * MINUTE}[match[2]])
+
+    windows = tuple(read(name.strip()) for name in value.split(","))
+    if len({window.seconds for window in windows}) < len(windows):
+        raise ValueError("expected windows of different lengths")
+    return windows
+
+
+def _networks(value: str) -> tuple[Network, ...]:
+    try:
+        return tuple(ipaddress.ip_network(item) for item in re.split(r"[\s,]+", value.strip()) if item)
+    except ValueError:
+        raise ValueError("expected addresses or networks, for example 203.0.113.7, 10.0.0.0/8") from None
+
+
+def _zone(value: str) -> ZoneInfo:
+    if value not in available_timezones():
+        raise ValueError("expected a time zone of the IANA database, for example Asia/Kolkata")
+    return ZoneInfo(value)
+
+
+def _region(value: str) -> str:
+    if not re.fullmatch(r"[A-Z]{2}", value):
+        raise ValueError("expected a two-letter region, for example IN")
+    return value
+
+
+def _path(value: str) -> str:
+    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", value):
+        raise ValueError("expected a path such as /webhooks/phonon, without a slash at its end")
+    return value
+
+
+def _prefix(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,100}", value):
+        raise ValueError("expected letters, digits, dots, dashes and underscores")
+    return value
+
+
+def _basic(value: str) -> str:
+    if ":" not in value:
+        raise ValueError("expected user:password")
+    return value
+
+
+def _token(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._~+=-]+", value):
+        raise ValueError("expected letters, digits or . _ ~ + = -")
+    return value
+
+
+def _setting(read: Callable[[str], Any], default: str | None, doc: str, *, secret: bool = False) -> Any:
+    """A field: its reader, its default as one would write it (None: not set), and its line in the README."""
+    return field(repr=not secret, metadata={"read": read, "default": default, "doc": doc, "secret": secret})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All settings. A field `answer_within` is `PHONON_ANSWER_WITHIN` in the environment."""
+
+    host: str = _setting(_text, "127.0.0.1", "address the webhook listens on")
+    port: int = _setting(_whole(0, 65535), "8080", "port of the webhook")
+    webhook_path: str = _setting(_path, "/webhooks/phonon", "path of the webhook")
+    management_host: str = _setting(_text, "127.0.0.1", "address of the management port")
+    management_port: int = _setting(_whole(0, 65535), "9100", "port of healthz, readyz and metrics")
+    max_body_bytes: int = _setting(_whole(1024, 64 * 1024 * 1024), "1048576", "largest body, also after inflating")
+    answer_within: float = _setting(_seconds, "4", "seconds within which every delivery is answered")
+    stall_after: float = _setting(
+        _seconds, "1", "seconds without an acknowledgement after which Kafka counts as unhealthy"
+    )
+    max_in_flight: int = _setting(_whole(1), "1000", "deliveries worked on at once in a process; beyond them 503")
+
+    basic_auth: str | None = _setting(_basic, None, "user:password that senders must give", secret=True)
+    token: str | None = _setting(_token, None, "token, as bearer or as the path's last segment", secret=True)
+    signing_secret: str | None = _setting(
+        _text, None, "Standard Webhooks secrets, space-separated for rotation", secret=True
+    )
+    allowed_ips: tuple[Network, ...] = _setting(_networks, "", "addresses or networks that may post; empty: any")
+    trusted_proxies: tuple[Network, ...] = _setting(_networks, "", "proxies whose X-Forwarded-For is believed")
+    allow_anonymous: bool = _setting(_flag, "false", "listen beyond loopback without any credential")
+
+    topic_prefix: str = _setting(_prefix, "phonon", "first part of all topic names")
+    topic_partitions: int = _setting(_whole(1, 10_000), "8", "partitions of each topic")
+    topic_replication: int = _setting(_whole(1, 100), "1", "copies of each partition; 3 in production")
+
+    timezone: ZoneInfo = _setting(_zone, "Asia/Kolkata", "zone of times that are sent without offset")
+    region: str = _setting(_region, "IN", "region of numbers that are sent without country code")
+    content: str = _setting(_one_of("keep", "drop"), "keep", "drop: no texts, subjects, keys pressed, values, queries")
+    numbers: str = _setting(_one_of("keep", "pseudonymise"), "keep", "pseudonymise: callers and recipients as tokens")
+    pseudonym_key: str | None = _setting(_text, None, "key of those tokens, at least 8 characters", secret=True)
+
+    spool_dir: Path = _setting(Path, "./spool", "folder for bodies that wait for Kafka")
+    spool_max_bytes: int = _setting(_whole(1024), "1073741824", "largest size of that folder; beyond it 507")
+    drain_rate: int = _setting(_whole(1), "500", "spooled deliveries published a second, at most")
+
+    windows: tuple[Window, ...] = _setting(_windows, "5m,1h,24h", "rolling windows of the metrics")
+    state_dir: Path = _setting(Path, "./state", "folder of a metrics worker")
+
+    log_level: str = _setting(_one_of("debug", "info", "warning", "error"), "info", "least level that is logged")
+    log_format: str = _setting(_one_of("console", "json"), "console", "form of the log lines")
+
+    kafka: Mapping[str, str] = field(repr=False)
+    schema_registry_url: str | None = None
+
+
+NAMES: Final[Mapping[str, Any]] = MappingProxyType({PREFIX + f.name.upper(): f for f in fields(Settings) if f.metadata})
+SECRETS: Final = tuple(name for name, f in NAMES.items() if f.metadata["secret"])
+FILES: Final = tuple(f"{name}_FILE" for name in (*SECRETS, f"{PREFIX}ALLOWED_IPS"))
+
+
+def read_settings(environ: Mapping[str, str], dotenv: Mapping[str, str | None] = MappingProxyType({})) -> Settings:
+    """The settings from the environment over those of a `.env` file; raises SettingsError.
+
+    An empty value counts as not set.
+    """
+    given = {name: value for name, value in ({**dotenv} | {**environ}).items() if value}
+    unknown = sorted(name for name in given if name.startswith(PREFIX) and name not in NAMES and name not in FILES)
+    if unknown:
+        raise SettingsError(f"unknown setting {unknown[0]}: the README lists all of them")
+    values = {f.name: _read(name, f, given) for name, f in NAMES.items()}
+    url = given.get("SCHEMA_REGISTRY_URL")
+    return _checked(Settings(**values, kafka=_kafka(given), schema_registry_url=url))
+
+
+def _read(name: str, f: Any, given: Mapping[str, str]) -> Any:
+    value = given.get(name)
+    if f"{name}_FILE" in FILES and f"{name}_FILE" in given:
+        if value is not None:
+            raise SettingsError(f"{name} and {name}_FILE are both set: keep one")
+        value = _content(f"{name}_FILE", given[f"{name}_FILE"])
+    if value is None:
+        value = f.metadata["default"]
+    try:
+        return None if value is None else f.metadata["read"](value)
+    except ValueError as error:
+        shown = "" if f.metadata["secret"] else f" is {value!r}"
+        raise SettingsError(f"{name}{shown}: {error}") from None
+
+
+def _content(name: str, path: str) -> str:
+    try:
+        content = Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{name}: cannot read {path!r} ({type(error).__name__})") from None
+    if not content:
+        raise SettingsError(f"{name}: {path!r} is empty")
+    return content
+
+
+def _kafka(given: Mapping[str, str]) -> Mapping[str, str]:
+    """KAFKA_X_Y is the librdkafka property x.y."""
+    sent = {name[6:].lower().replace("_", "."): v for name, v in given.items() if name.startswith("KAFKA_")}
+    return MappingProxyType({"bootstrap.servers": "localhost:9092"} | sent)
+
+
+#: What the receiver's promise stands on; setting it otherwise would break the promise silently.
+PROMISED: Final = {"acks": {"all", "-1"}, "enable.idempotence": {"true"}, "partitioner": {"murmur2", "murmur2_random"}}
+
+
+def _checked(settings: Settings) -> Settings:
+    """Settings that do not contradict each other."""
+    if settings.stall_after >= settings.answer_within:
+        raise SettingsError("PHONON_STALL_AFTER must be below PHONON_ANSWER_WITHIN, or every outage is a late answer")
+    if settings.numbers == "pseudonymise" and len(settings.pseudonym_key or "") < 8:
+        raise SettingsError("PHONON_NUMBERS=pseudonymise needs PHONON_PSEUDONYM_KEY of at least 8 characters")
+    for name, allowed in PROMISED.items():
+        if settings.kafka.get(name, next(iter(allowed))).lower() not in allowed:
+            raise SettingsError(f"KAFKA_{name.upper().replace('.', '_')} must be {' or '.join(sorted(allowed))}")
+    return settings
+
+
+assert all(f.default is MISSING for f in NAMES.values())

@@ -1,0 +1,64 @@
+"""The topics of the contract: which record goes where, and how each topic is kept.
+
+A pure table and two functions over it, so that the receiver, the workers, the command line, the README and the tests
+name topics from one list. Source: contract, section 3.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+EVENT_RETENTION_MS: Final = 7 * 24 * 3600 * 1000
+
+#: An event can hold a part of its delivery more than once (as sent, normalised, in `extra`), and a flow record adds a
+#: row per leg: four bodies and 4 MiB are above anything that a body at the limit can become (app/split.py bounds rows).
+RECORD_OVERHEAD_BYTES: Final = 4 * 1024 * 1024
+BODY_COPIES: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One topic: the record it carries, the word for its events in replies and metrics, and how it is kept."""
+
+    record: str
+    kind: str
+    name: str
+    keyed: bool = True
+    compacted: bool = False
+
+
+TOPICS: Final = (
+    Topic("CallLeg", "call_leg", "call-leg"),
+    Topic("Dtmf", "dtmf", "dtmf"),
+    Topic("Sms", "sms", "sms"),
+    Topic("Email", "email", "email"),
+    Topic("FlowKey", "key", "key"),
+    Topic("Recording", "recording", "recording"),
+    Topic("Flow", "flow", "flow"),
+    Topic("Rejected", "rejected", "rejected", keyed=False),
+    Topic("DidMetrics", "did_metrics", "did-metrics", compacted=True),
+)
+
+BY_RECORD: Final[Mapping[str, Topic]] = MappingProxyType({topic.record: topic for topic in TOPICS})
+
+#: The kinds that a success reply counts, in its order.
+EVENT_KINDS: Final = ("call_leg", "dtmf", "sms", "email", "key", "recording", "flow")
+
+
+def topic_name(prefix: str, record: str) -> str:
+    """The topic of a record: ("phonon", "CallLeg") -> "phonon.call-leg.v1"."""
+    return f"{prefix}.{BY_RECORD[record].name}.v1"
+
+
+def record_limit_bytes(max_body_bytes: int) -> int:
+    """The largest record, in bytes, that topics and producer must let through for bodies of that size."""
+    return BODY_COPIES * max_body_bytes + RECORD_OVERHEAD_BYTES
+
+
+def topic_config(topic: Topic, max_body_bytes: int) -> dict[str, str]:
+    """The Kafka topic settings that a topic needs: how long it is kept and how large a record may be."""
+    config = {"max.message.bytes": str(record_limit_bytes(max_body_bytes))}
+    if topic.compacted:
+        return config | {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.1", "segment.ms": "600000"}
+    return config | {"cleanup.policy": "delete", "retention.ms": str(EVENT_RETENTION_MS)}
