@@ -1,0 +1,52 @@
+"""Loopback ports: which are free, and whether somebody answers there. Nothing here waits.
+
+Ports are taken below the range the kernel gives to outgoing connections. Within it, a client that tries again and again
+to reach a stopped broker sooner or later connects to itself (TCP's simultaneous open), and the broker can't have its
+port back.
+"""
+
+import http.client
+import random
+import socket
+from urllib.parse import urlsplit
+
+LOOPBACK = "127.0.0.1"
+LOWEST, HIGHEST = 15_000, 32_000
+"""Below Linux's default `net.ipv4.ip_local_port_range`, 32768-60999."""
+
+_chance = random.SystemRandom()
+
+
+def is_free(port: int, host: str = LOOPBACK) -> bool:
+    """Tell whether a server could listen there now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def free_port(prefer: int | None = None) -> int:
+    """Return a port nobody listens on: the preferred one if it is free."""
+    if prefer is not None and is_free(prefer):
+        return prefer
+    for _ in range(1_000):
+        port = _chance.randrange(LOWEST, HIGHEST)
+        if is_free(port):
+            return port
+    raise OSError(f"no free port between {LOWEST} and {HIGHEST}")
+
+
+def answers(url: str, *, within_seconds: float = 1.0) -> bool:
+    """Tell whether a plain GET of the address gets a 200."""
+    address = urlsplit(url)
+    connection = http.client.HTTPConnection(address.hostname or LOOPBACK, address.port or 80, timeout=within_seconds)
+    try:
+        connection.request("GET", address.path or "/")
+        return connection.getresponse().status == http.client.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

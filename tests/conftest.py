@@ -1,0 +1,68 @@
+"""Fixtures for tests on a real Kafka and on real processes of ours.
+
+kafka      one broker for the whole session; a test keeps apart from the others by its `prefix`
+own_kafka  a broker of the test's own, to pause, kill and start again
+process    starts commands; at the end all are stopped, and none may have shown a traceback
+"""
+
+import os
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+from typing import NoReturn, TypeVar
+
+import pytest
+from processes import Processes
+
+from app.demo.broker import Broker, broker, jars
+from app.demo.child import ChildFailed
+from app.demo.kafka_jars import NoBroker
+from app.demo.kafka_node import KafkaNode
+
+T = TypeVar("T")
+
+
+def without_broker(reason: object, environ: Mapping[str, str]) -> NoReturn:
+    """Skip the test, or fail where brokers are required: BROKER_TESTS=required, as CI sets."""
+    if environ.get("BROKER_TESTS") == "required":
+        pytest.fail(f"BROKER_TESTS=required, but no broker: {reason}", pytrace=False)
+    pytest.skip(f"no broker: {reason}")
+
+
+def opened(stack: ExitStack, kind: AbstractContextManager[T]) -> T:
+    """Enter a broker, or leave the test the way `without_broker` says."""
+    try:
+        return stack.enter_context(kind)
+    except (NoBroker, ChildFailed) as reason:
+        without_broker(reason, os.environ)
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[Broker]:
+    """A real Kafka for the whole session."""
+    with ExitStack() as stack:
+        yield opened(stack, broker(os.environ, real_only=True))
+
+
+@pytest.fixture
+def own_kafka() -> Iterator[KafkaNode]:
+    """A real Kafka for this test alone, 4 s to start, that can be ordered to fail."""
+    with ExitStack() as stack:
+        yield opened(stack, jars(os.environ, print))
+
+
+@pytest.fixture
+def prefix() -> str:
+    """A topic prefix no other test has."""
+    return f"t{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def process(tmp_path: Path) -> Iterator[Processes]:
+    """Start programs of ours: `process("serve", settings={...}, ready="http://127.0.0.1:.../readyz")`."""
+    processes = Processes(tmp_path)
+    try:
+        yield processes
+    finally:
+        processes.stop_all()
