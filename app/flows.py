@@ -1,0 +1,65 @@
+"""The whole call on one record: which legs belong to which DID's flow, and what they add up to.
+
+Pure. A customer's leg and an agent's leg are never added up: one call is one flow. Source: contract, section 4, Flow.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
+
+from app.events import CallLeg
+
+UNKNOWN_DID: Final = "unknown"
+
+
+class Messages(NamedTuple):
+    """What the main flow holds besides legs, in counts."""
+
+    sms_count: int
+    email_count: int
+    key_count: int
+    recording_count: int
+
+
+NO_MESSAGES: Final = Messages(0, 0, 0, 0)
+
+
+def main_did(legs: list[CallLeg]) -> str:
+    """The DID of what has no field for one: of the first visitor leg that has one, else of the first leg that has."""
+    known = [leg for leg in legs if leg.did != UNKNOWN_DID]
+    visitors = [leg for leg in known if leg.role == "VISITOR"]
+    return (visitors or known)[0].did if known else UNKNOWN_DID
+
+
+def by_did(legs: list[CallLeg], main: str) -> Iterable[tuple[str, list[CallLeg]]]:
+    """The legs of each flow by its DID; the main flow comes first and takes all but the visitor legs of other DIDs."""
+    flows: dict[str, list[CallLeg]] = {main: []}
+    for leg in legs:
+        own = leg.role == "VISITOR" and leg.did != UNKNOWN_DID
+        flows.setdefault(leg.did if own else main, []).append(leg)
+    return flows.items()
+
+
+def summary(legs: list[CallLeg]) -> dict[str, Any]:
+    """What a flow's legs add up to, as fields of Flow. Times in ms since 1970 UTC, spans in ms."""
+    visitors = [leg for leg in legs if leg.role == "VISITOR"]
+    reached_agents = [leg for leg in legs if leg.role == "AGENT" and leg.answered]
+    last = visitors[-1] if visitors else None
+    return {
+        "direction": last.direction if last else "UNKNOWN",
+        "disposition": last.disposition if last else "UNKNOWN",
+        "reached": any(leg.answered for leg in visitors),
+        "agent_reached": bool(reached_agents),
+        "started_at": min((leg.started_at for leg in legs if leg.started_at is not None), default=None),
+        "ended_at": max((leg.ended_at for leg in legs if leg.ended_at is not None), default=None),
+        "talk_ms": sum(leg.talk_ms or 0 for leg in visitors),
+        "time_to_agent_ms": _time_to_agent_ms(visitors, reached_agents),
+        "legs": legs,
+        "dtmf_count": sum(leg.dtmf_count for leg in legs),
+    }
+
+
+def _time_to_agent_ms(visitors: list[CallLeg], reached_agents: list[CallLeg]) -> int | None:
+    """How long the visitor waited for a person, from the first answer; None where there is no such wait."""
+    visitor = min((leg.connected_at for leg in visitors if leg.connected_at is not None), default=None)
+    agent = min((leg.connected_at for leg in reached_agents if leg.connected_at is not None), default=None)
+    return agent - visitor if visitor is not None and agent is not None and agent >= visitor else None

@@ -1,0 +1,49 @@
+"""Event ids: UUIDv5 of what happened, never of when it was received, how it was written, or chance.
+
+Pure. This is what makes retries, replays and spool drains harmless: whoever sees an id twice has seen one event twice.
+Source: contract, section 4; RFC 9562, section 5.5.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+from app import json_text
+
+NAMESPACE: Final = UUID("5d6cf9a5-6a53-5b8e-9f0e-3f1d1c3f7a10")  # of all our ids: changing it changes every id
+_NAMESPACE_BYTES: Final = NAMESPACE.bytes
+
+
+def event_id(*parts: Any) -> str:
+    """The UUIDv5 of the parts' JSON text: what `uuid.uuid5` gives, at half its cost.
+
+    JSON keeps the parts apart: ("a", "bc") and ("ab", "c") differ.
+    """
+    digest = hashlib.sha1(_NAMESPACE_BYTES + msgspec.json.encode(parts), usedforsecurity=False).hexdigest()
+    variant = "89ab"[int(digest[16], 16) & 3]
+    return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
+
+
+class Ids:
+    """The ids of one delivery: two of its rows never share one."""
+
+    __slots__ = ("_flow_id", "_given")
+
+    def __init__(self, flow_id: str) -> None:
+        self._flow_id = flow_id
+        self._given: dict[str, int] = {}
+
+    def of(
+        self, kind: str, natural: tuple[Any, ...] | None, place: int = 0, row: Mapping[str, Any] = MappingProxyType({})
+    ) -> str:
+        """The id of a row: by what names it, else by its content and its place."""
+        if natural is None:
+            natural = ({"place": place}, json_text.canonical(dict(row)))
+        found = event_id(kind, self._flow_id, *natural)
+        count = self._given.get(found, 0)
+        self._given[found] = count + 1
+        return event_id(found, count) if count else found

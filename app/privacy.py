@@ -1,0 +1,103 @@
+"""What leaves of content and numbers, where the settings say so: a pass over finished events, after their ids are made.
+
+Pure. Ids come from what was sent, so turning a setting on never makes an old event look new. DIDs stay: they are ours.
+Under `drop` SMS texts, e-mail subjects and contents, keys pressed, key values and the query of recording URLs go; under
+`pseudonymise` callee numbers and recipients become tokens, also inside recording names and what could not be read.
+Source: contract, section 4, Privacy.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from app.events import CallLeg, Dtmf, Email, FlowKey, Recording, Sms
+from app.split import Split
+
+#: Fields of a row whose unreadable value is content or holds numbers; by the names they are sent with.
+_CONTENT: Final = frozenset({"text", "subject", "content", "key", "value", "recordedFilePublicPath", "dtmfPressesd"})
+_NUMBERS: Final = frozenset({"calleeNumber", "to", "addresses"})
+_DIGITS: Final = re.compile(r"\+?\d{7,}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Privacy:
+    """What to keep. `pseudonym_key` set: numbers become tokens."""
+
+    drop_content: bool = False
+    pseudonym_key: bytes | None = None
+
+    @property
+    def keeps_all(self) -> bool:
+        """Whether there is nothing to do."""
+        return not self.drop_content and self.pseudonym_key is None
+
+
+def redact(split: Split, privacy: Privacy) -> Split:
+    """The same split, in place, without what the settings take out."""
+    if privacy.keeps_all:
+        return split
+    if privacy.drop_content:
+        _drop(split)
+    if privacy.pseudonym_key is not None:
+        _pseudonymise(split, privacy.pseudonym_key)
+    return split
+
+
+def _drop(split: Split) -> None:
+    for event in split.events:
+        for name, nothing in _DROPPED.get(type(event), {}).items():
+            setattr(event, name, nothing)
+        if isinstance(event, Recording) and event.url:
+            event.url = event.url.partition("?")[0]
+        event.extra = {name: text for name, text in event.extra.items() if name not in _CONTENT}
+    for part in split.rejected:
+        part.payload = ""
+
+
+_DROPPED: Final[dict[type, dict[str, Any]]] = {
+    Sms: {"text": None},
+    Email: {"subject": None, "content": None},
+    Dtmf: {"key": ""},
+    FlowKey: {"value": None},
+}
+
+
+def _pseudonymise(split: Split, key: bytes) -> None:
+    def token(value: str) -> str:
+        return "tok_" + hashlib.blake2b(value.encode(), digest_size=16, key=hashlib.blake2b(key).digest()).hexdigest()
+
+    callees = {leg.callee_number for leg in split.events if isinstance(leg, CallLeg) and leg.callee_number}
+    dids = {event.did.lstrip("+") for event in split.events}
+    mask = _masked(token, {callee.lstrip("+") for callee in callees} - dids)
+    for event in split.events:
+        if isinstance(event, CallLeg):
+            event.callee_number = event.callee_number and token(event.callee_number)
+        elif isinstance(event, Sms):
+            event.recipient = event.recipient and token(event.recipient)
+        elif isinstance(event, Email):
+            for to in event.recipients:
+                to.address = to.address and token(to.address)
+        elif isinstance(event, Recording):
+            event.file_name = event.file_name and mask(event.file_name)
+            event.url = event.url and mask(event.url)
+        event.extra = {name: _without_numbers(name, text, token) for name, text in event.extra.items()}
+    for part in split.rejected:
+        part.payload = _DIGITS.sub(lambda found: token(found[0]), part.payload)
+
+
+def _masked(token: Callable[[str], str], callees: set[str]) -> Callable[[str], str]:
+    """A function that replaces the callees' digits inside a text."""
+    if not callees:
+        return lambda text: text
+    pattern = re.compile(
+        "|".join(rf"(?:\+|%2B)?{re.escape(callee)}" for callee in sorted(callees, key=len, reverse=True))
+    )
+    return lambda text: pattern.sub(lambda found: token("+" + found[0].removeprefix("%2B").lstrip("+")), text)
+
+
+def _without_numbers(name: str, text: str, token: Callable[[str], str]) -> str:
+    if name in _NUMBERS:
+        return token(text)
+    return _DIGITS.sub(lambda found: token(found[0]), text)

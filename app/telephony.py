@@ -1,0 +1,150 @@
+"""What the fields of a call mean: numbers, times, causes, answered, talk.
+
+Pure. Sources: the provider's page for the fields, E.164 for numbers, ITU-T Q.850 for causes from 17 on; the provider's
+own table (Asterisk's numbering) for causes up to 16. The two disagree below 17, so the contract's table decides.
+"""
+
+import re
+from datetime import UTC, datetime, tzinfo
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+import phonenumbers
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_EARLIEST_MS: Final = -62_135_596_800_000  # 0001-01-01T00:00Z: what any reader of timestamp-millis can still show
+_LATEST_MS: Final = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z
+_DATE_AND_TIME: Final = re.compile(r"\d[\d-]*([Tt ]\d.*)?", re.ASCII)
+
+AGREEMENT_MS: Final = 1000  # how far duration and end less connect may differ
+
+_CAUSES: Final = {
+    "CANCELLED": (-1, 16, 26, 31, 487),
+    "NO_ANSWER": (3, 9, 11, 18, 19),
+    "BUSY": (5, 17),
+    "CONGESTION": (6, 7, 8, 10, 15, 102, 127, *range(43, 112), 34, 38, 41, 42),
+    "BAD_NUMBER": (12, 14, 22, 28),
+    "REJECTED": (13, 21),
+    "UNREACHABLE": (20, 27),
+}
+#: hangupCause -> disposition of a leg that was not answered.
+DISPOSITIONS: Final = {cause: disposition for disposition, causes in _CAUSES.items() for cause in causes}
+#: What an answered leg's cause can't say.
+NEVER_ANSWERED: Final = frozenset({"BUSY", "NO_ANSWER", "REJECTED", "BAD_NUMBER"})
+NORMAL_CLEARING: Final = 16
+
+_LONGEST_NUMBER: Final = 40
+_BARE_NUMBER: Final = re.compile(r"[0-9 ().-]+", re.ASCII)
+
+
+def instant(text: str, zone: tzinfo) -> int | None:
+    """ISO 8601 as ms since 1970 UTC, cut to whole ms; None where it is none. Without offset, it is in `zone`."""
+    if not _DATE_AND_TIME.fullmatch(text):
+        return None
+    try:
+        read = datetime.fromisoformat(text)
+        if read.tzinfo is None:
+            read = read.replace(tzinfo=zone)
+        since = read - _EPOCH
+    except (ValueError, OverflowError):
+        return None
+    ms = (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000
+    return ms if _EARLIEST_MS <= ms <= _LATEST_MS else None
+
+
+def e164(text: str, region: str) -> str:
+    """The number as E.164 (+912243692987), or the trimmed text where it is no valid number.
+
+    A number with country code but without plus is tried as one of `region` first, then as an international one.
+    """
+    text = text.strip()
+    return _e164(text, region) if len(text) <= _LONGEST_NUMBER else text
+
+
+@lru_cache(maxsize=65_536)
+def _e164(text: str, region: str) -> str:
+    international = "+" + "".join(filter(str.isdigit, text)).lstrip("0") if _BARE_NUMBER.fullmatch(text) else None
+    for candidate in (text, international):
+        if candidate is None:
+            continue
+        try:
+            number = phonenumbers.parse(candidate, region)
+        except phonenumbers.NumberParseException:
+            continue
+        if phonenumbers.is_valid_number(number):
+            return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    return text
+
+
+def cause_code(text: str | None) -> int | None:
+    """The hangup cause as a number, None where it is none."""
+    text = text.strip() if text else ""
+    return int(text) if re.fullmatch(r"-?\d{1,6}", text, re.ASCII) else None
+
+
+class Course(NamedTuple):
+    """What became of a leg: spans in ms, None where unknown."""
+
+    answered: bool
+    disposition: str
+    ringing_at: int | None
+    setup_ms: int | None
+    ring_ms: int | None
+    talk_ms: int | None
+    anomalies: list[str]
+
+
+class Times(NamedTuple):
+    """The moments of a leg as they were sent, ms since 1970 UTC, None where unknown."""
+
+    started: int | None
+    ringing: int | None
+    connected: int | None
+    ended: int | None
+
+
+def course(times: Times, duration_ms: int | None, cause: int | None) -> Course:
+    """What became of a leg, from its times, its duration as sent and its hangup cause (contract, section 4)."""
+    started, ringing, connected, ended = times
+    anomalies: list[str] = []
+    if ringing is not None and not _ordered(started, ringing, ended if connected is None else connected):
+        ringing = None
+        anomalies.append("ringingStartTime:out_of_range")
+    answered = connected is not None and _ordered(started, connected, ended)
+    by_cause = "UNKNOWN" if cause is None else DISPOSITIONS.get(cause, "UNKNOWN")
+    cleared_unconnected = cause == NORMAL_CLEARING and connected is None
+    if cleared_unconnected or (answered and by_cause in NEVER_ANSWERED):
+        anomalies.append("hangupCause:disagrees")
+    talk_ms, odd = _talk(connected, ended, duration_ms) if answered else (None, None)
+    if odd:
+        anomalies.append(odd)
+    return Course(
+        answered=answered,
+        disposition="ANSWERED" if answered else by_cause,
+        ringing_at=ringing,
+        setup_ms=_span(started, connected),
+        ring_ms=_span(ringing, ended if connected is None else connected),
+        talk_ms=talk_ms,
+        anomalies=anomalies,
+    )
+
+
+def _ordered(least: int | None, value: int, most: int | None) -> bool:
+    return (least is None or least <= value) and (most is None or value <= most)
+
+
+def _span(start: int | None, end: int | None) -> int | None:
+    return None if start is None or end is None else end - start
+
+
+def _talk(connected: int | None, ended: int | None, duration_ms: int | None) -> tuple[int | None, str | None]:
+    """Talk time of an answered leg and what is odd about its duration."""
+    measured = _span(connected, ended)
+    if duration_ms is None:
+        return measured, None
+    if measured is None:
+        return (duration_ms, None) if duration_ms >= 0 else (None, "duration:mismatch")
+    if duration_ms >= 0 and abs(duration_ms - measured) <= AGREEMENT_MS:
+        return duration_ms, None
+    in_seconds = abs(duration_ms * 1000 - measured) <= AGREEMENT_MS
+    return measured, "duration:seconds" if in_seconds else "duration:mismatch"
