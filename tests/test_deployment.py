@@ -1,0 +1,115 @@
+"""What users deploy and install with: the lock, the image, the compose file. Checked without an engine or a network."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from processes import clean_environment
+from ruamel.yaml import YAML
+
+from schemas.settings import FILES, NAMES
+
+ROOT = Path(__file__).parent.parent
+LOCK = (ROOT / "requirements.lock").read_text()
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+COMPOSE: dict[str, Any] = YAML(typ="safe").load(ROOT / "docker-compose.yml")
+OURS = {name: service for name, service in COMPOSE["services"].items() if service["image"] == "phonon-events"}
+
+
+def tool(name: str, *arguments: str) -> str:
+    """Run a tool of our environment; return what it complains about, empty if nothing."""
+    done = subprocess.run([Path(sys.executable).with_name(name), *arguments], capture_output=True, text=True, cwd=ROOT)
+    return "" if done.returncode == 0 else done.stdout + done.stderr
+
+
+def locked(lock: str) -> dict[str, str]:
+    """Return name -> version of a lock file."""
+    return dict(re.findall(r"(?m)^([a-z0-9.-]+)==([^ ;]+)", lock))
+
+
+def unmet(requirements: list[str], lock: str) -> list[str]:
+    """Return the requirements that the lock does not satisfy."""
+    versions = locked(lock)
+    wanted = [Requirement(text) for text in requirements]
+    return [str(one) for one in wanted if not one.specifier.contains(versions.get(canonicalize_name(one.name), "0"))]
+
+
+def test_the_lock_satisfies_the_project() -> None:
+    wanted = PROJECT["project"]["dependencies"] + PROJECT["dependency-groups"]["dev"]
+    assert unmet(wanted, LOCK) == [], "run `make lock`"
+
+
+def test_the_check_of_the_lock_can_fail() -> None:
+    assert unmet(["a>=2", "b==1", "c"], "a==1.9 \\\nb==1 \\\n") == ["a>=2"]
+    assert unmet(["missing>=1"], "a==1.9 \\\n") == ["missing>=1"]
+
+
+def test_the_lock_names_no_address_and_no_path() -> None:
+    assert re.findall(r"https?://\S+|(?:^|\s)/\S+", LOCK) == []
+    unhashed = [line for line in re.findall(r"(?m)^\S+==.*(?:\n    --hash.*)?", LOCK) if "sha256:" not in line]
+    assert unhashed == []
+
+
+def test_the_compose_file_follows_the_compose_specification() -> None:
+    assert tool("check-jsonschema", "--builtin-schema", "vendor.compose-spec", "docker-compose.yml") == ""
+
+
+def test_the_image_follows_hadolint() -> None:
+    assert tool("hadolint", "Dockerfile") == ""
+
+
+def test_the_image_holds_what_it_needs_and_no_more() -> None:
+    wanted = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    copied = set(re.findall(r"(?m)^COPY (?!--from)(.*) \S+$", (ROOT / "Dockerfile").read_text()))
+    assert wanted == {name for names in copied for name in names.split()}
+    assert all((ROOT / name).exists() for name in wanted)
+
+
+@pytest.mark.parametrize("name", sorted(OURS))
+def test_our_services_are_as_narrow_as_they_can_be(name: str) -> None:
+    service = OURS[name]
+    assert service["read_only"] is True
+    assert service["user"] == "10001:10001"
+    assert service["cap_drop"] == ["ALL"]
+    assert service["restart"] in {"unless-stopped", "on-failure"}
+    assert "healthcheck" in service
+    assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
+
+
+@pytest.mark.parametrize("name", sorted(OURS))
+def test_each_command_of_the_compose_file_exists(name: str) -> None:
+    program = Path(sys.executable).with_name("phonon-events")
+    command = [program, *OURS[name]["command"], "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, env=clean_environment({}, {}))
+    assert done.returncode == 0, done.stderr
+
+
+def settings_named() -> Iterator[str]:
+    """Yield each PHONON_ name that image and compose file set."""
+    for service in OURS.values():
+        yield from (name for name in service["environment"] if name.startswith("PHONON_"))
+    yield from re.findall(r"PHONON_[A-Z_]+", (ROOT / "Dockerfile").read_text())
+
+
+def test_each_setting_of_the_compose_file_is_one_of_ours() -> None:
+    named = set(settings_named())
+    assert named
+    assert named <= {*NAMES, *FILES}
+
+
+def test_the_receiver_of_the_compose_file_does_not_start_without_a_credential() -> None:
+    environment = OURS["receiver"]["environment"]
+    assert environment["PHONON_HOST"] == "0.0.0.0"
+    assert environment["PHONON_TOKEN"].startswith("${PHONON_TOKEN:?")
+    assert "PHONON_ALLOW_ANONYMOUS" not in environment
+
+
+def test_a_metrics_worker_can_be_scaled() -> None:
+    assert not {"container_name", "ports"} & OURS["metrics"].keys()
