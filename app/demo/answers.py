@@ -40,7 +40,7 @@ def expected_records(call: Call) -> list[Expected]:
     """Every record that a delivery of this call must cause, `Rejected` included (without reason and payload)."""
     common: Fields = {"flow_id": call.id, "anomalies": [], "extra": {}}
     main = common | {"did": main_did(call), "occurred_at": flow_time(call)}
-    return [
+    records = [
         *(Expected("CallLeg", common | leg_fields(leg)) for leg in call.legs),
         *(Expected("Dtmf", fields) for leg in call.legs for fields in _presses(common, leg)),
         *(Expected("Sms", main | _sms(call, sms)) for sms in call.sms),
@@ -51,8 +51,10 @@ def expected_records(call: Call) -> list[Expected]:
             for r in call.recordings
         ),
         *(Expected("Flow", common | fields) for fields in flows(call)),
-        *(Expected("Rejected", {"flow_id": call.id, "section": s, "index": i}) for s, i in call.rejects),
     ]
+    for record in records:  # what is odd about the delivery stands on each of its events
+        record.fields["anomalies"] = [*call.anomalies, *record.fields["anomalies"]]
+    return records + [Expected("Rejected", {"flow_id": call.id, "section": s, "index": i}) for s, i in call.rejects]
 
 
 def role(leg: Leg) -> str:
@@ -117,7 +119,7 @@ def leg_fields(leg: Leg) -> Fields:
 def main_did(call: Call) -> str:
     """The DID of everything that has no field for one."""
     dids = [leg.did for leg in call.legs if role(leg) == "VISITOR" and leg.did]
-    dids += [leg.did for leg in call.legs[:1] if leg.did]
+    dids += [leg.did for leg in call.legs if leg.did]
     return dids[0] if dids else "unknown"
 
 
@@ -136,7 +138,6 @@ def flows(call: Call) -> list[Fields]:
         (others.setdefault(leg.did or "", []) if foreign else own).append(leg)
     first = _flow(main, own) | {
         "main": True,
-        "anomalies": list(call.anomalies),
         "extra": dict(call.extra),
         "sms_count": len(call.sms),
         "email_count": len(call.emails),
@@ -173,7 +174,7 @@ def _flow_leg(leg: Leg) -> Fields:
 
 
 def _time_to_agent(visitors: list[Leg], agents: list[Leg]) -> int | None:
-    visitor = min((leg.connected for leg in visitors if leg.connected is not None and answered(leg)), default=None)
+    visitor = min((leg.connected for leg in visitors if leg.connected is not None), default=None)
     agent = min((leg.connected for leg in agents if leg.connected is not None and answered(leg)), default=None)
     return _span(visitor, agent)
 

@@ -131,9 +131,11 @@ class Calls:
         agents = pick(rng, INBOUND_LEGS) - 1 if inbound else int(rng.random() < OUTBOUND_AGENT_SHARE)
         outcome = pick(rng, INBOUND if inbound and not agents else {"ANSWERED": 1} if inbound else OUTBOUND)
         legs = [self._leg(0, outcome, agents=agents)]
-        if outcome == "ANSWERED":
+        if agents and outcome == "ANSWERED":
             legs += self._agent_legs(legs[0], agents)
-        elif rng.random() < 2 * SECOND_DID_SHARE:  # tried once more, from another of the customer's numbers
+        elif (
+            outcome != "ANSWERED" and rng.random() < 2 * SECOND_DID_SHARE
+        ):  # tried once more, from another of the customer's numbers
             legs.append(self._leg((legs[0].ended or 0) + 2_000, pick(rng, OUTBOUND), agents=0))
             legs[1].did = self.did()
         for leg in legs:

@@ -1,0 +1,205 @@
+"""Posting deliveries as the provider would: each body once, again only where the answer asks for it.
+
+A body goes out byte for byte as it stands in the file. 503 and 507 mean "later", so they are tried again after their
+Retry-After, a bounded number of times; every other answer is final. A retry is the same delivery: same body, same
+webhook-id. Credentials are those of the receiver's own settings, so that the two agree.
+"""
+
+import asyncio
+import hmac
+import itertools
+import json
+import time
+import uuid
+from base64 import b64decode, b64encode
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, Final
+
+import aiohttp
+
+from schemas.settings import Settings
+
+MOST_TRIES: Final = 6
+LONGEST_PAUSE_S: Final = 10.0
+ANSWER_TIMEOUT_S: Final = 30.0
+LATER: Final = (503, 507)
+ACCEPTED: Final = (200, 202)
+
+
+class Unreachable(Exception):  # noqa: N818 - it says what the receiver is
+    """Nobody answers at the address; the text is one line."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of all deliveries."""
+
+    statuses: Counter[int] = field(default_factory=Counter)
+    seconds: dict[int, list[float]] = field(default_factory=dict)
+    details: dict[int, str] = field(default_factory=dict)
+    events: Counter[str] = field(default_factory=Counter)
+    retries: int = 0
+
+    @property
+    def accepted(self) -> bool:
+        """Whether every delivery was."""
+        return all(status in ACCEPTED for status in self.statuses)
+
+    def add(self, status: int, seconds: float, answer: dict[str, Any]) -> None:
+        """Counts one delivery's final answer."""
+        self.statuses[status] += 1
+        self.seconds.setdefault(status, []).append(seconds)
+        if status in ACCEPTED:
+            self.events.update(answer.get("events") or {})
+        else:
+            self.details.setdefault(status, str(answer.get("detail") or answer.get("title") or ""))
+
+
+def documents(name: str, file: BinaryIO) -> Iterator[bytes]:
+    """The deliveries in a file: one document (.json), one a line (.jsonl), or whichever of the two it looks like."""
+    if name.endswith(".json"):
+        yield file.read()
+        return
+    first = file.readline()
+    if not name.endswith(".jsonl") and not _is_json(first):
+        yield first + file.read()
+        return
+    for row in (first, *file):
+        if row.strip():
+            yield row.strip()
+
+
+def default_url(settings: Settings) -> str:
+    """Where a receiver with these settings listens, seen from this machine."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 - not bound to
+    host = f"[{host}]" if ":" in host else host
+    return f"http://{host}:{settings.port}{settings.webhook_path}"
+
+
+class Sender:
+    """One way to the receiver: its address and credentials."""
+
+    def __init__(self, settings: Settings, url: str) -> None:
+        both = settings.basic_auth is not None and settings.token is not None
+        self._url = f"{url.rstrip('/')}/{settings.token}" if both else url
+        self.shown_url = url
+        self._headers = {"content-type": "application/json"}
+        if settings.basic_auth is not None:
+            self._headers["authorization"] = "Basic " + b64encode(settings.basic_auth.encode()).decode()
+        elif settings.token is not None:
+            self._headers["authorization"] = f"Bearer {settings.token}"
+        secrets = (settings.signing_secret or "").split()
+        self._key = b64decode(secrets[0].removeprefix("whsec_")) if secrets else None
+        self.outcome = Outcome()
+
+    async def send(
+        self,
+        bodies: Iterable[bytes],
+        *,
+        concurrency: int = 16,
+        rate: float | None = None,
+        done: Callable[[], None] = lambda: None,
+    ) -> Outcome:
+        """Posts all bodies, at most `concurrency` at once and `rate` a second. Raises Unreachable."""
+        waiting: asyncio.Queue[bytes | None] = asyncio.Queue(2 * concurrency)
+        timeout = aiohttp.ClientTimeout(total=ANSWER_TIMEOUT_S)
+        connector = aiohttp.TCPConnector(limit=concurrency)
+        async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    for _ in range(concurrency):
+                        tasks.create_task(self._work(session, waiting, done))
+                    await _feed(bodies, waiting, concurrency, rate)
+            except* Unreachable as failures:
+                raise Unreachable(str(failures.exceptions[0])) from None
+        return self.outcome
+
+    async def _work(
+        self, session: aiohttp.ClientSession, waiting: asyncio.Queue[bytes | None], done: Callable[[], None]
+    ) -> None:
+        while (body := await waiting.get()) is not None:
+            begun = time.monotonic()
+            status, answer = await self._post_until_final(session, body)
+            self.outcome.add(status, time.monotonic() - begun, answer)
+            done()
+
+    async def _post_until_final(self, session: aiohttp.ClientSession, body: bytes) -> tuple[int, dict[str, Any]]:
+        message_id = f"msg_{uuid.uuid4().hex}"
+        for attempt in range(1, MOST_TRIES + 1):
+            try:
+                status, answer, pause = await self._post(session, body, message_id)
+            except (aiohttp.ClientError, TimeoutError, OSError) as failure:
+                if attempt == MOST_TRIES or not self.outcome.statuses:
+                    raise Unreachable(f"cannot reach {self.shown_url}: {_reason(failure)}") from None
+                pause = min(0.25 * 2**attempt, LONGEST_PAUSE_S)
+            else:
+                if status not in LATER or attempt == MOST_TRIES:
+                    break
+            self.outcome.retries += 1
+            await asyncio.sleep(pause)
+        return status, answer
+
+    async def _post(
+        self, session: aiohttp.ClientSession, body: bytes, message_id: str
+    ) -> tuple[int, dict[str, Any], float]:
+        headers = self._headers | (_signed(self._key, message_id, body, now=int(time.time())) if self._key else {})
+        async with session.post(self._url, data=body, headers=headers, allow_redirects=False) as response:
+            answer = _object(await response.read())
+            return response.status, answer, _pause(response.headers.get("retry-after", ""))
+
+
+async def _feed(
+    bodies: Iterable[bytes], waiting: asyncio.Queue[bytes | None], workers: int, rate: float | None
+) -> None:
+    """Hands out the bodies at the pace asked for, then tells the workers to go home."""
+    begun = time.monotonic()
+    source = iter(bodies)
+    for index in itertools.count():
+        body = await asyncio.to_thread(next, source, None)  # a pipe may keep us waiting, the answers may not
+        if body is None:
+            break
+        if rate is not None:
+            await asyncio.sleep(max(0.0, begun + index / rate - time.monotonic()))
+        await waiting.put(body)
+    for _ in range(workers):
+        await waiting.put(None)
+
+
+def _signed(key: bytes, message_id: str, body: bytes, *, now: int) -> dict[str, str]:
+    """Standard Webhooks headers."""
+    digest = hmac.digest(key, b".".join((message_id.encode(), str(now).encode(), body)), "sha256")
+    return {
+        "webhook-id": message_id,
+        "webhook-timestamp": str(now),
+        "webhook-signature": "v1," + b64encode(digest).decode(),
+    }
+
+
+def _pause(retry_after: str) -> float:
+    """Seconds to wait; an HTTP date or nothing counts as one second."""
+    return min(float(retry_after), LONGEST_PAUSE_S) if retry_after.isdigit() else 1.0
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        return {}
+    return answer if isinstance(answer, dict) else {}
+
+
+def _is_json(row: bytes) -> bool:
+    try:
+        json.loads(row)
+    except ValueError:
+        return False
+    return True
+
+
+def _reason(failure: BaseException) -> str:
+    if isinstance(failure, TimeoutError):
+        return f"no answer within {ANSWER_TIMEOUT_S:g} s"
+    cause = failure.os_error if isinstance(failure, aiohttp.ClientConnectorError) else failure
+    return " ".join((getattr(cause, "strerror", None) or str(cause) or type(cause).__name__).split())

@@ -1,0 +1,131 @@
+"""Reading the topics for a person or a pipe: every record is one JSON line, whatever its bytes are.
+
+A value that is no record of ours is shown as base64 with the reason: looking at a topic must not depend on what is in
+it. Nothing is committed, so looking changes nothing. Source of the line's fields: the contract's section 1.
+"""
+
+import itertools
+import json
+from base64 import b64encode
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TextIO
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
+
+from app.cluster import ANSWER_WITHIN_S, ClusterError, Errors, ask, client_settings
+from schemas import Undecodable, decode
+from schemas.settings import Settings
+from schemas.topics import TOPICS, topic_name
+
+POLL_S: Final = 0.2
+BATCH: Final = 500
+CONSUMER: Final = {
+    "group.id": "phonon-events-tail",
+    "enable.auto.commit": "false",
+    "enable.auto.offset.store": "false",
+    "enable.partition.eof": "true",
+    "isolation.level": "read_committed",
+    "auto.offset.reset": "earliest",
+}
+#: Errors that waiting does not mend.
+LOST: Final = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED)
+
+
+class UnknownTopic(ValueError):  # noqa: N818 - it names what was asked for
+    """A topic that is none of ours."""
+
+
+def full_names(prefix: str, wanted: Sequence[str]) -> list[str]:
+    """Topics as Kafka knows them, from full (phonon.flow.v1) or short names (flow); none wanted: all nine."""
+    known = {topic.name: topic_name(prefix, topic.record) for topic in TOPICS}
+    for name in wanted:
+        if name not in known and name not in known.values():
+            raise UnknownTopic(f"unknown topic {name!r}: one of {', '.join(known)}")
+    return list(dict.fromkeys(known.get(name, name) for name in wanted or known))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """Which records: from the beginning or only new ones, at most `count`, and whether to wait for more."""
+
+    from_beginning: bool = False
+    count: int | None = None
+    follow: bool = True
+
+
+def tail(settings: Settings, topics: Sequence[str], out: TextIO, span: Span) -> None:
+    """Writes records as lines, each flushed, until the span is over. Raises ClusterError."""
+    errors = Errors()
+    consumer = Consumer(client_settings(settings.kafka, errors) | CONSUMER)
+    try:
+        places = ask(settings.kafka, errors, lambda: _places(consumer, topics, span))
+        consumer.assign(places)
+        for message in itertools.islice(_messages(consumer, len(places), follow=span.follow), span.count):
+            out.write(line(message) + "\n")
+            out.flush()
+    finally:
+        consumer.close()
+
+
+def line(message: Message) -> str:
+    """One record as a line of JSON."""
+    headers: Any = message.headers() or ()  # a list of pairs, whatever the stubs say
+    shown = {
+        "topic": message.topic(),
+        "partition": message.partition(),
+        "offset": message.offset(),
+        "timestamp": message.timestamp()[1],
+        "key": _text(message.key()),
+        "headers": {name: _text(value) for name, value in headers},
+    }
+    try:
+        return json.dumps(shown | _decoded(message.value()), ensure_ascii=False, allow_nan=False)
+    except ValueError as odd:  # a number that JSON has no word for
+        return json.dumps(shown | _raw(message.value(), str(odd)), ensure_ascii=False)
+
+
+def _decoded(value: bytes | None) -> dict[str, Any]:
+    if value is None:
+        return {"record": None, "value": None}
+    try:
+        record, fields = decode(value)
+    except Undecodable as reason:
+        return _raw(value, str(reason))
+    return {"record": record, "value": fields}
+
+
+def _raw(value: bytes | None, reason: str) -> dict[str, Any]:
+    return {"record": None, "error": reason, "base64": b64encode(value or b"").decode()}
+
+
+def _text(value: bytes | str | None) -> str | None:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+def _places(consumer: Consumer, topics: Sequence[str], span: Span) -> list[TopicPartition]:
+    """Where to begin in each partition; its end is looked up now, so that nothing written from now on is missed."""
+    found = consumer.list_topics(timeout=ANSWER_WITHIN_S).topics
+    missing = [name for name in topics if name not in found or found[name].error is not None]
+    if missing:
+        raise ClusterError(f"no topic {missing[0]} on this Kafka: `phonon-events topics create` makes it")
+    places = [TopicPartition(name, partition) for name in topics for partition in found[name].partitions]
+    for place in places:
+        place.offset = OFFSET_BEGINNING
+        if not span.from_beginning:
+            place.offset = consumer.get_watermark_offsets(place, timeout=ANSWER_WITHIN_S)[1]
+    return places
+
+
+def _messages(consumer: Consumer, partitions: int, *, follow: bool) -> Iterator[Message]:
+    """Records as they come; without `follow` it ends when every partition has been read to its end."""
+    at_end: set[tuple[str | None, int | None]] = set()
+    while follow or len(at_end) < partitions:
+        for message in consumer.consume(BATCH, POLL_S):
+            error = message.error()
+            if error is None:
+                yield message
+            elif error.code() == KafkaError._PARTITION_EOF:
+                at_end.add((message.topic(), message.partition()))
+            elif error.fatal() or error.code() in LOST:
+                raise ClusterError(f"reading {message.topic()} failed: {error.str()}")

@@ -1,0 +1,148 @@
+"""The topics on the cluster: made as the contract's table says, and compared with it.
+
+`create_topics` only ever does what loses nothing: it makes what is missing, raises limits that are too low, and sets
+how a topic is cleaned. What it can't mend (partition and replica counts: keys would move, data would have to be copied)
+is an error in one line: with other partition counts a DID's calls and metrics part ways.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from confluent_kafka.admin import (  # type: ignore[attr-defined] # public, but not exported by its stubs
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
+from confluent_kafka.cimpl import NewTopic
+
+from app.cluster import ANSWER_WITHIN_S, ClusterError, Errors, ask, client_settings
+from schemas.settings import Settings
+from schemas.topics import TOPICS, Topic, topic_config, topic_name
+
+#: Limits where more than needed is as good; -1 is "no limit".
+AT_LEAST: Final = ("max.message.bytes", "retention.ms")
+UNLIMITED: Final = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing about a topic that is not as needed."""
+
+    topic: str
+    what: str
+    needed: str
+    found: str
+
+    def __str__(self) -> str:
+        return f"{self.topic}: {self.what} is {self.found}, needed {self.needed}"
+
+
+class Cluster:
+    """The topics of one prefix on one cluster."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._errors = Errors()
+        self._admin = AdminClient(client_settings(settings.kafka, self._errors))
+        self._topics = {topic_name(settings.topic_prefix, topic.record): topic for topic in TOPICS}
+
+    def check(self) -> list[Difference]:
+        """What exists, against what is needed."""
+        found = self._ask(lambda: self._admin.list_topics(timeout=ANSWER_WITHIN_S)).topics
+        present = [name for name in self._topics if name in found and found[name].error is None]
+        configs = self._configs(present)
+        differences: list[Difference] = []
+        for name, topic in self._topics.items():
+            if name not in configs:
+                differences.append(Difference(name, "topic", "present", "missing"))
+                continue
+            differences += self._counts(name, found[name].partitions)
+            differences += _config_differences(name, self._needed(topic), configs[name])
+        return differences
+
+    def create(self) -> list[Difference]:
+        """Makes and mends what can be; returns the differences that it found and mended."""
+        before = self.check()
+        missing = [d.topic for d in before if d.what == "topic"]
+        self._make(missing)
+        settings = [d for d in before if d.what in self._needed(self._topics[d.topic])]
+        self._set(settings)
+        return [d for d in before if d.topic in missing or d in settings]
+
+    def _needed(self, topic: Topic) -> dict[str, str]:
+        return topic_config(topic, self._settings.max_body_bytes)
+
+    def _counts(self, name: str, partitions: Any) -> Iterable[Difference]:
+        if len(partitions) != self._settings.topic_partitions:
+            yield Difference(name, "partitions", str(self._settings.topic_partitions), str(len(partitions)))
+        replicas = min(len(partition.replicas) for partition in partitions.values())
+        if replicas < self._settings.topic_replication:
+            yield Difference(name, "replication", str(self._settings.topic_replication), str(replicas))
+
+    def _configs(self, names: list[str]) -> dict[str, dict[str, str]]:
+        if not names:
+            return {}
+        resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
+        answers = self._admin.describe_configs(resources, request_timeout=ANSWER_WITHIN_S)
+        return {
+            resource.name: {entry.name: entry.value for entry in self._ask(future.result).values()}
+            for resource, future in answers.items()
+        }
+
+    def _make(self, names: list[str]) -> None:
+        if not names:
+            return
+        settings = self._settings
+        new = [
+            NewTopic(
+                name, settings.topic_partitions, settings.topic_replication, config=self._needed(self._topics[name])
+            )
+            for name in names
+        ]
+        futures = self._admin.create_topics(new, operation_timeout=ANSWER_WITHIN_S, request_timeout=2 * ANSWER_WITHIN_S)
+        for future in futures.values():
+            self._ask(future.result)
+
+    def _set(self, differences: list[Difference]) -> None:
+        entries: dict[str, list[ConfigEntry]] = {}
+        for d in differences:
+            entry = ConfigEntry(d.what, d.needed, incremental_operation=AlterConfigOpType.SET)
+            entries.setdefault(d.topic, []).append(entry)
+        if not entries:
+            return
+        resources = [ConfigResource(ResourceType.TOPIC, name, incremental_configs=e) for name, e in entries.items()]
+        for future in self._admin.incremental_alter_configs(resources, request_timeout=ANSWER_WITHIN_S).values():
+            self._ask(future.result)
+
+    def _ask(self, question: Any) -> Any:
+        return ask(self._settings.kafka, self._errors, question)
+
+
+def check_topics(settings: Settings) -> list[Difference]:
+    """What about the topics is not as these settings need it; empty: all is well. Raises ClusterError."""
+    return Cluster(settings).check()
+
+
+def create_topics(settings: Settings) -> list[Difference]:
+    """Makes the topics or mends them where that is safe; returns what it did. Raises ClusterError for the rest."""
+    cluster = Cluster(settings)
+    mended = cluster.create()
+    left = [d for d in cluster.check() if d.what in ("partitions", "replication")]
+    if left:
+        also = f" (and {len(left) - 1} more: topics check lists them)" if len(left) > 1 else ""
+        raise ClusterError(f"{left[0]}: not to be changed without moving data{also}")
+    return mended
+
+
+def _config_differences(name: str, needed: dict[str, str], found: dict[str, str]) -> Iterable[Difference]:
+    for what, value in needed.items():
+        present = found.get(what, "")
+        if present != value and not (what in AT_LEAST and _enough(present, value)):
+            yield Difference(name, what, value, present or "not set")
+
+
+def _enough(found: str, needed: str) -> bool:
+    return found.lstrip("-").isdigit() and (int(found) >= int(needed) or int(found) == UNLIMITED)
