@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import NoReturn, TypeVar
 
 import pytest
-from processes import Processes
 
 from app.demo.broker import Broker, broker, jars
 from app.demo.child import ChildFailed
 from app.demo.kafka_jars import NoBroker
 from app.demo.kafka_node import KafkaNode
+from tests.processes import Processes
 
 T = TypeVar("T")
 

@@ -13,14 +13,14 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
-from conftest import without_broker
-from processes import Processes, clean_environment
 
 from app.demo.broker import Broker, Elsewhere, Say, first_of, given, mock
 from app.demo.child import Child, ChildFailed
 from app.demo.kafka_jars import KAFKA_VERSION, NoBroker, find_java, java_version, kafka_jars
 from app.demo.kafka_node import KafkaNode, serves
 from app.demo.ports import LOWEST, answers, free_port, is_free
+from tests.conftest import without_broker
+from tests.processes import Processes, clean_environment
 
 # --- which kind
 

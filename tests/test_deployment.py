@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from processes import clean_environment
 from ruamel.yaml import YAML
 
 from schemas.settings import FILES, NAMES
+from tests.processes import clean_environment
 
 ROOT = Path(__file__).parent.parent
 LOCK = (ROOT / "requirements.lock").read_text()
