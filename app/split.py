@@ -119,7 +119,7 @@ class _Splitter:
         became = course(times, duration_ms, cause_code(hangup_cause))
         row.anomalies += became.anomalies
         presses = list(self._objects(f"callDetails[{place}].dtmfPressesd", row.take("dtmfPressesd")))
-        known = [at for at in (times.ended, times.connected, times.started, self.received_at) if at is not None]
+        at = next(at for at in (times.ended, times.connected, times.started, self.received_at) if at is not None)
         leg = CallLeg(
             cdr_id=cdr_id,
             role=("VISITOR" if callee_type == "VISITOR" else "AGENT") if callee_type else "UNKNOWN",
@@ -146,12 +146,12 @@ class _Splitter:
                 row,
                 self.ids.of("call_leg", (cdr_id,) if cdr_id else None, place, fields),
                 did=self._number(did_as_sent) or flows.UNKNOWN_DID,
-                at=known[0],
+                at=at,
             ),
         )
-        return [leg, *(self._press(leg, index + 1, press) for index, press in presses)]
+        return [leg, *(self._press(leg, at, index + 1, press) for index, press in presses)]
 
-    def _press(self, leg: CallLeg, position: int, fields: dict[str, Any]) -> Dtmf:
+    def _press(self, leg: CallLeg, leg_at: int, position: int, fields: dict[str, Any]) -> Dtmf:
         row = Row(fields)
         at = row.time("eventTime", self.zone)
         return Dtmf(
@@ -166,7 +166,7 @@ class _Splitter:
                 row,
                 self.ids.of("dtmf", (leg.event_id, position)),
                 did=leg.did,
-                at=leg.occurred_at if at is None else at,
+                at=leg_at if at is None else at,
             ),
         )
 

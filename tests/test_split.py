@@ -1,0 +1,147 @@
+"""Properties of splitting: ids depend on what happened alone, no two rows share one, nothing that was sent is lost."""
+
+import json
+import uuid
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from app.delivery import NotADelivery, read_document
+from app.events import as_dict
+from app.ids import NAMESPACE, event_id
+from app.json_text import NotJson
+from app.records import Records
+from app.split import MOST_ROWS, Split, TooManyRows, split
+from schemas import decode
+from tests.json_values import ANYTHING, DOCUMENTS
+from tests.test_deliveries import RECEIVED_AT, RULES
+
+RECORDS = Records("phonon")
+
+
+def split_body(body: bytes, received_at: int = RECEIVED_AT) -> Split:
+    return split(read_document(body), received_at=received_at, rules=RULES)
+
+
+def split_document(document: Any, received_at: int = RECEIVED_AT) -> Split:
+    try:
+        return split_body(json.dumps(document).encode(), received_at)
+    except NotADelivery:
+        assume(False)
+        raise
+
+
+def ids(result: Split) -> list[str]:
+    return [event.event_id for event in result.events]
+
+
+def shuffled(value: Any, draw: Any) -> Any:
+    """The same JSON with the keys of all objects in another order."""
+    if isinstance(value, dict):
+        return {key: shuffled(value[key], draw) for key in draw(st.permutations(list(value)))}
+    return [shuffled(item, draw) for item in value] if isinstance(value, list) else value
+
+
+@given(st.data(), DOCUMENTS)
+def test_ids_stay_however_the_same_delivery_is_written(data: Any, document: Any) -> None:
+    sent = split_document(document)
+    again = shuffled(document, data.draw)
+    spaced = json.dumps({"body": again}, indent=3, ensure_ascii=False).encode()
+    resent = split_body(spaced, RECEIVED_AT + 3_600_000)
+    assert ids(resent) == ids(sent)
+    assert resent.flow_id == sent.flow_id
+
+
+@given(DOCUMENTS)
+def test_two_events_of_a_delivery_never_share_an_id(document: Any) -> None:
+    given_ids = ids(split_document(document))
+    assert len(set(given_ids)) == len(given_ids)
+
+
+@given(DOCUMENTS)
+def test_every_record_survives_encode_and_decode(document: Any) -> None:
+    result = split_document(document)
+    made = [*result.events, *result.rejected]
+    for event, record in zip(made, RECORDS(result), strict=True):
+        name, fields = decode(record.value)
+        expected = as_dict(event)
+        for leg in expected.get("legs", []):
+            for field in leg.keys() - fields["legs"][0].keys():
+                del leg[field]
+        assert (name, fields) == (type(event).__name__, expected)
+        assert record.key == (None if name == "Rejected" else fields["did"].encode())
+
+
+def _texts(value: Any) -> set[str]:
+    """Every text and number that stands somewhere in a value, numbers as digits."""
+    if isinstance(value, dict):
+        return {text for item in value.values() for text in _texts(item)}
+    if isinstance(value, list):
+        return {text for item in value for text in _texts(item)}
+    return {value} if isinstance(value, str) and value.strip() else set()
+
+
+@given(DOCUMENTS)
+def test_no_text_that_was_sent_is_lost(document: Any) -> None:
+    """Each text stands in an event as it is, or inside the JSON text of extra, of a key or of a rejected part."""
+    result = split_document(document)
+    kept = [as_dict(event) for event in [*result.events, *result.rejected]]
+    everywhere = " ".join(sorted(text for item in kept for text in _texts(item)))
+    read = {"VISITOR", "true", "false"}
+    for text in _texts(document):
+        as_json = msgspec.json.encode(text).decode()[1:-1]
+        meant = {text, as_json, text.strip(), *([str(int(text))] if text.strip().isdecimal() else [])}
+        assert any(form in everywhere for form in meant) or text.strip().lower() in read or _is_time(text), text
+
+
+def _is_time(text: str) -> bool:
+    return text[:4].isdigit() and text[4:5] == "-"
+
+
+@given(DOCUMENTS)
+def test_the_flows_hold_each_leg_once_and_the_main_one_comes_first(document: Any) -> None:
+    result = split_document(document)
+    flows = [event for event in map(as_dict, result.events) if "legs" in event]
+    legs = [event for event in map(as_dict, result.events) if "dtmf_count" in event and "legs" not in event]
+    assert [flow["main"] for flow in flows] == [True] + [False] * (len(flows) - 1)
+    assert sorted(leg["event_id"] for flow in flows for leg in flow["legs"]) == sorted(leg["event_id"] for leg in legs)
+    assert len({flow["did"] for flow in flows}) == len(flows)
+    assert flows[0]["rejected_count"] == len(result.rejected)
+    assert sum(result.counts().values()) == len(result.events)
+
+
+@given(st.binary(max_size=60) | ANYTHING.map(lambda value: json.dumps(value).encode()))
+def test_any_bytes_are_a_delivery_or_a_named_refusal(body: bytes) -> None:
+    with suppress(NotJson, NotADelivery):
+        assert RECORDS(split_body(body))
+
+
+@pytest.mark.parametrize(
+    "body", ["", "null", "[]", "1", "{", '{"a":NaN}', "\ufffe", '{"phonon-uuid":"x"}}', "[" * 5000, '"\\ud800"']
+)
+def test_what_is_no_json_object_is_refused(body: str) -> None:
+    with pytest.raises(NotJson):
+        read_document(body.encode("utf-8", "surrogatepass"))
+
+
+@pytest.mark.parametrize(
+    "body", ["{}", '{"body":{}}', '{"body":null}', '{"keys":null}', '{"a":1}', '{"body":[{"keys":[]}]}']
+)
+def test_an_object_without_a_known_field_is_no_delivery(body: str) -> None:
+    with pytest.raises(NotADelivery):
+        read_document(body.encode())
+
+
+def test_more_rows_than_a_flow_has_are_refused() -> None:
+    body = json.dumps({"keys": [{}] * (MOST_ROWS + 1)}).encode()
+    with pytest.raises(TooManyRows):
+        split_body(body)
+
+
+@given(st.lists(st.text() | st.integers() | st.none(), min_size=1))
+def test_an_event_id_is_what_the_standard_library_calls_uuid5(parts: list[Any]) -> None:
+    assert event_id(*parts) == str(uuid.uuid5(NAMESPACE, msgspec.json.encode(parts).decode()))

@@ -1,0 +1,88 @@
+"""Numbers, times and causes, held to what other libraries and the contract's lists say."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
+
+import phonenumbers
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.telephony import DISPOSITIONS, Times, course, e164, instant
+
+KOLKATA = ZoneInfo("Asia/Kolkata")
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+OFFSETS = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+
+
+@given(st.datetimes(datetime(2, 1, 1), datetime(9999, 12, 30)), OFFSETS, st.integers(0, 12))
+def test_a_time_is_read_with_any_number_of_digits_and_any_offset(at: datetime, offset: timezone, digits: int) -> None:
+    fraction = f"{at.microsecond:06}000000"[:digits]
+    text = f"{at:%Y-%m-%dT%H:%M:%S}".rjust(19, "0") + (f".{fraction}" if digits else "")
+    cut = at.replace(microsecond=int(fraction.ljust(6, "0")[:6] or 0), tzinfo=offset)
+    expected = (cut - EPOCH) // timedelta(milliseconds=1)
+    assert instant(text + cut.isoformat()[-6:], KOLKATA) == expected
+
+
+def test_a_time_without_offset_is_in_the_given_zone() -> None:
+    assert instant("2022-11-29T23:49:00", KOLKATA) == instant("2022-11-29T18:19:00Z", UTC)
+
+
+@given(st.text())
+def test_no_text_makes_a_time_fail(text: str) -> None:
+    assert instant(text, KOLKATA) is None or text[:1].isdigit()
+
+
+@pytest.mark.parametrize("sent", ["912243692987", "+912243692987", "00912243692987", "02243692987", "0912243692987"])
+def test_all_spellings_of_a_did_are_one(sent: str) -> None:
+    assert e164(sent, "IN") == "+912243692987"
+
+
+@pytest.mark.parametrize("region", ["IN", "US", "GB", "SG", "AE"])
+def test_the_example_numbers_of_every_region_keep_their_e164_form(region: str) -> None:
+    for kind in phonenumbers.PhoneNumberType.values():
+        example = phonenumbers.example_number_for_type(region, kind)
+        if example and phonenumbers.is_valid_number(example):
+            form = phonenumbers.format_number(example, phonenumbers.PhoneNumberFormat.E164)
+            national = phonenumbers.format_number(example, phonenumbers.PhoneNumberFormat.NATIONAL)
+            assert e164(form, "IN") == form
+            assert e164(national, region) == form
+
+
+@given(st.text())
+def test_a_number_is_e164_or_the_trimmed_text(text: str) -> None:
+    found = e164(text, "IN")
+    assert found == text.strip() or (found.startswith("+") and found[1:].isdigit())
+    assert e164(found, "IN") == found
+
+
+#: The contract's list, written down once more, cause by cause.
+EXPECTED = {
+    "CANCELLED": {-1, 16, 26, 31, 487},
+    "NO_ANSWER": {3, 9, 11, 18, 19},
+    "BUSY": {5, 17},
+    "CONGESTION": {6, 7, 8, 10, 15, 34, 38, 41, 42, 127} | set(range(43, 112)),
+    "BAD_NUMBER": {12, 14, 22, 28},
+    "REJECTED": {13, 21},
+    "UNREACHABLE": {20, 27},
+}
+
+
+def test_every_cause_has_the_contracts_disposition() -> None:
+    assert {cause: name for name, causes in EXPECTED.items() for cause in causes} == DISPOSITIONS
+
+
+TIMES = st.none() | st.integers(0, 100_000)
+
+
+@given(st.builds(Times, TIMES, TIMES, TIMES, TIMES), st.none() | st.integers(-10, 100_000), st.integers(-1, 130))
+def test_what_became_of_a_leg_is_consistent(times: Times, duration_ms: int | None, cause: int) -> None:
+    became = course(times, duration_ms, cause)
+    assert became.answered == (became.disposition == "ANSWERED")
+    assert became.talk_ms is None or (became.answered and became.talk_ms >= 0)
+    assert became.ring_ms is None or became.ring_ms >= 0
+    if became.answered:
+        assert times.connected is not None
+        assert times.ended is None or (
+            became.talk_ms is not None and abs(became.talk_ms - times.ended + times.connected) <= 1000
+        )
