@@ -1,0 +1,34 @@
+"""`python -m streams`: one metrics worker in the foreground, until SIGTERM or Ctrl-C."""
+
+import asyncio
+import gc
+import logging.config
+
+import faust
+
+from streams import log
+from streams.app import make_app, read_or_exit
+
+
+def main() -> None:
+    """Read the settings, run the worker."""
+    settings = read_or_exit()
+    logging_config = log.config(settings.log_level, settings.log_format)
+    logging.config.dictConfig(logging_config)
+    try:
+        import uvloop
+    except ImportError:
+        pass
+    else:
+        asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+    app = make_app(settings)
+    worker = faust.Worker(
+        app, quiet=True, loglevel=settings.log_level, logging_config=logging_config, redirect_stdouts=False
+    )
+    worker.spinner = None
+    gc.freeze()
+    worker.execute_from_commandline()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,178 @@
+"""The composition root of the workers: settings -> connection, partitions -> Faust app. Import has no effect.
+
+`app` is made when it is first asked for: `faust -A streams.app worker -l info` works beside `python -m streams`.
+"""
+
+import asyncio
+import logging
+import os
+import sys
+import time
+from typing import Any, Final
+
+import faust
+from aiohttp import web
+from dotenv import dotenv_values
+
+from schemas.settings import Settings, SettingsError, read_settings
+from schemas.topics import topic_name
+from streams import chunks, connection, health
+from streams.agents import count_flows
+from streams.changelog import Place
+from streams.partition import Partition, Ports
+from streams.partitions import Partitions
+from streams.preflight import Needed, Unfit, prepare
+
+log = logging.getLogger("streams.app")
+
+SESSION_SECONDS: Final = 6.0
+HEARTBEAT_SECONDS: Final = 2.0
+WATCH_SECONDS: Final = 2.0
+
+
+class MetricsApp(faust.App):
+    """A Faust app that first looks whether it can work, and says so on its management port."""
+
+    logger = logging.getLogger("faust.app")  # its own comings and goings are Faust's, not ours
+    settings: Settings
+    partitions: Partitions
+    needed: Needed
+    _management: web.AppRunner | None = None
+    _fit = False
+
+    async def on_first_start(self) -> None:
+        """Open the management port, then wait for Kafka and the topics."""
+        await super().on_first_start()
+        await self._open_management_port()
+        try:
+            await prepare(connection.arguments(self.settings.kafka), self.needed, stopping=lambda: self.should_stop)
+        except Unfit as error:
+            _give_up(str(error))
+        self._fit = True
+
+    def trouble(self) -> str | None:
+        """Why this worker is not ready; None when it is."""
+        if not self._fit:
+            return "waiting for Kafka and its topics"
+        return self.partitions.trouble()
+
+    async def _open_management_port(self) -> None:
+        host, port = self.settings.management_host, self.settings.management_port
+        pages = health.application(self.trouble, lambda: self.partitions.measure(time.time_ns() // 1_000_000))
+        try:
+            self._management = await health.serve(pages, host=host, port=port)
+        except OSError as error:
+            _give_up(f"PHONON_MANAGEMENT_PORT: cannot listen on {host}:{port} ({error.strerror})")
+
+    async def on_shutdown(self) -> None:
+        """Close the management port last."""
+        await super().on_shutdown()
+        if self._management is not None:
+            await self._management.cleanup()
+
+
+def make_app(settings: Settings) -> MetricsApp:
+    """The worker for these settings; nothing is connected before it starts."""
+    group = f"{settings.topic_prefix}-metrics"
+    folder = settings.state_dir / group
+    folder.mkdir(parents=True, exist_ok=True)
+    app = MetricsApp(group, **_faust_settings(settings), datadir=str(folder))
+    app.settings = settings
+    source, metrics, rejected = (topic_name(settings.topic_prefix, name) for name in ("Flow", "DidMetrics", "Rejected"))
+    app.needed = Needed(source, (metrics, rejected), f"{group}-buckets-changelog", settings.topic_replication)
+    kafka = connection.arguments(settings.kafka)
+
+    async def seek(partition: int, offset: int) -> int:
+        """Only what is fetched by a later fetch than the one returned was read from there."""
+        consumer: Any = app.consumer
+        await consumer.seek(faust.types.TP(source, partition), offset)
+        return int(consumer.fetches)
+
+    def make(partition: int) -> Partition:
+        place = Place(group, app.needed.changelog, source, partition, kafka)
+        return Partition(place, Ports(settings.windows, metrics, rejected, seek))
+
+    app.partitions = Partitions(make)
+    chunks.install(app)
+    topic = app.topic(source, value_serializer="raw", key_serializer="raw", acks=False)
+    count_flows(app, topic, app.partitions)
+    _connect(app, source)
+    return app
+
+
+def _faust_settings(settings: Settings) -> dict[str, Any]:
+    return {
+        "broker": connection.urls(settings.kafka),
+        "broker_credentials": connection.credentials(settings.kafka),
+        "broker_session_timeout": SESSION_SECONDS,
+        "broker_heartbeat_interval": HEARTBEAT_SECONDS,
+        "broker_request_timeout": 30.0,
+        "consumer_auto_offset_reset": "earliest",
+        "stream_recovery_delay": 0.0,
+        "table_standby_replicas": 0,
+        "topic_allow_declare": False,
+        "topic_disable_leader": True,
+        "web_enabled": False,
+        "worker_redirect_stdouts": False,
+        "autodiscover": False,
+    }
+
+
+def _connect(app: MetricsApp, source: str) -> None:
+    """Tell the partitions what Faust hears, and keep watch over them."""
+    partitions = app.partitions
+
+    @app.on_partitions_revoked.connect(weak=False)
+    async def revoked(*_: Any, **__: Any) -> None:
+        partitions.revoked()
+
+    @app.on_partitions_assigned.connect(weak=False)
+    async def assigned(_: Any, assigned: set[Any], **__: Any) -> None:
+        await partitions.assigned(tp.partition for tp in assigned if tp.topic == source)
+
+    @app.on_before_shutdown.connect(weak=False)
+    async def stopping(*_: Any, **__: Any) -> None:
+        await partitions.stop()
+
+    @app.task  # type: ignore[untyped-decorator]
+    async def watch() -> None:
+        while not app.should_stop:
+            await asyncio.sleep(WATCH_SECONDS)
+            await _look(app, source)
+
+
+async def _look(app: MetricsApp, source: str) -> None:
+    """Ask how far the logs reach, apart from what is fetched: a stalled fetch does not know that it is."""
+    owned = [faust.types.TP(source, number) for number in app.partitions.owned]
+    if not owned:
+        return
+    try:
+        ends = await asyncio.wait_for(app.consumer.highwaters(*owned), timeout=5)
+        await app.partitions.watch({tp.partition: end for tp, end in ends.items()})
+    except Exception as error:  # noqa: BLE001 - a broker away or a rebalance; the next look will tell
+        log.debug("could not look at the logs' ends: %s", error)
+
+
+def _give_up(line: str) -> None:
+    """One line, exit code 1. At once: Faust would print a traceback on the way out of a start that failed."""
+    print(line, file=sys.stderr, flush=True)  # noqa: T201
+    os._exit(1)
+
+
+def read_or_exit() -> Settings:
+    """The settings from environment and .env; one line and exit code 2 where they are wrong."""
+    try:
+        settings = read_settings(os.environ, dotenv_values(".env"))
+        connection.tls(settings.kafka)
+    except (SettingsError, OSError) as error:
+        print(f"settings: {error}", file=sys.stderr)  # noqa: T201
+        raise SystemExit(2) from None
+    return settings
+
+
+def __getattr__(name: str) -> Any:
+    """`app`, made when first asked for."""
+    if name != "app":
+        raise AttributeError(name)
+    app = globals()["app"] = make_app(read_or_exit())
+    return app

@@ -1,0 +1,115 @@
+"""The state's log in Kafka: one writer per partition, fenced by Kafka; and reading it back.
+
+Each partition has a transactional id of its own. Whoever opens it fences whoever had it before, and ends what that one
+left open, before the log is read: from then on a paused or cut off former owner can write nothing, neither state nor
+metrics, whatever it still believes. Ownership follows from the log, not from the consumer group's opinion.
+A flush is one transaction: buckets, the offset that comes next, rejected records, live metrics and the offset the group
+commits, all or none. Readers with isolation read_committed never see a part.
+Source: KIP-98 (transactions), KIP-447 describes the same fencing for Kafka Streams.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+BATCH_BYTES = 256 * 1024
+TRANSACTION_TIMEOUT_MS = 20_000
+WRITE_WITHIN_SECONDS = 15.0
+
+Sent = tuple[str, bytes | None, bytes | None, list[tuple[str, bytes]]]  # topic, key, value, headers
+
+
+class Place(NamedTuple):
+    """Where a partition's state is kept, and how to get there."""
+
+    group: str
+    changelog: str
+    source: str
+    partition: int
+    connection: dict[str, Any]
+
+
+class Writer:
+    """The one writer of a partition's state and metrics; `open` fences all earlier ones."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._producer = AIOKafkaProducer(
+            **place.connection,
+            transactional_id=f"{place.group}-{place.partition}",
+            transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
+            max_batch_size=BATCH_BYTES,
+            max_request_size=8 * 1024 * 1024,
+            request_timeout_ms=10_000,
+        )
+
+    async def open(self) -> None:
+        """Fence earlier writers. Raises KafkaError or TimeoutError."""
+        async with asyncio.timeout(WRITE_WITHIN_SECONDS):
+            await self._producer.start()
+
+    async def write(self, records: Iterable[Sent], *, next_offset: int | None) -> None:
+        """One transaction; returns once it is committed. Raises KafkaError or TimeoutError: then nothing is certain."""
+        by_topic: dict[str, list[Sent]] = {}
+        for record in records:
+            by_topic.setdefault(record[0], []).append(record)
+        async with asyncio.timeout(WRITE_WITHIN_SECONDS):
+            await self._producer.begin_transaction()
+            await asyncio.gather(*[self._send(topic, sent) for topic, sent in by_topic.items()])
+            if next_offset is not None:
+                offsets = {TopicPartition(self._place.source, self._place.partition): next_offset}
+                await self._producer.send_offsets_to_transaction(offsets, self._place.group)
+            await self._producer.commit_transaction()
+
+    async def _send(self, topic: str, records: list[Sent]) -> None:
+        producer, partition, acks = self._producer, self._place.partition, []
+        batch = producer.create_batch()
+        for _, key, value, headers in records:
+            if batch.append(timestamp=None, key=key, value=value, headers=headers) is None:
+                acks.append(await producer.send_batch(batch, topic, partition=partition))
+                batch = producer.create_batch()
+                batch.append(timestamp=None, key=key, value=value, headers=headers)
+        acks.append(await producer.send_batch(batch, topic, partition=partition))
+        await asyncio.gather(*acks)
+
+    async def close(self) -> None:
+        """Let go, without waiting for a broker that does not answer."""
+        try:
+            async with asyncio.timeout(2):
+                await self._producer.stop()
+        except Exception:  # noqa: BLE001, S110 - the next owner fences whatever is left
+            pass
+
+
+Progress = Callable[[float], None]
+
+
+async def read(place: Place, restore: Callable[[bytes, bytes | None], None], progress: Progress) -> int:
+    """Hand every committed record of the changelog to `restore`; returns the source partition's first offset."""
+    consumer = AIOKafkaConsumer(
+        **place.connection,
+        isolation_level="read_committed",
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        max_partition_fetch_bytes=8 * 1024 * 1024,
+        request_timeout_ms=10_000,
+    )
+    await consumer.start()
+    try:
+        log, source = TopicPartition(place.changelog, place.partition), TopicPartition(place.source, place.partition)
+        consumer.assign([log])
+        start = (await consumer.beginning_offsets([log]))[log]
+        end = (await consumer.end_offsets([log]))[log]
+        consumer.seek(log, start)
+        while (at := await consumer.position(log)) < end:
+            progress((at - start) / (end - start))
+            for records in (await consumer.getmany(timeout_ms=200)).values():
+                for record in records:
+                    restore(record.key, record.value)
+            await asyncio.sleep(0)
+        first: int = (await consumer.beginning_offsets([source]))[source]
+        return first
+    finally:
+        await consumer.stop()

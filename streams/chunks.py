@@ -1,0 +1,102 @@
+"""Faust's consumer, handing over whole fetched chunks: the one module that touches Faust's privates (0.15.3, pinned).
+
+Stock Faust makes four tasks and a stream event of every record, 60 to 200 us each; here an agent gets one message per
+partition and fetch, whose value is the `Fetched` records, so that Faust's cost is paid once per thousand records.
+What is overridden or read, and why:
+- `Consumer.getmany` (public): yields one message per chunk.
+- `Consumer._wait_next_records`, `._to_message`: the fetch and the message that stock `getmany` itself is made from.
+- `Consumer._buffered_partitions`: as in stock `getmany`, partitions that Faust paused for a full buffer.
+- `Consumer._read_offset`: cleared before each message. Stock Faust drops what is below it, and puts down the difference
+  above it as a gap in an interval tree, offset by offset; the law in `offsets` replaces both.
+- `AIOKafkaConsumerThread._create_worker_consumer`: nothing else lets one set how long a fetch may wait for data; with
+  Faust's fixed 1.5 s, a record waits that long behind a fetch of the other partitions.
+- `app.transport` is set before the start.
+Offsets: the topic is declared with acks=False, so that Faust commits nothing; they are committed with the state.
+The guard of all this is the kill test (tests/test_streams_faults.py).
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, Final, NamedTuple, cast
+
+from faust.transport.drivers import aiokafka as driver
+
+from streams.offsets import Chunk
+
+FETCH_WAIT_MS: Final = 100
+MOST_WAITING: Final = 50_000  # records handed over and not counted yet; beyond them fetching waits
+
+
+class Fetched(NamedTuple):
+    """Records of one partition, in order, as aiokafka gave them, and where they stand."""
+
+    partition: int
+    chunk: Chunk
+    records: list[Any]
+    generation: int
+
+
+class ChunkConsumer(driver.Consumer):
+    """One message per partition and fetch."""
+
+    logger = driver.logger
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fetches = 0  # begun so far
+        self._waiting = 0
+        self._waiting_of = 0
+
+    def _new_consumer_thread(self) -> "ChunkThread":
+        return ChunkThread(self, loop=self.loop, beacon=self.beacon)
+
+    def counted(self, fetched: Fetched) -> None:
+        """Say that the chunk is done with, whatever became of it."""
+        if fetched.generation == self._waiting_of:
+            self._waiting -= len(fetched.records)
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[Any, Any]]:  # noqa: ASYNC109 - Faust's signature
+        """The next chunks, as pairs of partition and message."""
+        generation = self.app.consumer_generation_id
+        if generation != self._waiting_of:  # a rebalance empties the agents' queues
+            self._waiting_of, self._waiting = generation, 0
+        if self._waiting > MOST_WAITING:
+            await asyncio.sleep(0.005)
+            return
+        self.fetches += 1
+        fetch = self.fetches
+        records, active = await self._wait_next_records(timeout)
+        for tp, chunk in (records or {}).items():
+            if self.should_stop or not self.flow_active or generation != self.app.consumer_generation_id:
+                return  # fetched before a rebalance: whoever owns the partition next reads it again
+            if active is not None and tp not in active and tp not in self._buffered_partitions:
+                continue
+            end = self.highwater(tp)
+            place = Chunk(chunk[0].offset, chunk[-1].offset, chunk[-1].offset + 1 if end is None else end, fetch)
+            message = self._to_message(tp, chunk[-1])
+            message.key, message.value = None, cast(Any, Fetched(tp.partition, place, chunk, generation))
+            self._read_offset[tp] = None
+            self._waiting += len(chunk)
+            yield tp, message
+
+
+class ChunkThread(driver.AIOKafkaConsumerThread):
+    """Its aiokafka consumer waits FETCH_WAIT_MS for data at most."""
+
+    logger = driver.logger
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MS
+        return consumer
+
+
+class ChunkTransport(driver.Transport):
+    """Faust's aiokafka transport with the consumer above."""
+
+    Consumer = ChunkConsumer
+
+
+def install(app: Any) -> None:
+    """Make the app's consumer hand over chunks; before it starts."""
+    app.transport = ChunkTransport(app.conf.broker_consumer, app)

@@ -1,0 +1,30 @@
+"""How the workers log: one line an event, for people or as JSON. Never a caller, a number or a content.
+
+Faust and aiokafka report each retry of theirs, with tracebacks; what of it matters is said by our own lines, so theirs
+are let through from CRITICAL on (PHONON_LOG_LEVEL=debug shows all).
+"""
+
+from typing import Any, Final
+
+NOISY: Final = ("faust", "mode", "aiokafka", "kafka", "asyncio")
+
+
+def config(level: str, style: str) -> dict[str, Any]:
+    """For logging.config.dictConfig."""
+    formats = {
+        "console": {"format": "%(asctime)s %(levelname)-7s %(name)s: %(message)s"},
+        "json": {
+            "()": "pythonjsonlogger.json.JsonFormatter",
+            "fmt": "%(asctime)s %(levelname)s %(name)s %(message)s",
+            "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
+        },
+    }
+    quiet = level.upper() if level == "debug" else "CRITICAL"
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"line": formats[style]},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "stream": "ext://sys.stderr"}},
+        "loggers": {name: {"level": quiet} for name in NOISY},
+        "root": {"level": level.upper(), "handlers": ["stderr"]},
+    }

@@ -1,0 +1,226 @@
+"""The life of one partition that this worker owns: fence, read the state, count, flush; and again after any error.
+
+Whatever goes wrong with a flush (fenced by a newer owner, Kafka away, a transaction timed out), nothing is guessed: the
+state in memory is dropped and read again from the log, which holds whole transactions only.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final, NamedTuple
+
+from aiokafka.errors import KafkaError, ProducerFenced
+
+from schemas import Undecodable
+from schemas.settings import Window
+from streams import changelog, flows, live, measures, offsets
+from streams.changelog import Place, Sent, Writer
+from streams.chunks import Fetched
+from streams.rejects import rejected
+from streams.table import COUNTED, DUPLICATE, LATE, Changes, Table
+
+log = logging.getLogger("streams.partition")
+
+FLUSH_SECONDS: Final = 0.2
+BEHIND_FLUSH_SECONDS: Final = 1.0  # while far behind: fewer, larger transactions, and metrics can wait
+BEHIND_RECORDS: Final = 5_000
+LIVE_A_FLUSH: Final = 1_000  # metrics written in a flush, at most, so that encoding them stalls nothing
+BEHIND_LIVE_A_FLUSH: Final = 100
+ROLLED_A_FLUSH: Final = 5_000
+COMMIT_SECONDS: Final = 1.0
+FENCED_PAUSE_SECONDS: Final = 3.0  # more than a heartbeat: a worker that lost the partition has then heard of it
+PAUSE_SECONDS: Final = 0.5
+
+_OUTCOMES: Final = {COUNTED: measures.FLOWS, DUPLICATE: measures.DUPLICATE, LATE: measures.LATE}
+
+
+class Ports(NamedTuple):
+    """What a partition needs of its worker. `seek(partition, offset)` returns the last fetch begun before it."""
+
+    windows: tuple[Window, ...]
+    metrics_topic: str
+    rejected_topic: str
+    seek: Callable[[int, int], Awaitable[int]]
+    now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+
+
+class Partition:
+    """An owned partition. `table` is None until its state is read; chunks that come earlier are dropped, to be reread."""
+
+    def __init__(self, place: Place, ports: Ports) -> None:
+        self.place, self.ports = place, ports
+        self.number = place.partition
+        self.table: Table | None = None
+        self.trouble: str | None = "reading its state"
+        self.end = 0  # of the source's log, as far as known
+        self.progress_at = time.monotonic()
+        self.last_timestamp: int | None = None
+        self._sought: int | None = None
+        self._rejected: list[Sent] = []
+        self._fresh = False  # whether anything was counted since the last flush
+        self._committed: int | None = None
+        self._committed_at = float("-inf")
+        self._stopping = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def lag(self) -> int:
+        """Records not counted yet."""
+        table = self.table
+        return max(0, self.end - (table.next_offset or 0)) if table else 0
+
+    def start(self) -> None:
+        """Begin to live."""
+        self._task = asyncio.create_task(self._live(), name=f"partition {self.number}")
+
+    async def stop(self) -> None:
+        """Flush a last time, if that is possible within 3 s, and let go."""
+        self._stopping.set()
+        if self._task is not None:
+            _, waiting = await asyncio.wait({self._task}, timeout=3)
+            for task in waiting:
+                task.cancel()
+
+    async def count(self, fetched: Fetched) -> None:
+        """Take a chunk as the offsets law says."""
+        table = self.table
+        if table is None:
+            return
+        self.end = max(self.end, fetched.chunk.end)
+        verdict = offsets.judge(fetched.chunk, next_offset=table.next_offset, sought=self._sought)
+        if verdict == offsets.SEEK:
+            measures.REREAD.inc()
+            await self.seek()
+        elif verdict != offsets.SKIP:
+            self._pass_holes(table, fetched, anew=verdict == offsets.ANEW)
+            self._count(table, fetched)
+
+    async def seek(self) -> None:
+        """Read again from the offset that comes next."""
+        if self.table is not None and self.table.next_offset is not None:
+            self._sought = await self.ports.seek(self.number, self.table.next_offset)
+
+    def _pass_holes(self, table: Table, fetched: Fetched, *, anew: bool) -> None:
+        first = fetched.chunk.first
+        if anew:
+            log.warning("partition %d: the topic begins anew at offset %d", self.number, first)
+            self.end = fetched.chunk.end
+            table.passed(first)
+        elif table.next_offset is not None and first > table.next_offset:
+            measures.EXPIRED.inc(first - table.next_offset)
+            log.warning("partition %d: offsets %d to %d are gone", self.number, table.next_offset, first - 1)
+
+    def _count(self, table: Table, fetched: Fetched) -> None:
+        now, since = self.ports.now_ms(), table.next_offset or 0
+        outcomes = {COUNTED: 0, DUPLICATE: 0, LATE: 0}
+        for record in fetched.records:
+            if record.offset < since:
+                continue
+            try:
+                flow = flows.read(record.value)
+            except Undecodable as error:
+                self._reject(record, str(error), now)
+            else:
+                outcomes[table.add(flow, timestamp=record.timestamp, now=now)] += 1
+        table.passed(fetched.chunk.last + 1)
+        self.last_timestamp, self._fresh = fetched.records[-1].timestamp, True
+        self.progress_at = time.monotonic()
+        for outcome, number in outcomes.items():
+            _OUTCOMES[outcome].inc(number)
+
+    def _reject(self, record: object, reason: str, now: int) -> None:
+        measures.REJECTED.inc()
+        value = rejected(record, reason=reason, received_at=now)
+        self._rejected.append((self.ports.rejected_topic, None, value, []))
+
+    async def _live(self) -> None:
+        while not self._stopping.is_set():
+            writer = Writer(self.place)
+            pause = PAUSE_SECONDS
+            try:
+                await self._recover(writer)
+                await self._keep_flushing(writer)
+            except ProducerFenced:
+                pause = FENCED_PAUSE_SECONDS
+                self._lose("another worker took it over")
+            except (KafkaError, OSError, TimeoutError, ValueError) as error:
+                self._lose(f"{type(error).__name__} {error}".strip())
+            finally:
+                self.table = None
+                await writer.close()
+            await self._wait(pause)
+
+    def _lose(self, why: str) -> None:
+        if not self._stopping.is_set():
+            measures.LOST.inc()
+            self.trouble = f"state dropped: {why}"
+            log.warning("partition %d: %s; its state will be read again if it is still ours", self.number, why)
+
+    async def _recover(self, writer: Writer) -> None:
+        begun = time.monotonic()
+        self.trouble, self._rejected, self._committed = "reading its state", [], None
+        table = Table([window.seconds // 60 for window in self.ports.windows])
+        await writer.open()
+        shown = measures.RECOVERED.labels(self.number)
+        first = await changelog.read(self.place, table.restore, shown.set)
+        table.settle()
+        self._start_at(table, first)
+        self.table, self.end = table, 0
+        await self.seek()
+        shown.set(1)
+        self.trouble, self.progress_at = None, time.monotonic()
+        took = time.monotonic() - begun
+        log.info("partition %d: live with %d DIDs, %d buckets after %.1f s",
+                 self.number, len(table.dids), table.buckets, took)  # fmt: skip
+
+    def _start_at(self, table: Table, first: int) -> None:
+        """Where the source's log begins beyond the next offset, Kafka deleted records before they were read."""
+        if table.next_offset is not None and table.next_offset < first:
+            measures.EXPIRED.inc(first - table.next_offset)
+            log.warning("partition %d: offsets %d to %d expired unread", self.number, table.next_offset, first - 1)
+        if table.next_offset is None or table.next_offset < first:
+            table.passed(first)
+
+    async def _keep_flushing(self, writer: Writer) -> None:
+        while not self._stopping.is_set():
+            await self._wait(BEHIND_FLUSH_SECONDS if self.lag > BEHIND_RECORDS else FLUSH_SECONDS)
+            await self._flush(writer)
+
+    async def _wait(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+        except TimeoutError:
+            pass
+
+    async def _flush(self, writer: Writer) -> None:
+        table, now, seconds = self.table, self.ports.now_ms(), time.monotonic()
+        assert table is not None
+        table.roll(now=now, most=ROLLED_A_FLUSH)
+        most = BEHIND_LIVE_A_FLUSH if self.lag > BEHIND_RECORDS else LIVE_A_FLUSH
+        changes = table.take(now=now, seconds=seconds, most=most)
+        commit = self._to_commit(table.next_offset, seconds)
+        records = self._records(changes)
+        if not records and commit is None:
+            return
+        fresh, stamp, self._fresh = self._fresh, self.last_timestamp, False
+        with measures.FLUSH.time():
+            await writer.write(records, next_offset=commit)
+        measures.EMITTED.inc(len(changes.live))
+        if commit is not None:
+            self._committed, self._committed_at = commit, seconds
+        if fresh and stamp is not None:
+            measures.EMISSION_DELAY.labels(self.number).set(max(0, self.ports.now_ms() - stamp) / 1000)
+
+    def _to_commit(self, next_offset: int | None, seconds: float) -> int | None:
+        """The group's offset is for onlookers, who need it once a second; the state's own is in each transaction."""
+        due = self._stopping.is_set() or seconds - self._committed_at >= COMMIT_SECONDS
+        return next_offset if due and next_offset != self._committed else None
+
+    def _records(self, changes: Changes) -> list[Sent]:
+        rejects, self._rejected = self._rejected, []
+        records: list[Sent] = [(self.place.changelog, key, value, []) for key, value in changes.changelog]
+        for did in changes.live:
+            value = live.value(did, self.ports.windows)
+            records.append((self.ports.metrics_topic, did.did.encode(), value, live.headers(did)))
+        return records + rejects

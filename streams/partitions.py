@@ -1,0 +1,95 @@
+"""All partitions that this worker owns now. A shell: who owns what is Kafka's word, what is in them the partitions'."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from streams import measures
+from streams.chunks import Fetched
+from streams.partition import Partition
+
+log = logging.getLogger("streams.partitions")
+
+STALLED_SECONDS: Final = 5.0  # records wait and none came: seek again
+UNREADY_SECONDS: Final = 15.0  # and still none: say so
+
+
+class Partitions:
+    """Owned partitions by number. One that stays ours over a rebalance keeps its state: Kafka's fence guards it."""
+
+    def __init__(self, make: Callable[[int], Partition]) -> None:
+        self._make = make
+        self.owned: dict[int, Partition] = {}
+        self.assigned_at: float | None = None  # monotonic; None before the first assignment and in a rebalance
+
+    def revoked(self) -> None:
+        """A rebalance has begun. What is ours goes on until we hear who gets it."""
+        self.assigned_at = None
+
+    async def assigned(self, numbers: Iterable[int]) -> None:
+        """The rebalance's outcome: let go of what is not ours any more, begin with what is new."""
+        now = set(numbers)
+        leaving = [self.owned.pop(number) for number in self.owned.keys() - now]
+        for number in sorted(now - self.owned.keys()):
+            self.owned[number] = self._make(number)
+            self.owned[number].start()
+        self.assigned_at = time.monotonic()
+        log.info("partitions owned: %s", ", ".join(map(str, sorted(now))) or "none")
+        await _stop(leaving)
+
+    async def stop(self) -> None:
+        """Flush and let go of all."""
+        leaving, self.owned = list(self.owned.values()), {}
+        await _stop(leaving)
+
+    async def count(self, fetched: Fetched) -> None:
+        """Count a chunk of an owned partition; one of another's is its owner's to read."""
+        partition = self.owned.get(fetched.partition)
+        if partition is not None:
+            await partition.count(fetched)
+
+    def trouble(self) -> str | None:
+        """Why this worker is not ready; None when it is."""
+        if self.assigned_at is None:
+            return "waiting for Kafka to assign partitions"
+        for number, partition in sorted(self.owned.items()):
+            if partition.trouble:
+                return f"partition {number}: {partition.trouble}"
+            if partition.lag and time.monotonic() - partition.progress_at > UNREADY_SECONDS:
+                return f"partition {number}: records wait and none are read"
+        return None
+
+    async def watch(self, ends: dict[int, int]) -> None:
+        """Note how far the logs reach; where records wait and none came for a while, seek again."""
+        for number, end in ends.items():
+            partition = self.owned.get(number)
+            if partition is None or partition.table is None:
+                continue
+            if not partition.lag:
+                partition.progress_at = time.monotonic()
+            partition.end = max(partition.end, end)
+            if partition.lag and time.monotonic() - partition.progress_at > STALLED_SECONDS:
+                log.warning("partition %d: %d records wait and none came; seeking again", number, partition.lag)
+                await partition.seek()
+
+    def measure(self, now_ms: int) -> None:
+        """Bring the gauges up to date."""
+        tables = [partition.table for partition in self.owned.values() if partition.table]
+        measures.PARTITIONS.labels("live").set(len(tables))
+        measures.PARTITIONS.labels("recovering").set(len(self.owned) - len(tables))
+        measures.DIDS.set(sum(len(table.dids) for table in tables))
+        measures.BUCKETS.set(sum(table.buckets for table in tables))
+        measures.WAITING.set(sum(table.waiting for table in tables))
+        for gauge in (measures.LAG_RECORDS, measures.LAG_SECONDS):
+            gauge.clear()
+        for number, partition in self.owned.items():
+            age = now_ms - (partition.last_timestamp or now_ms)
+            measures.LAG_RECORDS.labels(number).set(partition.lag)
+            measures.LAG_SECONDS.labels(number).set(max(0, age) / 1000 if partition.lag else 0)
+
+
+async def _stop(partitions: list[Partition]) -> None:
+    if partitions:
+        await asyncio.gather(*[partition.stop() for partition in partitions])

@@ -1,0 +1,26 @@
+"""A record that could not be read, as a Rejected record. Pure."""
+
+from base64 import b64encode
+from typing import Any, Final
+
+from schemas import encode
+
+PAYLOAD_BYTES: Final = 512 * 1024  # the rest stays where it was found: topic, partition and offset say where
+
+
+def rejected(record: Any, *, reason: str, received_at: int) -> bytes:
+    """The framed Rejected record of a consumed record; its payload is base64 text."""
+    data: bytes = record.value or b""
+    where = f"{record.topic} partition {record.partition} offset {record.offset}"
+    cut = f"; payload cut from {len(data)} bytes" if len(data) > PAYLOAD_BYTES else ""
+    return encode(
+        "Rejected",
+        {
+            "flow_id": "",
+            "section": record.topic,
+            "index": None,
+            "reason": f"{reason} ({where}{cut})",
+            "payload": b64encode(data[:PAYLOAD_BYTES]).decode(),
+            "received_at": received_at,
+        },
+    )

@@ -1,0 +1,217 @@
+"""The state of one partition: its DIDs, their clock, the next source offset; and what of it is to be written. Pure.
+
+What changed is handed out as one batch of changelog records and live metrics, to be written all or none: buckets that
+changed, deleted ones, the offset that comes next with the clock. Restoring them in any order, last one of each key,
+gives the same table. Where a DID's last bucket went, its deletion waits for the metrics of zeros and goes with them, so
+that no crash can leave stale figures behind.
+"""
+
+import struct
+from collections import deque
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from streams.bucket import Bucket
+from streams.windows import MINUTE_MS, Clock, Rolling
+
+COUNTED: Final = "counted"
+DUPLICATE: Final = "duplicate"
+LATE: Final = "late"
+
+EMIT_EVERY_SECONDS: Final = 1.0  # at most one record of a DID within this time
+
+OFFSET_KEY: Final = b"o"
+_KEY: Final = struct.Struct(">cqH")  # kind, minute, part; then the DID
+_OFFSET: Final = struct.Struct(">Bqqqq")
+_VERSION: Final = 1
+_NONE: Final = -(1 << 63)
+
+
+class Flow(NamedTuple):
+    """What of a flow record counts. `event_id` is 16 bytes, `occurred_at` ms, `counts` one integer (see metrics)."""
+
+    did: str
+    event_id: bytes
+    occurred_at: int
+    counts: int
+
+
+class Live(NamedTuple):
+    """The sums of a DID's windows, in the order of the settings, at `as_of` (ms)."""
+
+    did: str
+    as_of: int
+    sums: tuple[int, ...]
+
+
+class Changes(NamedTuple):
+    """Changelog records (None deletes) and metrics that belong together."""
+
+    changelog: list[tuple[bytes, bytes | None]]
+    live: list[Live]
+
+
+class Table:
+    """One partition's DIDs. `windows`: lengths in minutes, in the order of the settings."""
+
+    def __init__(self, windows: Sequence[int]) -> None:
+        self.lengths = tuple(sorted(windows))
+        self._order = tuple(self.lengths.index(length) for length in windows)
+        self.clock = Clock()
+        self.next_offset: int | None = None
+        self.dids: dict[str, Rolling] = {}
+        self._minute: int | None = None
+        self._at: dict[int, dict[str, None]] = {}  # minute -> DIDs with a bucket there
+        self._leaving: deque[str] = deque()  # DIDs a bucket of which leaves a window
+        self._changed: dict[str, None] = {}  # DIDs whose metrics are to be written, longest first
+        self._dirty: dict[tuple[str, int, int], Bucket] = {}
+        self._gone: list[tuple[str, int, int]] = []
+        self._moved = False  # whether next offset or clock are to be written
+
+    @property
+    def buckets(self) -> int:
+        """How many DID minutes are held."""
+        return sum(map(len, self._at.values()))
+
+    @property
+    def waiting(self) -> int:
+        """How many DIDs have metrics to be written."""
+        return len(self._changed) + len(self._leaving)
+
+    def add(self, flow: Flow, *, timestamp: int, now: int) -> str:
+        """Count a flow, or say why not. `timestamp`: Kafka's, `now`: the clock's, both ms."""
+        self.clock.see(flow.occurred_at, timestamp)
+        self._move_to(now)
+        minute = flow.occurred_at // MINUTE_MS
+        assert self._minute is not None
+        if minute <= self._minute - self.lengths[-1]:
+            return LATE
+        rolling = self.dids.get(flow.did)
+        if rolling is None:
+            rolling = self.dids[flow.did] = Rolling(self._minute, len(self.lengths))
+        elif rolling.minute != self._minute:
+            self._advance(flow.did, rolling)
+        if flow.event_id in rolling.ids:
+            return DUPLICATE
+        _, part = rolling.add(minute, flow.event_id, flow.counts, lengths=self.lengths)
+        self._at.setdefault(minute, {})[flow.did] = None
+        self._dirty[flow.did, minute, part] = rolling.minutes[minute][part]
+        self._changed[flow.did] = None
+        return COUNTED
+
+    def passed(self, next_offset: int) -> None:
+        """All records before this offset are counted, or never will be."""
+        if next_offset != self.next_offset:
+            self.next_offset = next_offset
+            self._moved = True
+
+    def roll(self, *, now: int, most: int) -> None:
+        """Go on to `now`: at most so many DIDs a call, so that thousands going quiet together stall nothing."""
+        self._move_to(now)
+        for _ in range(min(most, len(self._leaving))):
+            did = self._leaving.popleft()
+            rolling = self.dids.get(did)
+            if rolling is not None:
+                self._advance(did, rolling)
+
+    def take(self, *, now: int, seconds: float, most: int) -> Changes:
+        """What is to be written, with the metrics of at most so many DIDs. `seconds`: a clock that never steps back."""
+        self._move_to(now)
+        live = [self._live(did) for did in self._due(seconds, most)]
+        records: list[tuple[bytes, bytes | None]] = [(_key(*at), bucket.pack()) for at, bucket in self._dirty.items()]
+        records += [(_key(*at), None) for at in self._gone]
+        if records or live or self._moved:
+            records.append((OFFSET_KEY, self._offset()))
+        self._dirty, self._gone, self._moved = {}, [], False
+        return Changes(records, live)
+
+    def restore(self, key: bytes, value: bytes | None) -> None:
+        """Take in a record of the changelog. Raises ValueError where it is none of ours."""
+        if value is None:
+            return
+        if key == OFFSET_KEY:
+            version, *rest = _OFFSET.unpack(value)
+            if version != _VERSION:
+                raise ValueError(f"state version {version}; this program reads {_VERSION}")
+            self.next_offset, *clock = (None if number == _NONE else number for number in rest)
+            self.clock = Clock(*clock)
+            return
+        _, minute, part = _KEY.unpack_from(key)
+        did = key[_KEY.size :].decode()
+        rolling = self.dids.setdefault(did, Rolling(0, len(self.lengths)))
+        rolling.restore(minute, part, Bucket.unpack(value))
+        self._at.setdefault(minute, {})[did] = None
+
+    def settle(self) -> None:
+        """Make the restored table whole: every DID's metrics are to be written anew, as of now."""
+        floor = self.clock.floor
+        self._minute = None if floor is None else floor // MINUTE_MS
+        for did, rolling in self.dids.items():
+            rolling.minute = self._minute or 0
+            self._forget(did, rolling, rolling.settle(lengths=self.lengths))
+            self._changed[did] = None
+
+    def _move_to(self, now: int) -> None:
+        as_of = self.clock.as_of(now)
+        if as_of is None:
+            return
+        was, self._minute = self._minute, as_of // MINUTE_MS
+        if was is not None and was < self._minute:
+            for length in self.lengths:
+                for minute in self._held(was - length, self._minute - length):
+                    self._leaving.extend(self._at[minute])
+
+    def _held(self, after: int, until: int) -> list[int]:
+        if until - after <= len(self._at):
+            return [minute for minute in range(after + 1, until + 1) if minute in self._at]
+        return [minute for minute in self._at if after < minute <= until]
+
+    def _advance(self, did: str, rolling: Rolling) -> None:
+        assert self._minute is not None
+        sums = list(rolling.sums)
+        self._forget(did, rolling, rolling.advance(self._minute, lengths=self.lengths))
+        if sums != rolling.sums:
+            self._changed[did] = None
+
+    def _forget(self, did: str, rolling: Rolling, dropped: list[tuple[int, int]]) -> None:
+        """Delete buckets from the changelog: now, or with the DID's last metrics if they were its last."""
+        for minute, part in dropped:
+            self._dirty.pop((did, minute, part), None)
+            at = self._at.get(minute)
+            if at is not None:
+                at.pop(did, None)
+                if not at:
+                    del self._at[minute]
+        rolling.kept += dropped
+        if rolling.minutes:
+            self._gone += [(did, *kept) for kept in rolling.kept]
+            rolling.kept = []
+
+    def _due(self, seconds: float, most: int) -> list[str]:
+        due: list[str] = []
+        for did in self._changed:
+            if len(due) >= most:
+                break
+            if seconds - self.dids[did].emitted_at >= EMIT_EVERY_SECONDS:
+                self.dids[did].emitted_at = seconds
+                due.append(did)
+        return due
+
+    def _live(self, did: str) -> Live:
+        rolling, as_of = self.dids[did], self.clock.floor
+        assert as_of is not None
+        if rolling.minute != self._minute:
+            self._advance(did, rolling)
+        del self._changed[did]
+        if not rolling.minutes:
+            self._gone += [(did, *kept) for kept in rolling.kept]
+            del self.dids[did]
+        return Live(did, as_of, tuple([rolling.sums[n] for n in self._order]))
+
+    def _offset(self) -> bytes:
+        numbers = (self.next_offset, self.clock.w, self.clock.lag, self.clock.floor)
+        return _OFFSET.pack(_VERSION, *(_NONE if number is None else number for number in numbers))
+
+
+def _key(did: str, minute: int, part: int) -> bytes:
+    return _KEY.pack(b"b", minute, part) + did.encode()
