@@ -185,7 +185,7 @@ def read_settings(environ: Mapping[str, str], dotenv: Mapping[str, str | None] =
 
     An empty value counts as not set.
     """
-    given = {name: value for name, value in ({**dotenv} | {**environ}).items() if value}
+    given = {name: value for source in (dotenv, environ) for name, value in source.items() if value}
     unknown = sorted(name for name in given if name.startswith(PREFIX) and name not in NAMES and name not in FILES)
     if unknown:
         raise SettingsError(f"unknown setting {unknown[0]}: the README lists all of them")

@@ -1,0 +1,72 @@
+"""With content dropped and numbers pseudonymised nothing of either is left in any record, and ids stay as they were."""
+
+import json
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.delivery import read_document
+from app.events import as_dict
+from app.privacy import Privacy, redact
+from app.split import Split, split
+from tests.test_deliveries import FOLDER, RECEIVED_AT, RULES
+
+ALL = Privacy(drop_content=True, pseudonym_key=b"a key of ours")
+SAMPLE = json.loads((FOLDER / "sample.json").read_bytes())
+
+
+def split_with(document: Any, privacy: Privacy) -> Split:
+    body = json.dumps(document).encode()
+    return redact(split(read_document(body), received_at=RECEIVED_AT, rules=RULES), privacy)
+
+
+def text_of(result: Split) -> str:
+    return json.dumps([as_dict(event) for event in [*result.events, *result.rejected]], ensure_ascii=False)
+
+
+def test_the_samples_numbers_and_contents_are_gone() -> None:
+    text = text_of(split_with(SAMPLE, ALL))
+    for gone in ("6262772728", "8238217798", "customer@phonon.io", "Welcome to", "Email Subject", "bkt_x_ack", "X-Amz"):
+        assert gone not in text
+    assert '"key": "6"' not in text
+    assert "+912243692987" in text  # a DID is ours
+
+
+def test_keeping_all_changes_nothing() -> None:
+    assert text_of(split_with(SAMPLE, Privacy())) == text_of(
+        split(read_document(json.dumps(SAMPLE).encode()), received_at=RECEIVED_AT, rules=RULES)
+    )
+
+
+def test_one_number_has_one_token_per_key_however_it_is_written() -> None:
+    def tokens(key: bytes, *numbers: str) -> set[Any]:
+        legs = [{"cdrId": number, "calleeNumber": number} for number in numbers]
+        result = split_with({"callDetails": legs}, Privacy(pseudonym_key=key))
+        return {as_dict(event).get("callee_number") for event in result.events} - {None}
+
+    one = tokens(b"key one", "916262772728", "+916262772728", "06262772728")
+    assert len(one) == 1
+    assert one != tokens(b"key two", "916262772728")
+
+
+DIGITS = st.text("0123456789", min_size=10, max_size=12).filter(lambda text: not text.startswith("0"))
+SECRET = st.text("abcdefghijklmnopqrstuvwxyz", min_size=12, max_size=16)
+
+
+@given(DIGITS, SECRET)
+def test_content_and_numbers_are_gone_wherever_they_could_not_be_read(number: str, secret: str) -> None:
+    document = {
+        "phonon-uuid": "u",
+        "callDetails": [{"calleeNumber": [number], "dtmfPressesd": secret}, number],
+        "smsDetails": [{"id": "s", "to": {"n": number}, "text": {"t": secret}}, secret],
+        "emailDetails": [{"id": "e", "subject": [secret], "content": 1.5, "addresses": number}],
+        "keys": [{"name": "k", "value": {"deep": secret}}],
+        "recordingUrls": [{"recordedFilePublicPath": {"u": secret}}],
+    }
+    before, after = split_with(document, Privacy()), split_with(document, ALL)
+    assert number in text_of(before)
+    assert secret in text_of(before)
+    assert number not in text_of(after)
+    assert secret not in text_of(after)
+    assert [event.event_id for event in after.events] == [event.event_id for event in before.events]

@@ -1,0 +1,111 @@
+"""Every setting is read or named as wrong in one line; secrets are never shown."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from schemas.settings import NAMES, SECRETS, Settings, SettingsError, read_settings
+
+#: One good value that is not the default, for every setting there is.
+GOOD = {
+    "PHONON_HOST": "0.0.0.0",
+    "PHONON_PORT": "8181",
+    "PHONON_WEBHOOK_PATH": "/in",
+    "PHONON_MANAGEMENT_HOST": "::1",
+    "PHONON_MANAGEMENT_PORT": "9200",
+    "PHONON_MAX_BODY_BYTES": "2048",
+    "PHONON_ANSWER_WITHIN": "2.5",
+    "PHONON_STALL_AFTER": "0.8",
+    "PHONON_MAX_IN_FLIGHT": "10",
+    "PHONON_BASIC_AUTH": "user:pass:word",
+    "PHONON_TOKEN": "t0ken-t0ken",
+    "PHONON_SIGNING_SECRET": "whsec_AAAA whsec_BBBB",
+    "PHONON_ALLOWED_IPS": "10.0.0.0/8, 203.0.113.7",
+    "PHONON_TRUSTED_PROXIES": "127.0.0.1",
+    "PHONON_ALLOW_ANONYMOUS": "true",
+    "PHONON_TOPIC_PREFIX": "acme",
+    "PHONON_TOPIC_PARTITIONS": "3",
+    "PHONON_TOPIC_REPLICATION": "3",
+    "PHONON_TIMEZONE": "Europe/Berlin",
+    "PHONON_REGION": "US",
+    "PHONON_CONTENT": "drop",
+    "PHONON_NUMBERS": "pseudonymise",
+    "PHONON_PSEUDONYM_KEY": "a secret pepper",
+    "PHONON_SPOOL_DIR": "/var/spool/phonon",
+    "PHONON_SPOOL_MAX_BYTES": "4096",
+    "PHONON_DRAIN_RATE": "7",
+    "PHONON_WINDOWS": "1m,2h,1d",
+    "PHONON_STATE_DIR": "/var/lib/phonon",
+    "PHONON_LOG_LEVEL": "debug",
+    "PHONON_LOG_FORMAT": "json",
+}
+BAD = {
+    "PHONON_PORT": "70000",
+    "PHONON_WEBHOOK_PATH": "webhooks/",
+    "PHONON_MAX_BODY_BYTES": "1MB",
+    "PHONON_ANSWER_WITHIN": "0",
+    "PHONON_MAX_IN_FLIGHT": "0",
+    "PHONON_BASIC_AUTH": "hunter2",
+    "PHONON_TOKEN": "with space",
+    "PHONON_ALLOWED_IPS": "10.0.0.1/8",
+    "PHONON_ALLOW_ANONYMOUS": "perhaps",
+    "PHONON_TOPIC_PREFIX": "a b",
+    "PHONON_TIMEZONE": "Mars",
+    "PHONON_REGION": "India",
+    "PHONON_CONTENT": "hide",
+    "PHONON_WINDOWS": "90s",
+    "PHONON_LOG_LEVEL": "loud",
+    "KAFKA_ACKS": "1",
+    "KAFKA_ENABLE_IDEMPOTENCE": "false",
+    "KAFKA_PARTITIONER": "random",
+}
+
+
+def test_every_setting_is_read() -> None:
+    default, read = read_settings({}), read_settings(GOOD)
+    assert set(GOOD) == set(NAMES)
+    for f in fields(Settings):
+        if f.metadata:
+            assert getattr(read, f.name) != getattr(default, f.name), f.name
+
+
+@pytest.mark.parametrize("name", sorted(BAD))
+def test_a_bad_value_is_named(name: str) -> None:
+    with pytest.raises(SettingsError, match=name) as error:
+        read_settings({name: BAD[name]})
+    assert "\n" not in str(error.value)
+    if name in NAMES:
+        assert (repr(BAD[name]) in str(error.value)) == (name not in SECRETS), "secrets stay hidden, the rest is shown"
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"PHONON_ANSWERWITHIN": "4"},
+        {"PHONON_ANSWER_WITHIN": "1", "PHONON_STALL_AFTER": "1"},
+        {"PHONON_NUMBERS": "pseudonymise"},
+        {"PHONON_TOKEN": "abc", "PHONON_TOKEN_FILE": "/dev/null"},
+        {"PHONON_TOKEN_FILE": "/nonexistent"},
+        {"PHONON_WINDOWS": "60m,1h"},
+    ],
+)
+def test_what_is_unknown_or_contradicts_is_refused(environ: dict[str, str]) -> None:
+    with pytest.raises(SettingsError, match="PHONON_"):
+        read_settings(environ)
+
+
+def test_secrets_come_from_files_too_and_are_never_shown(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("from-a-file\n")
+    settings = read_settings({"PHONON_TOKEN_FILE": str(file), "KAFKA_SASL_PASSWORD": "swordfish"})
+    assert settings.token == "from-a-file"
+    shown = repr(read_settings(GOOD | {"KAFKA_SASL_PASSWORD": "swordfish"}))
+    assert not [value for value in (*(GOOD[name] for name in SECRETS), "swordfish") if value in shown]
+
+
+def test_the_environment_wins_over_the_env_file_and_empty_is_not_set() -> None:
+    dotenv = {"PHONON_PORT": "1111", "PHONON_REGION": "US", "PHONON_TOKEN": None}
+    settings = read_settings({"PHONON_PORT": "2222", "PHONON_REGION": "", "KAFKA_LINGER_MS": "7"}, dotenv)
+    assert (settings.port, settings.region, settings.token) == (2222, "US", None)
+    assert settings.kafka == {"bootstrap.servers": "localhost:9092", "linger.ms": "7"}
