@@ -15,7 +15,7 @@ from base64 import b64decode, b64encode
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, Final
+from typing import IO, Any, Final
 
 import aiohttp
 
@@ -47,6 +47,18 @@ class Outcome:
         """Whether every delivery was."""
         return all(status in ACCEPTED for status in self.statuses)
 
+    @property
+    def total(self) -> int:
+        """Deliveries that got a final answer."""
+        return self.statuses.total()
+
+    @property
+    def complaint(self) -> str:
+        """One line on the deliveries that were not accepted."""
+        refused = {status: number for status, number in self.statuses.items() if status not in ACCEPTED}
+        reasons = "; ".join(f"{status}: {self.details[status] or 'no reason given'}" for status in sorted(refused))
+        return f"{sum(refused.values())} of {self.total} deliveries not accepted; {reasons}"
+
     def add(self, status: int, seconds: float, answer: dict[str, Any]) -> None:
         """Counts one delivery's final answer."""
         self.statuses[status] += 1
@@ -57,7 +69,7 @@ class Outcome:
             self.details.setdefault(status, str(answer.get("detail") or answer.get("title") or ""))
 
 
-def documents(name: str, file: BinaryIO) -> Iterator[bytes]:
+def documents(name: str, file: IO[bytes]) -> Iterator[bytes]:
     """The deliveries in a file: one document (.json), one a line (.jsonl), or whichever of the two it looks like."""
     if name.endswith(".json"):
         yield file.read()

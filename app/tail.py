@@ -13,7 +13,7 @@ from typing import Any, Final, TextIO
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
 
-from app.cluster import ANSWER_WITHIN_S, ClusterError, Errors, ask, client_settings
+from app.cluster import ANSWER_WITHIN_S, ClusterError, Errors, ask, connect
 from schemas import Undecodable, decode
 from schemas.settings import Settings
 from schemas.topics import TOPICS, topic_name
@@ -21,12 +21,12 @@ from schemas.topics import TOPICS, topic_name
 POLL_S: Final = 0.2
 BATCH: Final = 500
 CONSUMER: Final = {
-    "group.id": "phonon-events-tail",
-    "enable.auto.commit": "false",
-    "enable.auto.offset.store": "false",
-    "enable.partition.eof": "true",
-    "isolation.level": "read_committed",
-    "auto.offset.reset": "earliest",
+    "group_id": "phonon-events-tail",
+    "enable_auto_commit": "false",
+    "enable_auto_offset_store": "false",
+    "enable_partition_eof": "true",
+    "isolation_level": "read_committed",
+    "auto_offset_reset": "earliest",
 }
 #: Errors that waiting does not mend.
 LOST: Final = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED)
@@ -56,10 +56,10 @@ class Span:
 
 def tail(settings: Settings, topics: Sequence[str], out: TextIO, span: Span) -> None:
     """Writes records as lines, each flushed, until the span is over. Raises ClusterError."""
-    errors = Errors()
-    consumer = Consumer(client_settings(settings.kafka, errors) | CONSUMER)
+    errors = Errors(settings.kafka["bootstrap.servers"])
+    consumer = connect(Consumer, settings.kafka, errors, **CONSUMER)
     try:
-        places = ask(settings.kafka, errors, lambda: _places(consumer, topics, span))
+        places = ask(consumer, errors, lambda: _places(consumer, topics, span))
         consumer.assign(places)
         for message in itertools.islice(_messages(consumer, len(places), follow=span.follow), span.count):
             out.write(line(message) + "\n")

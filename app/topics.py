@@ -18,7 +18,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # public, but 
 )
 from confluent_kafka.cimpl import NewTopic
 
-from app.cluster import ANSWER_WITHIN_S, ClusterError, Errors, ask, client_settings
+from app.cluster import ANSWER_WITHIN_S, ClusterError, Errors, ask, connect
 from schemas.settings import Settings
 from schemas.topics import TOPICS, Topic, topic_config, topic_name
 
@@ -45,8 +45,8 @@ class Cluster:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._errors = Errors()
-        self._admin = AdminClient(client_settings(settings.kafka, self._errors))
+        self._errors = Errors(settings.kafka["bootstrap.servers"])
+        self._admin = connect(AdminClient, settings.kafka, self._errors)
         self._topics = {topic_name(settings.topic_prefix, topic.record): topic for topic in TOPICS}
 
     def check(self) -> list[Difference]:
@@ -118,7 +118,7 @@ class Cluster:
             self._ask(future.result)
 
     def _ask(self, question: Any) -> Any:
-        return ask(self._settings.kafka, self._errors, question)
+        return ask(self._admin, self._errors, question)
 
 
 def check_topics(settings: Settings) -> list[Difference]:

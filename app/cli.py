@@ -1,0 +1,309 @@
+"""The program `phonon-events`: words of a command line in, one function of ours called, an exit code out.
+
+Rules: nothing is imported before the command that needs it runs, so that `--help` is quick; whatever goes wrong is one
+line on stderr and never a traceback. Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 130 interrupted.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import click
+
+if TYPE_CHECKING:
+    from schemas.settings import Settings
+
+DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+STDERR_WIDTH: Final = 100
+
+Command = Callable[..., Any]
+
+
+class Failed(click.ClickException):
+    """What the user asked for could not be done; the text is one line."""
+
+    exit_code = FAILED
+
+
+class WrongSettings(click.ClickException):
+    """A setting is wrong; the text is one line that names it."""
+
+    exit_code = WRONG_USAGE
+
+
+def main() -> NoReturn:
+    """Run the command line and leave with its exit code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """The exit code of a command line; whatever was raised has become one line on stderr."""
+    try:
+        return int(cli.main(arguments, prog_name="phonon-events", standalone_mode=False) or DONE)
+    except (KeyboardInterrupt, click.Abort):
+        return INTERRUPTED
+    except BrokenPipeError:  # whoever read our output has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except click.UsageError as wrong:
+        command = wrong.ctx.command_path if wrong.ctx else "phonon-events"
+        return _said(f"{wrong.format_message()} (see {command} --help)", WRONG_USAGE)
+    except click.ClickException as failure:
+        return _said(failure.format_message(), failure.exit_code)
+    except Exception as unexpected:  # noqa: BLE001 - a person is told what, in one line; a traceback tells nobody
+        return _said(f"{type(unexpected).__name__}: {unexpected}", FAILED)
+
+
+def _said(text: str, code: int) -> int:
+    click.echo(f"phonon-events: {' '.join(text.split())}", err=True)
+    return code
+
+
+@contextmanager
+def _one_line(*failures: type[Exception]) -> Iterator[None]:
+    """Turns failures that were foreseen into the program's own."""
+    from schemas.settings import SettingsError
+
+    try:
+        yield
+    except SettingsError as wrong:
+        raise WrongSettings(str(wrong)) from None
+    except failures as failure:
+        raise Failed(str(failure)) from None
+
+
+def _settings() -> "Settings":
+    """The settings of environment and `.env`; what is wrong with them ends the program with code 2."""
+    from dotenv import dotenv_values
+
+    from schemas.settings import read_settings
+
+    with _one_line():
+        return read_settings(os.environ, dotenv_values(".env"))
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": STDERR_WIDTH})
+@click.version_option(package_name="phonon-events")
+def cli() -> None:
+    """Phonon's call-flow webhooks as Kafka events, and exact live metrics per DID.
+
+    Settings come from the environment (PHONON_..., KAFKA_...) and from a .env file; the README lists them.
+    """
+
+
+@cli.command()
+@click.option(
+    "--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes that share the port."
+)
+def serve(workers: int) -> None:
+    """Run the webhook receiver.
+
+    Example: PHONON_TOKEN=secret phonon-events serve --workers 2
+    """
+    settings = _settings()
+    from app.main import serve as serve_with
+
+    with _one_line():
+        serve_with(settings, workers)
+
+
+@cli.command()
+def metrics() -> None:
+    """Run a metrics worker; start more of them to share the DIDs.
+
+    Example: PHONON_MANAGEMENT_PORT=9101 phonon-events metrics
+    """
+    _settings()  # a wrong setting is said here, in one line
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "streams"])  # noqa: S606 - our own package, in our place
+
+
+@cli.group()
+def topics() -> None:
+    """Make the topics, or compare them with what is needed."""
+
+
+@topics.command()
+def create() -> None:
+    """Make the topics that are missing, and mend settings where that loses nothing. Safe to repeat.
+
+    Example: PHONON_TOPIC_REPLICATION=3 phonon-events topics create
+    """
+    settings = _settings()
+    from app.cluster import ClusterError
+    from app.topics import create_topics
+
+    with _one_line(ClusterError):
+        done = create_topics(settings)
+    for difference in done:
+        made = difference.what == "topic"
+        click.echo(f"{difference.topic}: " + ("created" if made else f"{difference.what} set to {difference.needed}"))
+    if not done:
+        click.echo("nothing to do: all topics are as needed")
+
+
+@topics.command()
+def check() -> None:
+    """Say what about the topics is not as needed; exit code 1 if anything is.
+
+    Example: phonon-events topics check
+    """
+    settings = _settings()
+    from app.cluster import ClusterError
+    from app.topics import check_topics
+
+    with _one_line(ClusterError):
+        differences = check_topics(settings)
+    if not differences:
+        click.echo("all topics are as needed")
+        return
+    _table(("topic", "what", "needed", "found"), [(d.topic, d.what, d.needed, d.found) for d in differences])
+    raise Failed(f"{len(differences)} not as needed; `phonon-events topics create` mends what can be mended")
+
+
+@cli.command()
+@click.argument("names", metavar="[TOPIC]...", nargs=-1)
+@click.option("--from-beginning", is_flag=True, help="All that the topics hold, not only new records.")
+@click.option("--count", type=click.IntRange(1), help="Stop after so many records.")
+@click.option("--no-follow", is_flag=True, help="Stop at the present end instead of waiting for more.")
+def tail(names: tuple[str, ...], from_beginning: bool, count: int | None, no_follow: bool) -> None:
+    """Show records as JSON lines. Topics in full (phonon.flow.v1) or short (flow); without any, all of ours.
+
+    Example: phonon-events tail flow call-leg --from-beginning --count 10 | jq .value.did
+    """
+    settings = _settings()
+    from app.cluster import ClusterError
+    from app.tail import Span, UnknownTopic, full_names
+    from app.tail import tail as read
+
+    try:
+        wanted = full_names(settings.topic_prefix, names)
+    except UnknownTopic as unknown:
+        raise click.UsageError(str(unknown), click.get_current_context()) from None
+    with _one_line(ClusterError):
+        read(settings, wanted, sys.stdout, Span(from_beginning=from_beginning, count=count, follow=not no_follow))
+
+
+@cli.command()
+@click.argument("files", nargs=-1, type=click.Path(exists=True, dir_okay=False, allow_dash=True))
+@click.option("--url", help="Where to post; by default the receiver of these settings.")
+@click.option("--synthetic", type=click.IntRange(1), metavar="N", help="Post N deliveries of a synthetic provider.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Of the synthetic traffic.")
+@click.option("--dids", type=click.IntRange(1), default=40, show_default=True, help="Of the synthetic traffic.")
+@click.option("--duplicates", type=click.FloatRange(0, 1), default=0.01, show_default=True, help="Share pushed twice.")
+@click.option("--rough", is_flag=True, help="Synthetic traffic with fields missing, unreadable, unknown, broken.")
+@click.option("--until", type=click.DateTime(["%Y-%m-%dT%H:%M:%S"]), help="When the last call ended, UTC; default now.")
+@click.option("--span", type=click.FloatRange(1), default=3600, show_default=True, help="Seconds that the calls cover.")
+@click.option("--rate", type=click.FloatRange(0.001), help="Deliveries a second; default as fast as they are taken.")
+@click.option("--concurrency", type=click.IntRange(1, 1000), default=16, show_default=True, help="Posts at once.")
+@click.option("--output", type=click.Path(dir_okay=False), help="Write the synthetic deliveries here, as .jsonl.")
+@click.option("--expected", type=click.Path(dir_okay=False), help="Write what each delivery must become, as .jsonl.")
+def send(
+    files: tuple[str, ...],
+    synthetic: int | None,
+    url: str | None,
+    output: str | None,
+    expected: str | None,
+    **how: Any,
+) -> None:
+    """Post deliveries from .json (one), .jsonl (one a line) or - (stdin), or synthetic ones.
+
+    \b
+    Examples: phonon-events send delivery.json
+              phonon-events send --synthetic 1000 --rate 100
+              phonon-events send --synthetic 300 --seed 7 --output traffic.jsonl
+    """
+    settings = _settings()
+    context = click.get_current_context()
+    if bool(files) == bool(synthetic):
+        raise click.UsageError("give FILES or --synthetic N, one of the two", context)
+    if files and (output or expected):
+        raise click.UsageError("--output and --expected need --synthetic", context)
+    from app import posting
+    from app.send import Unreachable
+
+    pace = posting.Pace(concurrency=how.pop("concurrency"), rate=how.pop("rate"))
+    with _one_line(Unreachable, OSError):
+        if synthetic:
+            bodies = posting.write(posting.synthetic(synthetic, posting.Traffic(**how)), output, expected)
+        else:
+            bodies = posting.read(files)
+        if output:
+            click.echo(f"{sum(1 for _ in bodies)} deliveries written to {output}")
+            return
+        outcome = posting.post(settings, url, bodies, synthetic or posting.count(files), pace)
+    if not outcome.accepted:
+        raise Failed(outcome.complaint)
+
+
+@cli.group()
+def spool() -> None:
+    """Look at, or publish, the deliveries that wait on disk for Kafka."""
+
+
+@spool.command("status")
+def spool_status() -> None:
+    """Say what waits: deliveries, bytes, age of the oldest, damaged pieces set aside.
+
+    Example: PHONON_SPOOL_DIR=/mnt/old/spool phonon-events spool status
+    """
+    settings = _settings()
+    from app.spool import status
+
+    with _one_line(OSError):
+        waits = status(settings.spool_dir)
+    rows = [
+        ("deliveries waiting", waits.rows),
+        ("bytes", waits.bytes),
+        ("oldest, seconds", f"{waits.oldest_age_seconds:.0f}"),
+        ("damaged, set aside", waits.damaged),
+    ]
+    _table(("spool", str(settings.spool_dir)), rows)
+
+
+@spool.command("drain")
+def spool_drain() -> None:
+    """Publish what waits now, for example on a volume of a host that is gone.
+
+    Example: PHONON_SPOOL_DIR=/mnt/old/spool phonon-events spool drain
+    """
+    settings = _settings()
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from app.main import drain
+    from app.outcomes import SpoolFailed
+    from app.spool import status
+
+    with _one_line(SpoolFailed, OSError):
+        bar = Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True)
+        with bar:
+            task = bar.add_task("publishing", total=status(settings.spool_dir).rows)
+            done = drain(settings, lambda rows: bar.advance(task, rows))
+    click.echo(f"{done} deliveries published")
+
+
+@cli.command()
+@click.option("--rate", type=click.FloatRange(0.1, 500), default=2.0, show_default=True, help="Calls a second.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Of the synthetic traffic.")
+def demo(rate: float, seed: int) -> None:
+    """Everything at once on a broker of its own, with synthetic traffic; Ctrl-C stops it all.
+
+    Example: phonon-events demo --rate 5
+    """
+    settings = _settings()
+    from app.demo.run import run_demo
+
+    with _one_line():
+        run_demo(settings, rate=rate, seed=seed)
+
+
+def _table(columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*map(str, row))
+    Console().print(table)
