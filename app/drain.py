@@ -1,0 +1,121 @@
+"""What waits in the spool goes to Kafka: oldest first, at a bounded rate, by one process for each spool.
+
+A row is marked as sent only after all its acknowledgements. While Kafka is only being tried, one row goes alone: it is
+the probe. A row that can't be read any more, or that Kafka refuses for good, is set aside and keeps nobody waiting.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final, Protocol
+
+from app.metrics import Metrics
+from app.outcomes import Publishes, State, Unacknowledged, Waiting
+from app.pipeline import Pipeline
+
+log = logging.getLogger(__name__)
+
+PAUSE_SECONDS: Final = 0.2
+OTHER_DRAINS_SECONDS: Final = 1.0
+MOST_AT_ONCE: Final = 64
+
+
+class Gives(Protocol):
+    """As much of a spool as a drainer needs; all of it blocks."""
+
+    def acquire(self) -> bool:
+        """Become the one drainer of the spool, or learn that another process is it."""
+
+    def release(self) -> None:
+        """Let another process drain."""
+
+    def waiting(self) -> Iterator[Waiting]:
+        """The rows that wait, oldest first."""
+
+    def mark_sent(self, sent: Sequence[Waiting]) -> None:
+        """These rows are in Kafka."""
+
+    def set_aside(self, waiting: Waiting) -> None:
+        """Keep a row that can't be published where it is in nobody's way."""
+
+    def sweep(self) -> int:
+        """Delete what is done with; the number of damages found in it."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Drainer:
+    """Drains one spool through one publisher."""
+
+    outlet: Gives
+    pipeline: Pipeline
+    publisher: Publishes
+    metrics: Metrics
+    rate: int
+    progress: Callable[[int], None] = lambda _rows: None
+
+    async def run(self) -> None:
+        """Drain for ever."""
+        try:
+            while True:
+                try:
+                    await asyncio.sleep(await self._turn())
+                except OSError as error:
+                    log.error("the spool can't be drained: %s", error.strerror)  # noqa: TRY400 - paths tell nothing
+                    await asyncio.sleep(OTHER_DRAINS_SECONDS)
+        finally:
+            self.outlet.release()
+
+    async def _turn(self) -> float:
+        """One look at the spool; seconds until the next."""
+        if not await asyncio.to_thread(self.outlet.acquire):
+            return OTHER_DRAINS_SECONDS
+        await self.drain_once()
+        return PAUSE_SECONDS
+
+    async def drain_once(self) -> int:
+        """Publish what waits now, until all is done or Kafka fails; the number of rows published."""
+        waiting, done = self.outlet.waiting(), 0
+        while self.publisher.state is not State.DOWN:
+            began = time.monotonic()
+            trying = self.publisher.state is State.TRYING
+            most = 1 if trying else max(1, min(MOST_AT_ONCE, self.rate // 10))
+            batch = await asyncio.to_thread(_next, waiting, most)
+            if not batch:
+                break
+            published = await self._publish(batch)
+            done += published
+            self.progress(published)
+            await asyncio.sleep(max(len(batch) / self.rate - (time.monotonic() - began), 0))
+        damaged = await asyncio.to_thread(self.outlet.sweep)
+        if damaged:
+            self.metrics.count("phonon_set_aside_total", by=damaged)
+            log.error("damaged bytes of the spool were set aside", extra={"fields": {"places": damaged}})
+        return done
+
+    async def _publish(self, batch: Sequence[Waiting]) -> int:
+        """Publish rows, mark those that are in Kafka, set aside those that never will be; the number published."""
+        outcomes = await asyncio.gather(*map(self._published, batch), return_exceptions=True)
+        sent = [row for row, outcome in zip(batch, outcomes, strict=True) if outcome is None]
+        await asyncio.to_thread(self.outlet.mark_sent, sent)
+        self.metrics.count("phonon_drained_total", by=len(sent))
+        for row, outcome in zip(batch, outcomes, strict=True):
+            if isinstance(outcome, Exception) and not isinstance(outcome, Unacknowledged):
+                await asyncio.to_thread(self.outlet.set_aside, row)
+                self.metrics.count("phonon_set_aside_total")
+                log.error("a spooled delivery was set aside", exc_info=(type(outcome), outcome, outcome.__traceback__))
+        return len(sent)
+
+    async def _published(self, waiting: Waiting) -> None:
+        row = waiting.row
+        made = await asyncio.to_thread(
+            self.pipeline, row.body, received_at=row.received_at, traceparent=row.traceparent
+        )
+        await self.publisher.publish(made.records, live=False)
+        self.metrics.published(made)
+
+
+def _next(waiting: Iterator[Waiting], most: int) -> list[Waiting]:
+    return list(islice(waiting, most))

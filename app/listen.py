@@ -1,0 +1,141 @@
+"""Listening: the webhook's server, which stops gently, and the management port, which one of the workers serves.
+
+Stopping: readiness turns false first, the port is served on for LINGER_SECONDS so that balancers notice, then what is
+in flight is answered. A second signal skips the wait.
+"""
+
+import asyncio
+import errno
+import fcntl
+import logging
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+
+import uvicorn
+
+from app.protocol import TimedProtocol
+from schemas.settings import Settings
+
+log = logging.getLogger(__name__)
+
+LINGER_SECONDS: Final = 2.0
+GRACEFUL_SECONDS: Final = 15
+KEEP_ALIVE_SECONDS: Final = 65
+RETRY_SECONDS: Final = 1.0
+BACKLOG: Final = 2048
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises OSError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    listener.setblocking(False)
+    return listener
+
+
+def server_config(app: Any, *, lifespan: str = "on", graceful_seconds: int = GRACEFUL_SECONDS) -> uvicorn.Config:
+    """How uvicorn serves us: no access log (paths hold tokens), no proxy headers (credentials reads them itself)."""
+    return uvicorn.Config(
+        app,
+        http=TimedProtocol,
+        ws="none",
+        loop="auto",
+        lifespan=lifespan,  # type: ignore[arg-type]
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=graceful_seconds,
+    )
+
+
+class GentleServer(uvicorn.Server):
+    """A server that tells others before it stops, and ends with exit code 0."""
+
+    def __init__(self, config: uvicorn.Config, on_stop: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_stop = on_stop
+        self._signalled = False
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Take the signals for as long as this server runs."""
+        before = {sig: signal.signal(sig, self.handle_exit) for sig in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for sig, handler in before.items():
+                signal.signal(sig, handler)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        """The first SIGTERM begins to stop; a second one, or SIGINT, does not linger."""
+        self._on_stop()
+        if sig == signal.SIGINT or self._signalled:
+            self.should_exit = True
+        self._signalled = True
+
+    async def main_loop(self) -> None:
+        """Serve until told to stop, and a moment longer."""
+        stop_at = None
+        loop, counter = asyncio.get_running_loop(), 0
+        while not await self.on_tick(counter):
+            await asyncio.sleep(0.1)
+            counter += 1
+            if self._signalled:
+                stop_at = stop_at or loop.time() + LINGER_SECONDS
+                self.should_exit |= loop.time() > stop_at
+
+
+class _Inner(uvicorn.Server):
+    """A server inside another one's loop: signals are not its business."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Nothing to take."""
+        yield
+
+
+async def serve_management(app: Any, settings: Settings) -> None:
+    """Serve the management port, or wait to take over from the worker that does.
+
+    The lock says which worker's turn it is; so a port that is taken all the same is another program's, and said once.
+    """
+    host, port = settings.management_host, settings.management_port
+    turn = os.open(Path(settings.spool_dir) / f"management-{port}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    said = False
+    try:
+        while True:
+            try:
+                fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                await _serve_on(app, listen(host, port))
+            except OSError as error:
+                if error.errno != errno.EWOULDBLOCK and not said:
+                    log.error("management port %s:%d can't be served: %s", host, port, error.strerror)  # noqa: TRY400
+                    said = True
+            await asyncio.sleep(RETRY_SECONDS)
+    finally:
+        os.close(turn)
+
+
+async def _serve_on(app: Any, listener: socket.socket) -> None:
+    server = _Inner(server_config(app, lifespan="off", graceful_seconds=1))
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        await asyncio.shield(serving)
+    finally:
+        server.should_exit = True
+        await asyncio.wait([serving])

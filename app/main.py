@@ -1,0 +1,249 @@
+"""The receiver's composition root: settings -> publisher, spool, drainer -> webhook and management port.
+
+Importing this module has no effect: `app` is made when it is asked for, and opens nothing before its lifespan starts.
+"""
+
+import asyncio
+import dataclasses
+import gc
+import json
+import logging
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from os import environ, getpid
+from socket import socket
+from typing import Any, Final
+
+from dotenv import dotenv_values
+from starlette.routing import Route, Router
+
+from app import log
+from app.body import Receive
+from app.credentials import read_credentials, refuse_open_door
+from app.drain import Drainer
+from app.health import Management, Readiness
+from app.listen import GentleServer, listen, serve_management, server_config
+from app.metrics import Metrics
+from app.openapi import openapi
+from app.outcomes import SpoolFailed
+from app.pipeline import make_pipeline
+from app.problems import Problem, Reply, problem_reply
+from app.publish import Publisher, needed_topics, open_producer, producer_config
+from app.spool import Outlet, Spool, prepare, status
+from app.webhook import Limits, Scope, Send, Webhook
+from app.workers import follow_parent, keep_workers
+from schemas.settings import Settings, SettingsError, read_settings
+
+__all__ = ["Receiver", "app", "check", "drain", "serve"]  # noqa: F822 - app is made on demand
+
+OBSERVE_SECONDS: Final = 1.0
+
+
+def check(settings: Settings) -> None:
+    """Raises SettingsError for what would only fail later: an open door, a producer or a spool that can't be."""
+    refuse_open_door(read_credentials(settings), settings.host)
+    open_producer(producer_config(settings), {})
+    try:
+        prepare(settings.spool_dir)
+    except OSError as error:
+        raise SettingsError(f"PHONON_SPOOL_DIR is {str(settings.spool_dir)!r}: {error.strerror}") from None
+
+
+def make_publisher(settings: Settings) -> Publisher:
+    """The publisher; it has nothing to do with the network before it is started."""
+    return Publisher(
+        partial(open_producer, producer_config(settings)),
+        topics=needed_topics(settings.topic_prefix),
+        stall_after=min(settings.stall_after, settings.answer_within / 4),
+    )
+
+
+class Receiver:
+    """One process of the receiver: its parts, and the order in which they start and stop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.spool = Spool(settings.spool_dir, most_bytes=settings.spool_max_bytes)
+        self.publisher = make_publisher(settings)
+        self.webhook = Webhook(
+            limits=Limits(
+                body_bytes=settings.max_body_bytes,
+                answer_seconds=settings.answer_within,
+                in_flight=settings.max_in_flight,
+            ),
+            credentials=read_credentials(settings),
+            pipeline=make_pipeline(settings),
+            publisher=self.publisher,
+            spool=self.spool,
+            metrics=self.metrics,
+        )
+        self.drainer = Drainer(
+            outlet=Outlet(settings.spool_dir),
+            pipeline=self.webhook.pipeline,
+            publisher=self.publisher,
+            metrics=self.metrics,
+            rate=settings.drain_rate,
+        )
+        self.router = Router(self._routes(), default=_not_found, redirect_slashes=False, lifespan=self.lifespan)
+
+    def _routes(self) -> list[Route]:
+        path = self.settings.webhook_path
+        routes = [Route(path, self.webhook), Route("/openapi.json", _Document(openapi(self.settings)))]
+        return [*routes, Route(path + "/{token}", self.webhook)] if self.settings.token else routes
+
+    def stop(self) -> None:
+        """Say that this is about to stop: not ready any more, though deliveries are still taken."""
+        self.webhook.stopping = True
+
+    def readiness(self) -> Readiness:
+        """Whether a delivery would be stored durably now."""
+        kafka = "" if self.publisher.healthy else self.publisher.reason or "being tried"
+        return Readiness(kafka, self.spool.refusal, self.webhook.stopping)
+
+    @asynccontextmanager
+    async def lifespan(self, _app: Any) -> AsyncIterator[None]:
+        """Start the parts, each after what it needs; stop them the other way round."""
+        async with AsyncExitStack() as stack:
+            self.spool.start()
+            stack.push_async_callback(asyncio.to_thread, self.spool.stop)
+            await self.publisher.start()
+            stack.push_async_callback(self.publisher.stop)
+            management = Management(
+                readiness=self.readiness,
+                spool_status=partial(status, self.settings.spool_dir),
+                metrics=self.metrics,
+            )
+            for work in (serve_management(management, self.settings), self.drainer.run(), self._observe()):
+                stack.push_async_callback(_ended, asyncio.create_task(work))
+            gc.collect()
+            gc.freeze()
+            yield
+            self.stop()
+
+    async def _observe(self) -> None:
+        """Set the gauges, every second."""
+        while True:
+            self.metrics.set("phonon_in_flight", self.webhook.in_flight)
+            self.metrics.set("phonon_kafka_healthy", self.publisher.healthy)
+            statistics = json.loads(self.publisher.statistics.get("text", "{}"))
+            self.metrics.set("phonon_kafka_queue_messages", statistics.get("msg_cnt", 0))
+            self.metrics.set("phonon_kafka_queue_bytes", statistics.get("msg_size", 0))
+            brokers = statistics.get("brokers", {}).values()
+            self.metrics.set("phonon_kafka_brokers_up", sum(broker.get("state") == "UP" for broker in brokers))
+            await asyncio.sleep(OBSERVE_SECONDS)
+
+
+class _Document:
+    """Serves one document."""
+
+    def __init__(self, content: dict[str, Any]) -> None:
+        self.body = json.dumps(content).encode()
+
+    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(self.body))]
+        reply = Reply(200, headers, self.body)
+        if scope["method"] not in ("GET", "HEAD"):
+            reply = problem_reply(Problem(405, "only GET"), allow="GET, HEAD")
+        await _answer(reply, send)
+
+
+async def _not_found(scope: Scope, _receive: Receive, send: Send) -> None:
+    """Answer what has no route."""
+    if scope["type"] == "http":
+        await _answer(problem_reply(Problem(404, "there is nothing here")), send)
+
+
+async def _answer(reply: Reply, send: Send) -> None:
+    await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
+    await send({"type": "http.response.body", "body": reply.body})
+
+
+async def _ended(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    await asyncio.wait([task])
+
+
+def serve(settings: Settings, workers: int = 1) -> int:
+    """Serve until told to stop; the exit code. Raises SettingsError."""
+    check(settings)
+    try:
+        listener = listen(settings.host, settings.port)
+    except OSError as error:
+        sys.stderr.write(f"phonon-events: can't listen on {settings.host}:{settings.port}: {error.strerror}\n")
+        return 1
+    plain = dataclasses.replace(settings, kafka=dict(settings.kafka))  # a mapping proxy can't be sent to a process
+    if workers > 1:
+        return keep_workers(_work, (plain, listener), workers)
+    return work(plain, listener)
+
+
+def work(settings: Settings, listener: socket) -> int:
+    """One worker, in this process."""
+    log.configure(settings.log_level, settings.log_format)
+    address = f"http://{settings.host}:{listener.getsockname()[1]}{settings.webhook_path}"
+    logging.getLogger(__name__).info("listening", extra={"fields": {"at": address, "pid": getpid()}})
+    receiver = Receiver(settings)
+    server = GentleServer(server_config(receiver.router), receiver.stop)
+    follow_parent(lambda: server.handle_exit(signal.SIGTERM, None))
+    server.run(sockets=[listener])
+    return 0 if server.started else 1
+
+
+def _work(settings: Settings, listener: socket) -> None:
+    raise SystemExit(work(settings, listener))
+
+
+def drain(settings: Settings, progress: Callable[[int], None] = lambda _rows: None) -> int:
+    """Publish all that waits in the spool; the number of deliveries published. For `phonon-events spool drain`.
+
+    `progress` is called with the number just published. Raises SpoolFailed where another process drains this spool, or
+    where Kafka does not take what waits.
+    """
+    return asyncio.run(_drain(settings, progress))
+
+
+async def _drain(settings: Settings, progress: Callable[[int], None]) -> int:
+    outlet, publisher, done = Outlet(settings.spool_dir), make_publisher(settings), 0
+    drainer = Drainer(
+        outlet=outlet,
+        pipeline=make_pipeline(settings),
+        publisher=publisher,
+        metrics=Metrics(),
+        rate=max(settings.drain_rate, 1),
+        progress=progress,
+    )
+    if not outlet.acquire():
+        raise SpoolFailed("another process drains this spool: a receiver that runs does it by itself")
+    await publisher.start()
+    try:
+        while status(settings.spool_dir).rows:
+            published = await drainer.drain_once()
+            done += published
+            if not published and not publisher.healthy:
+                raise SpoolFailed(f"Kafka does not take what waits: {publisher.reason}")
+        await asyncio.to_thread(outlet.sweep)
+    finally:
+        await publisher.stop()
+        outlet.release()
+    return done
+
+
+def __getattr__(name: str) -> Any:
+    """`uvicorn app.main:app`: the app by the environment's settings; a bad one ends the start with one line."""
+    if name != "app":
+        raise AttributeError(name)
+    try:
+        settings = read_settings(environ, dotenv_values(".env"))
+        check(settings)
+        log.configure(settings.log_level, settings.log_format)
+        receiver = Receiver(settings)
+    except SettingsError as error:
+        sys.stderr.write(f"phonon-events: {error}\n")
+        raise SystemExit(2) from None
+    globals()["app"] = receiver.router
+    return receiver.router

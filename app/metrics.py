@@ -1,0 +1,153 @@
+"""Every metric of the receiver, listed once: name, type, labels, help with its unit.
+
+A test holds the README's table to this list. Labels come from closed sets (statuses, topics, kinds), never from what
+was sent. With several workers each process writes files in PROMETHEUS_MULTIPROC_DIR and any of them can answer for all;
+what belongs to the host as a whole (the spool) is measured when asked.
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Final, Literal, NamedTuple
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+from app.pipeline import Made
+from app.workers import DIRECTORY
+
+SECONDS: Final = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
+KIND: Final = re.compile(r"[A-Za-z_-]{1,40}:[a-z_]{1,20}", re.ASCII)
+
+Mode = Literal["livesum", "livemin"]
+
+
+class Metric(NamedTuple):
+    """One metric. `mode` says how a gauge's values of several workers become one."""
+
+    name: str
+    type: Literal["counter", "gauge", "histogram"]
+    help: str
+    labels: tuple[str, ...] = ()
+    mode: Mode = "livesum"
+
+
+METRICS: Final = (
+    Metric("phonon_deliveries_total", "counter", "Deliveries answered, by HTTP status.", ("status",)),
+    Metric("phonon_events_total", "counter", "Events acknowledged by Kafka, by topic.", ("topic",)),
+    Metric("phonon_rejected_total", "counter", "Parts of deliveries that could not be read, by reason.", ("reason",)),
+    Metric("phonon_anomalies_total", "counter", "Oddities in what was read, by kind.", ("kind",)),
+    Metric("phonon_acknowledge_seconds", "histogram", "Seconds from the first produce to the last acknowledgement."),
+    Metric("phonon_answer_seconds", "histogram", "Seconds from the request's headers to its answer."),
+    Metric("phonon_in_flight", "gauge", "Deliveries being worked on."),
+    Metric("phonon_failures_total", "counter", "Errors in the receiver's own code; the delivery was kept.", ("where",)),
+    Metric("phonon_spooled_total", "counter", "Deliveries written to the spool."),
+    Metric("phonon_drained_total", "counter", "Spooled deliveries published."),
+    Metric("phonon_set_aside_total", "counter", "Spooled rows that could not be published or read, kept in aside/."),
+    Metric(
+        "phonon_kafka_healthy", "gauge", "1 while deliveries go to Kafka (the least of all workers).", (), "livemin"
+    ),
+    Metric("phonon_kafka_queue_messages", "gauge", "Messages in librdkafka's queue."),
+    Metric("phonon_kafka_queue_bytes", "gauge", "Bytes in librdkafka's queue."),
+    Metric(
+        "phonon_kafka_brokers_up",
+        "gauge",
+        "Brokers librdkafka is connected to (the least of all workers).",
+        (),
+        "livemin",
+    ),
+    Metric("phonon_spool_rows", "gauge", "Deliveries that wait in the spool."),
+    Metric("phonon_spool_bytes", "gauge", "Bytes of the bodies that wait in the spool."),
+    Metric("phonon_spool_oldest_age_seconds", "gauge", "Seconds since the oldest waiting delivery was received."),
+    Metric("phonon_spool_set_aside", "gauge", "Files in the spool's aside folder."),
+)
+#: Measured when asked, once for the host: not kept by the workers.
+ON_SCRAPE: Final = "phonon_spool_"
+BY_NAME: Final = {metric.name: metric for metric in METRICS}
+Increment = Callable[[float], None]
+
+
+class Metrics:
+    """The metrics of one process."""
+
+    def __init__(self) -> None:
+        disable_created_metrics()
+        self.registry = CollectorRegistry()
+        kept = (metric for metric in METRICS if not _on_scrape(metric))
+        self._parents: dict[str, Any] = {metric.name: _made(metric, self.registry) for metric in kept}
+        self._counters: dict[tuple[str, str], Increment] = {}
+
+    def count(self, name: str, label: str = "", by: float = 1) -> None:
+        """Add to a counter."""
+        try:
+            self._counters[name, label](by)
+        except KeyError:
+            parent = self._parents[name]
+            self._counters[name, label] = increment = (parent.labels(label) if label else parent).inc
+            increment(by)
+
+    def observe(self, name: str, seconds: float) -> None:
+        """Add to a histogram."""
+        self._parents[name].observe(seconds)
+
+    def set(self, name: str, value: float) -> None:
+        """Set a gauge."""
+        self._parents[name].set(value)
+
+    def anomalies(self, kinds: Iterable[str]) -> None:
+        """Count anomalies; what does not look like a kind of ours counts as other."""
+        for kind in kinds:
+            self.count("phonon_anomalies_total", kind if KIND.fullmatch(kind) else "other")
+
+    def published(self, made: Made) -> None:
+        """Count what is in Kafka now."""
+        for topic, number in made.topics.items():
+            self.count("phonon_events_total", topic, number)
+        for part in made.split.rejected:
+            self.count("phonon_rejected_total", part.reason)
+        self.anomalies(made.anomalies())
+
+    def exposition(self, on_scrape: dict[str, float]) -> bytes:
+        """All metrics of all workers as Prometheus text."""
+        folder = os.environ.get(DIRECTORY)
+        registry = self.registry
+        if folder:
+            _forget_dead(Path(folder))
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(registry) + _lines(on_scrape)
+
+
+def _on_scrape(metric: Metric) -> bool:
+    return metric.name.startswith(ON_SCRAPE)
+
+
+def _made(metric: Metric, registry: CollectorRegistry) -> "Counter | Gauge | Histogram":
+    name, help_, labels = metric.name, metric.help, metric.labels
+    if metric.type == "counter":
+        return Counter(name, help_, labels, registry=registry)
+    if metric.type == "histogram":
+        return Histogram(name, help_, labels, registry=registry, buckets=SECONDS)
+    return Gauge(name, help_, labels, registry=registry, multiprocess_mode=metric.mode)
+
+
+def _lines(values: dict[str, float]) -> bytes:
+    """Gauges in the text format, without a registry: files of several processes can't hold them."""
+    lines = (f"# HELP {n} {BY_NAME[n].help}\n# TYPE {n} {BY_NAME[n].type}\n{n} {v}\n" for n, v in values.items())
+    return "".join(lines).encode()
+
+
+def _forget_dead(folder: Path) -> None:
+    """Gauges of workers that are gone (killed ones can't say so themselves)."""
+    for path in folder.glob("gauge_live*_*.db"):
+        pid = int(path.stem.rsplit("_", 1)[1])
+        if not Path(f"/proc/{pid}").exists() and Path("/proc").exists():
+            mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]

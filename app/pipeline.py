@@ -1,0 +1,62 @@
+"""bytes -> records: the pure middle of the receiver in one call, for a delivery that just came and for a spooled one.
+
+Both go through the same function with the same received_at, so that both make the same records with the same ids.
+"""
+
+import itertools
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from app.delivery import NotADelivery, read_document
+from app.json_text import NotJson
+from app.privacy import Privacy, redact
+from app.records import Record, Records
+from app.split import Rules, Split, TooManyRows, split
+from schemas.settings import Settings
+
+#: What a sender can mend, and the status that says so.
+UNREADABLE: Final[Mapping[type[Exception], int]] = MappingProxyType({NotJson: 400, NotADelivery: 422, TooManyRows: 413})
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A delivery's records, and what there is to say about them."""
+
+    split: Split
+    records: list[Record]
+
+    @property
+    def topics(self) -> Counter[str]:
+        """How many records go to each topic."""
+        return Counter(record.topic for record in self.records)
+
+    def anomalies(self) -> itertools.chain[str]:
+        """The anomalies of all events."""
+        return itertools.chain.from_iterable(event.anomalies for event in self.split.events)
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """read, split, redact and encode, by one set of rules."""
+
+    rules: Rules
+    privacy: Privacy
+    encode: Records
+
+    def __call__(self, body: bytes, *, received_at: int, traceparent: str) -> Made:
+        """The records of a body; received_at in ms. Raises the exceptions of UNREADABLE."""
+        parts = redact(split(read_document(body), received_at=received_at, rules=self.rules), self.privacy)
+        return Made(parts, self.encode(parts, traceparent.encode() or None))
+
+
+def make_pipeline(settings: Settings) -> Pipeline:
+    """The pipeline that the settings ask for."""
+    key = settings.pseudonym_key if settings.numbers == "pseudonymise" else None
+    return Pipeline(
+        rules=Rules(zone=settings.timezone, region=settings.region),
+        privacy=Privacy(drop_content=settings.content == "drop", pseudonym_key=key.encode() if key else None),
+        encode=Records(settings.topic_prefix),
+    )

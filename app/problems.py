@@ -1,0 +1,79 @@
+"""What each refusal means to the sender: one table of problems, by status, and one way to say them.
+
+A pure module. The table is the error half of the README's status table. A problem's text never holds anything that was
+sent: it names the rule, not the value. The form is `application/problem+json` (RFC 9457).
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from types import MappingProxyType
+from typing import Final
+
+CONTENT_TYPE: Final = b"application/problem+json"
+CHALLENGE: Final = b'Basic realm="phonon", Bearer realm="phonon"'
+
+#: Status -> what the sender should do. Statuses that are not in here are never sent.
+ADVICE: Final[Mapping[int, str]] = MappingProxyType(
+    {
+        400: "fix it",
+        401: "fix it",
+        404: "fix it",
+        405: "fix it",
+        413: "fix it",
+        422: "fix it",
+        503: "retry",
+        507: "retry",
+    }
+)
+RETRY_AFTER_SECONDS: Final = 2
+
+
+class Problem(Exception):  # noqa: N818 - it names what the sender is told, not an error of ours
+    """A refusal with its status. `closes`: the connection can't be used on, as the body was not read to its end."""
+
+    def __init__(self, status: int, detail: str, *, closes: bool = False) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.closes = closes
+
+
+class Refused(Problem):
+    """Credentials missing or wrong, or an address outside the list: one and the same answer for all of them."""
+
+    def __init__(self, *, closes: bool = False) -> None:
+        super().__init__(401, "credentials are missing or wrong", closes=closes)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole HTTP answer: status, headers, body."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+
+def problem_reply(problem: Problem, *, allow: str = "") -> Reply:
+    """The reply that says a problem; `allow` lists the methods that a 405 must name."""
+    title = HTTPStatus(problem.status).phrase
+    body = json.dumps(
+        {
+            "type": f"urn:phonon-events:problem:{title.lower().replace(' ', '-')}",
+            "title": title,
+            "status": problem.status,
+            "detail": problem.detail,
+        }
+    ).encode()
+    headers = [(b"content-type", CONTENT_TYPE), (b"content-length", b"%d" % len(body))]
+    if ADVICE[problem.status] == "retry":
+        headers.append((b"retry-after", b"%d" % RETRY_AFTER_SECONDS))
+    if problem.status == 401:
+        headers.append((b"www-authenticate", CHALLENGE))
+    if allow:
+        headers.append((b"allow", allow.encode()))
+    if problem.closes:
+        headers.append((b"connection", b"close"))
+    return Reply(problem.status, headers, body)

@@ -1,0 +1,308 @@
+"""Records to Kafka: `publish` returns after every acknowledgement, or raises; nothing in between.
+
+The only module of the receiver that knows confluent-kafka. Its rules:
+- One countdown object per delivery is the delivery callback of all its records and resolves one future: a future per
+  event costs twice as much. The loop polls every millisecond, only while something is pending.
+- Kafka is healthy until an acknowledgement is `stall_after` late: only that age sees a killed broker and a hung one
+  alike. Then everything that waits is given back at once (to be spooled), and what comes is given back without trying.
+- It is healthy again only when one delivery, tried alone, was acknowledged. Metadata alone proves no produce path; it
+  is enough only where nothing was ever late.
+- "Not acknowledged" does not mean "not stored": event ids make a second sending harmless.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Protocol
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+
+from app.outcomes import State, Unacknowledged, Unpublishable
+from app.records import Record
+from schemas.settings import Settings, SettingsError
+from schemas.topics import TOPICS, record_limit_bytes, topic_name
+
+log = logging.getLogger(__name__)
+
+TICK_SECONDS: Final = 0.001
+IDLE_SECONDS: Final = 0.1
+RETRY_SECONDS: Final = 0.25
+METADATA_SECONDS: Final = 1.0
+START_SECONDS: Final = 3.0
+#: A delivery of more records is produced in slices, so that it neither fills the queue nor holds up the loop.
+SLICE_RECORDS: Final = 2_000
+QUEUE_MESSAGES: Final = 200_000
+#: A record that Kafka will never take, however often it is sent.
+PERMANENT: Final = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD, KafkaError.INVALID_MSG})
+#: What a user must not set, because the promise stands on it.
+RESERVED: Final = ("transactional.id", "delivery.report.only.error", "message.max.bytes", "statistics.interval.ms")
+
+
+class KafkaProducer(Protocol):
+    """As much of confluent_kafka.Producer as is used here."""
+
+    @property
+    def produce(self) -> Callable[..., None]: ...
+    def poll(self, timeout: float) -> int: ...
+    def purge(self, *, in_queue: bool, in_flight: bool) -> None: ...
+    def flush(self, timeout: float) -> int: ...
+    def list_topics(self, *, timeout: float) -> Any: ...
+    def __len__(self) -> int: ...
+
+
+def producer_config(settings: Settings) -> dict[str, Any]:
+    """The producer's properties: ours, then the user's. Raises SettingsError where these would break the promise."""
+    for name in RESERVED:
+        if name in settings.kafka:
+            raise SettingsError(f"KAFKA_{name.upper().replace('.', '_')} can't be set: the receiver depends on its own")
+    config: dict[str, Any] = {
+        "acks": "all",
+        "enable.idempotence": True,
+        "partitioner": "murmur2_random",
+        "linger.ms": 3,
+        "compression.type": "lz4",
+        "message.timeout.ms": int(settings.answer_within * 1000) + 1000,
+        "socket.timeout.ms": 2000,
+        "reconnect.backoff.max.ms": 500,
+        "queue.buffering.max.messages": QUEUE_MESSAGES,
+        "queue.buffering.max.kbytes": 262_144,
+        "statistics.interval.ms": 1000,
+        "message.max.bytes": record_limit_bytes(settings.max_body_bytes),
+        "client.id": "phonon-receiver",
+        **settings.kafka,
+    }
+    if int(config["message.timeout.ms"]) <= settings.answer_within * 1000:
+        raise SettingsError("KAFKA_MESSAGE_TIMEOUT_MS must be above PHONON_ANSWER_WITHIN (in ms)")
+    return config
+
+
+def needed_topics(prefix: str) -> frozenset[str]:
+    """The topics that the receiver writes."""
+    return frozenset(topic_name(prefix, topic.record) for topic in TOPICS if topic.record != "DidMetrics")
+
+
+def open_producer(config: Mapping[str, Any], callbacks: Mapping[str, Any]) -> KafkaProducer:
+    """A producer. Raises SettingsError for properties that librdkafka refuses."""
+    try:
+        return Producer({**config, **callbacks}, logger=logging.getLogger("librdkafka"))
+    except (KafkaException, ValueError, TypeError) as error:
+        text = error.args[0].str() if isinstance(error, KafkaException) else str(error)
+        raise SettingsError(f"Kafka settings: {text}") from None
+
+
+class Countdown:
+    """One delivery on its way: counts its acknowledgements down, then resolves one future."""
+
+    __slots__ = ("error", "future", "left", "publisher", "since")
+
+    def __init__(self, publisher: "Publisher", left: int, since: float) -> None:
+        self.publisher = publisher
+        self.left = left
+        self.since = since
+        self.error: Any = None
+        self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def __call__(self, error: Any, _message: object) -> None:
+        """The delivery callback: must neither raise nor poll."""
+        self.left -= 1
+        if error is not None:
+            self.error = error
+        if not self.left:
+            self.publisher.settle(self)
+
+
+class Publisher:
+    """Publishes deliveries and knows whether that makes sense at the moment. Belongs to one event loop."""
+
+    def __init__(
+        self,
+        opened: Callable[[Mapping[str, Any]], KafkaProducer],
+        *,
+        topics: frozenset[str],
+        stall_after: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.state = State.DOWN
+        self.reason = "not asked yet"
+        self.statistics: dict[str, Any] = {}
+        self._opened = opened
+        self._topics = topics
+        self._stall_after = stall_after
+        self._clock = clock
+        self._seen = self._last = clock()
+        self._waiting: dict[Countdown, None] = {}  # oldest first: what the stall clock watches
+        self._drained: dict[Countdown, None] = {}
+        self._was_late = False
+        self._fatal = False
+        self._down = asyncio.Event()
+        self._asked = asyncio.Event()
+        self._producer = self._open()
+        self._timer: asyncio.TimerHandle | None = None
+        self._recovery: asyncio.Task[None] | None = None
+
+    @property
+    def healthy(self) -> bool:
+        """Whether deliveries go to Kafka."""
+        return self.state is State.HEALTHY
+
+    @property
+    def pending(self) -> int:
+        """Deliveries that wait for acknowledgements."""
+        return len(self._waiting) + len(self._drained)
+
+    async def start(self) -> None:
+        """Ask Kafka for its topics; returns when it answered, or soon after it should have."""
+        self._down.set()
+        self._recovery = asyncio.create_task(self._recover())
+        self._tick()
+        try:
+            await asyncio.wait_for(self._asked.wait(), START_SECONDS)
+        except TimeoutError:
+            pass
+
+    async def stop(self) -> None:
+        """Give back what still waits, and let librdkafka go."""
+        if self._recovery:
+            self._recovery.cancel()
+        if self._timer:
+            self._timer.cancel()
+        self._give_back("stopping")
+        self._producer.purge(in_queue=True, in_flight=False)
+        await asyncio.to_thread(self._producer.flush, 1.0)
+
+    async def publish(self, records: Sequence[Record], *, live: bool = True) -> None:
+        """Returns when all records are acknowledged. Raises Unacknowledged or Unpublishable.
+
+        `live=False` is for what was spooled: it does not count as late, since nobody waits for it.
+        """
+        if len(records) <= SLICE_RECORDS:
+            await self._send(records, live=live)
+            return
+        for first in range(0, len(records), SLICE_RECORDS):
+            await self._send(records[first : first + SLICE_RECORDS], live=live)
+
+    def _send(self, records: Sequence[Record], *, live: bool) -> asyncio.Future[None]:
+        if self.state is not State.HEALTHY and (self.state is State.DOWN or self._waiting):
+            raise Unacknowledged(self.reason)
+        if len(self._producer) + len(records) > QUEUE_MESSAGES // 2:
+            raise Unacknowledged("the producer's queue is full")
+        countdown = Countdown(self, len(records), self._advance())
+        place = self._waiting if live or self.state is State.TRYING else self._drained
+        try:
+            for record in records:
+                self._producer.produce(
+                    record.topic, value=record.value, key=record.key, headers=record.headers, on_delivery=countdown
+                )
+        except (BufferError, KafkaException) as error:
+            raise self._refusal(error) from None
+        place[countdown] = None
+        if self._timer is not None and len(self._waiting) + len(self._drained) == 1:
+            self._timer.cancel()
+            self._timer = asyncio.get_running_loop().call_later(TICK_SECONDS, self._tick)
+        return countdown.future
+
+    def _refusal(self, error: Exception) -> Exception:
+        if isinstance(error, KafkaException) and error.args[0].code() in PERMANENT:
+            return Unpublishable(error.args[0].name())
+        if isinstance(error, KafkaException):
+            self._fatal |= error.args[0].fatal()
+            self.fall(error.args[0].name(), late=True)
+            return Unacknowledged(error.args[0].name())
+        return Unacknowledged("the producer's queue is full")
+
+    def settle(self, countdown: Countdown) -> None:
+        """All callbacks of a delivery came in: tell who waits for it, and learn from it."""
+        self._waiting.pop(countdown, None)
+        self._drained.pop(countdown, None)
+        if countdown.future.done():
+            return
+        if countdown.error is None:
+            countdown.future.set_result(None)
+            if self.state is State.TRYING:
+                self._rise()
+        elif countdown.error.code() in PERMANENT:
+            countdown.future.set_exception(Unpublishable(countdown.error.name()))
+        else:
+            countdown.future.set_exception(Unacknowledged(countdown.error.name()))
+            self.fall(countdown.error.name(), late=True)
+
+    def fall(self, reason: str, *, late: bool) -> None:
+        """Kafka is not healthy. `late`: an acknowledgement failed, so that only an acknowledgement proves recovery."""
+        late = late or bool(self._waiting)
+        self._was_late |= late
+        if self.state is not State.DOWN:
+            log.warning("kafka is down: %s", reason)
+            self.state = State.DOWN
+            self._down.set()
+        self.reason = reason
+        if late:
+            self._give_back(reason)
+            self._producer.purge(in_queue=True, in_flight=False)
+
+    def on_error(self, error: Any) -> None:
+        """librdkafka's error callback: comes at once when connections break, and says why they can't be made."""
+        self._fatal |= error.fatal()
+        if error.fatal() or error.code() in (KafkaError._ALL_BROKERS_DOWN, KafkaError._AUTHENTICATION, KafkaError._SSL):
+            self.fall(error.name(), late=False)
+
+    def _rise(self) -> None:
+        log.info("kafka is healthy")
+        self.state, self.reason, self._was_late = State.HEALTHY, "", False
+
+    def _give_back(self, reason: str) -> None:
+        for countdown in (*self._waiting, *self._drained):
+            if not countdown.future.done():
+                countdown.future.set_exception(Unacknowledged(reason))
+        self._waiting.clear()
+        self._drained.clear()
+
+    def _advance(self) -> float:
+        """A clock that stands still while this process does: a pause of ours is not a delay of Kafka's."""
+        now = self._clock()
+        self._seen += min(now - self._last, IDLE_SECONDS * 2)
+        self._last = now
+        return self._seen
+
+    def _tick(self) -> None:
+        self._producer.poll(0)
+        now = self._advance()
+        oldest = next(iter(self._waiting), None)
+        if oldest is not None and now - oldest.since > self._stall_after:
+            self.fall(f"no acknowledgement within {self._stall_after:g} s", late=True)
+        delay = TICK_SECONDS if self._waiting or self._drained else IDLE_SECONDS
+        self._timer = asyncio.get_running_loop().call_later(delay, self._tick)
+
+    async def _recover(self) -> None:
+        """While Kafka is down, ask it for its topics; when it has them all, let deliveries try."""
+        while True:
+            await self._down.wait()
+            if self._fatal:
+                self._producer, self._fatal = self._open(), False
+            problem = await asyncio.to_thread(self._ask)
+            self._asked.set()
+            if problem:
+                self.reason = problem
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            self._down.clear()
+            if self._was_late:
+                self.state = State.TRYING
+            else:
+                self._rise()
+
+    def _ask(self) -> str:
+        """What is wrong with Kafka, or nothing; blocks."""
+        try:
+            found = self._producer.list_topics(timeout=METADATA_SECONDS).topics
+        except KafkaException as error:
+            known = self.reason if self.reason in ("_AUTHENTICATION", "_SSL") else ""
+            return known or f"no answer ({error.args[0].name()})"
+        missing = sorted(topic for topic in self._topics if topic not in found or found[topic].error is not None)
+        return f"topic {', '.join(missing)} is missing: phonon-events topics create" if missing else ""
+
+    def _open(self) -> KafkaProducer:
+        return self._opened({"error_cb": self.on_error, "stats_cb": self._on_statistics})
+
+    def _on_statistics(self, text: str) -> None:
+        self.statistics["text"] = text

@@ -1,0 +1,358 @@
+"""Raw bodies on disk: `keep` returns once a delivery is past a power cut, or raises.
+
+Its rules:
+- One fsync for all that wait (group commit), in one thread per process, so that the loop never waits for a disk.
+- Every process writes segments of its own and holds their lock; whoever drains reads all, and deletes a segment only
+  when each of its rows was marked as sent and nobody holds its lock. So workers share a spool without waiting for each
+  other, and what a dead host left is drained like any other.
+- Marking and deleting need no free disk, so a full disk can always be drained.
+- What can't be read is set aside in `aside/`, never deleted and never in the way of the rest.
+
+Refused: SQLite. One damaged frame of its WAL silently ends all commits after it, removing rows from a full disk fails,
+and a commit costs more (97 against 76 µs a delivery).
+"""
+
+import asyncio
+import fcntl
+import hashlib
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from heapq import merge
+from pathlib import Path
+from typing import Final
+
+from app.outcomes import Full, SpoolFailed, SpoolStatus, Waiting
+from app.segment import KEPT, SENT, STATE_OFFSET, Row, frame, read_frames
+
+__all__ = ["Full", "Outlet", "Spool", "SpoolFailed", "SpoolStatus", "prepare", "status"]
+
+SEGMENT_BYTES: Final = 8 * 1024 * 1024
+IDLE_SECONDS: Final = 0.5
+MOST_IN_GROUP: Final = 512
+SUFFIX: Final = ".spool"
+ASIDE: Final = "aside"
+
+
+@dataclass(slots=True, eq=False)
+class _Writer:
+    """The segment that this process writes at the moment."""
+
+    path: Path
+    descriptor: int
+    size: int = 0
+
+
+def prepare(folder: Path) -> None:
+    """Create the spool's folders, for our eyes only, and make that outlive a power cut. Raises OSError."""
+    (folder / ASIDE).mkdir(mode=0o700, parents=True, exist_ok=True)
+    for path in (folder / ASIDE, folder, folder.parent):
+        sync_folder(path)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder outlive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def segments(folder: Path) -> list[Path]:
+    """The segments, oldest first."""
+    return sorted(folder.glob(f"*{SUFFIX}"))
+
+
+def used_bytes(folder: Path) -> int:
+    """What the spool takes of the disk."""
+    total = 0
+    for place in (folder, folder / ASIDE):
+        with os.scandir(place) as entries:
+            for entry in entries:
+                try:
+                    total += entry.stat().st_size if entry.is_file() else 0
+                except FileNotFoundError:
+                    continue
+    return total
+
+
+def status(folder: Path, *, now: float | None = None) -> SpoolStatus:
+    """What waits in a spool, whoever it belongs to. Reads, never writes."""
+    if not folder.is_dir():
+        return SpoolStatus(0, 0, 0.0, 0)
+    rows, size, oldest = 0, 0, 0
+    for waiting in _kept(folder):
+        rows += 1
+        size += len(waiting.row.body)
+        oldest = min(oldest or waiting.row.received_at, waiting.row.received_at)
+    aside = folder / ASIDE
+    damaged = sum(1 for _ in aside.iterdir()) if aside.is_dir() else 0
+    age = (time.time() if now is None else now) - oldest / 1000 if rows else 0.0
+    return SpoolStatus(rows, size, max(age, 0.0), damaged)
+
+
+def _kept(folder: Path) -> Iterator[Waiting]:
+    """All rows that wait; oldest first, as far as each writer's own are in order."""
+    writers: dict[str, list[Path]] = {}
+    for path in segments(folder):
+        writers.setdefault(path.name.split("-")[1], []).append(path)
+    return merge(*(_kept_in(paths) for paths in writers.values()), key=lambda waiting: waiting.row.received_at)
+
+
+def _kept_in(paths: Sequence[Path]) -> Iterator[Waiting]:
+    for path in paths:
+        try:
+            with path.open("rb") as segment:
+                for found in read_frames(segment):
+                    if found.row is not None:
+                        yield Waiting(found.row, path, found.start)
+        except FileNotFoundError:
+            continue
+
+
+class Spool:
+    """This process's side of a spool: writes segments of its own. `keep` belongs to the event loop."""
+
+    def __init__(self, folder: Path, *, most_bytes: int, step: Callable[[str], None] = lambda _name: None) -> None:
+        self.folder = folder
+        self.refusal: str = ""
+        self._most_bytes = most_bytes
+        self._step = step  # tests: called between any two steps, may raise
+        self._writer: _Writer | None = None
+        self._count = 0
+        self._asks: queue.SimpleQueue[tuple[Row, asyncio.Future[None]] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
+
+    def start(self) -> None:
+        """Start the writer. Raises OSError if the folder can't be written."""
+        prepare(self.folder)
+        self._probe()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish what was asked for; blocks for at most a few seconds."""
+        self._asks.put(None)
+        self._thread.join(5)
+
+    async def keep(self, row: Row) -> None:
+        """Returns when the row is on the disk to stay. Raises Full or SpoolFailed."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._asks.put((row, future))
+        await future
+
+    # ---- the writer's thread
+
+    def _run(self) -> None:
+        while True:
+            try:
+                asks = [self._asks.get(timeout=IDLE_SECONDS)]
+            except queue.Empty:
+                self._idle()
+                continue
+            while len(asks) < MOST_IN_GROUP and not self._asks.empty():
+                asks.append(self._asks.get())
+            given = [ask for ask in asks if ask is not None]
+            if given:
+                self._answer(given)
+            if len(given) < len(asks):
+                self.close()
+                return
+
+    def _answer(self, given: Sequence[tuple[Row, "asyncio.Future[None]"]]) -> None:
+        outcome: Exception | None = None
+        kept = 0
+        try:
+            kept = self.commit([row for row, _ in given])
+        except (Full, SpoolFailed) as error:
+            outcome = error
+        except Exception as error:  # noqa: BLE001 - whatever it was, nothing was kept, and those who wait must know
+            outcome = SpoolFailed(type(error).__name__)
+        futures = [future for _, future in given]
+        late = outcome or Full("the spool is full")
+        self.refusal = "" if kept == len(given) else str(late)
+        try:
+            futures[0].get_loop().call_soon_threadsafe(_resolve, futures, kept, late)
+        except RuntimeError:
+            return  # the loop is gone, and with it those who waited
+
+    def commit(self, rows: Sequence[Row]) -> int:
+        """Write rows and make them stay, as many (from the first) as fit; their number. Raises Full or SpoolFailed."""
+        frames = self._fitting([frame(row) for row in rows])
+        if not frames:
+            raise Full("PHONON_SPOOL_MAX_BYTES is reached")
+        try:
+            writer = self._writer or self._begin()
+            self._write(writer, b"".join(frames))
+        except OSError as error:
+            self._abandon()
+            if error.errno in (28, 122, 27):  # no space, over quota, file too large
+                raise Full(f"the disk is full ({error.strerror})") from None
+            raise SpoolFailed(f"the disk fails ({error.strerror})") from None
+        if writer.size >= SEGMENT_BYTES:
+            self.close()
+        return len(frames)
+
+    def _fitting(self, frames: list[bytes]) -> list[bytes]:
+        room = self._most_bytes - used_bytes(self.folder)
+        for count, data in enumerate(frames):
+            room -= len(data)
+            if room < 0:
+                return frames[:count]
+        return frames
+
+    def _begin(self) -> _Writer:
+        """A new segment, locked before anyone can see it."""
+        self._count += 1
+        owner = f"{os.getpid()}.{id(self):x}"
+        path = self.folder / f"{time.time_ns() // 1_000_000:013d}-{owner}-{self._count:06d}{SUFFIX}"
+        hidden = path.with_suffix(".new")
+        descriptor = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self._writer = _Writer(path, descriptor)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._step("created")
+        hidden.rename(path)
+        self._step("named")
+        sync_folder(self.folder)
+        return self._writer
+
+    def _write(self, writer: _Writer, data: bytes) -> None:
+        view, offset = memoryview(data), writer.size
+        while view:
+            written = os.pwrite(writer.descriptor, view, offset)
+            view, offset = view[written:], offset + written
+            self._step("written")
+        os.fsync(writer.descriptor)
+        self._step("synced")
+        writer.size = offset
+
+    def _abandon(self) -> None:
+        """After a failure the segment's tail is unknown: cut it off, and never write to it again."""
+        if self._writer is None:
+            return
+        try:
+            os.ftruncate(self._writer.descriptor, self._writer.size)
+        except OSError:
+            pass
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the present segment, so that it can be deleted once it is drained."""
+        if self._writer is not None:
+            os.close(self._writer.descriptor)
+            self._writer.path.with_suffix(".new").unlink(missing_ok=True)
+            self._writer = None
+
+    def _idle(self) -> None:
+        self.close()
+        if self.refusal:
+            try:
+                self._probe()
+                self.refusal = ""
+            except (OSError, Full) as error:
+                self.refusal = self.refusal or str(error)
+
+    def _probe(self) -> None:
+        """Raises unless the spool takes a row."""
+        if used_bytes(self.folder) + 64 * 1024 > self._most_bytes:
+            raise Full("PHONON_SPOOL_MAX_BYTES is reached")
+        path = self.folder / f"probe-{os.getpid()}.new"
+        try:
+            with path.open("wb") as probe:
+                probe.write(bytes(64 * 1024))
+                probe.flush()
+                os.fsync(probe.fileno())
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _resolve(futures: Sequence["asyncio.Future[None]"], kept: int, late: Exception) -> None:
+    for future in futures[:kept]:
+        if not future.done():
+            future.set_result(None)
+    for future in futures[kept:]:
+        if not future.done():
+            future.set_exception(type(late)(*late.args))
+
+
+@dataclass(slots=True)
+class Outlet:
+    """The drainer's side of a spool: reads every segment, marks rows as sent, deletes what is done with. One at a time.
+
+    All of it blocks and belongs on a thread.
+    """
+
+    folder: Path
+    _lock: int = field(default=-1)
+
+    def acquire(self) -> bool:
+        """Become the one drainer of this spool, or learn that another process is it."""
+        if self._lock == -1:
+            descriptor = os.open(self.folder / "drain.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                os.close(descriptor)
+                return False
+            self._lock = descriptor
+        return True
+
+    def release(self) -> None:
+        """Let another process drain."""
+        if self._lock != -1:
+            os.close(self._lock)
+            self._lock = -1
+
+    def waiting(self) -> Iterator[Waiting]:
+        """The rows that wait, oldest first."""
+        return _kept(self.folder)
+
+    def mark_sent(self, sent: Sequence[Waiting]) -> None:
+        """These rows are in Kafka."""
+        for path in {waiting.path for waiting in sent}:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                for waiting in sent:
+                    if waiting.path == path:
+                        os.pwrite(descriptor, SENT, waiting.start + STATE_OFFSET)
+            finally:
+                os.close(descriptor)
+
+    def set_aside(self, waiting: Waiting) -> None:
+        """Keep a row that can't be published where it is in nobody's way."""
+        digest = hashlib.blake2b(waiting.row.body, digest_size=4).hexdigest()
+        self._keep_aside(f"{waiting.row.received_at}-{digest}.body", waiting.row.body)
+        self.mark_sent([waiting])
+
+    def sweep(self) -> int:
+        """Delete the segments that nobody writes to and no row waits in; the number of damages set aside from them."""
+        damaged = 0
+        for path in segments(self.folder):
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(descriptor)
+                continue
+            with os.fdopen(descriptor, "rb") as segment:
+                found = list(read_frames(segment))
+                if any(one.state == KEPT for one in found):
+                    continue
+                for one in found:
+                    segment.seek(one.start)
+                    self._keep_aside(f"{path.stem}-{one.start}.damaged", segment.read(one.end - one.start))
+                    damaged += 1
+                path.unlink()
+        return damaged
+
+    def _keep_aside(self, name: str, content: bytes) -> None:
+        path = self.folder / ASIDE / name
+        with path.open("wb") as file:
+            os.fchmod(file.fileno(), 0o600)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        sync_folder(path.parent)

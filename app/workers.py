@@ -1,0 +1,95 @@
+"""N processes that share one listening socket, kept by a parent that replaces those that die.
+
+uvicorn's own supervisor is not used: its workers end with the signal's code, not 0, and can't be told to linger.
+"""
+
+import multiprocessing
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import wait
+from multiprocessing.context import SpawnProcess
+from typing import Any, Final
+
+DIRECTORY: Final = "PROMETHEUS_MULTIPROC_DIR"
+RESTART_SECONDS: Final = 1.0
+LOOK_SECONDS: Final = 0.5
+
+
+def keep_workers(target: Callable[..., Any], arguments: tuple[Any, ...], workers: int) -> int:
+    """Run that many processes of `target` until a signal says stop; the exit code."""
+    with _shared_metrics():
+        return _Crew(target, arguments).run(workers)
+
+
+def follow_parent(stop: Callable[[], None]) -> None:
+    """In a worker: call `stop` when the parent is gone, since nobody would replace or stop us any more."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+
+        def watch() -> None:
+            wait([parent.sentinel])
+            stop()
+
+        threading.Thread(target=watch, name="parent", daemon=True).start()
+
+
+@contextmanager
+def _shared_metrics() -> Iterator[None]:
+    """A folder in which the workers keep their metrics; prometheus_client looks for it when it is imported."""
+    if os.environ.get(DIRECTORY):
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="phonon-metrics-") as folder:
+        os.environ[DIRECTORY] = folder
+        try:
+            yield
+        finally:
+            del os.environ[DIRECTORY]
+
+
+class _Crew:
+    """The parent."""
+
+    def __init__(self, target: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        self._target = target
+        self._arguments = arguments
+        self._context = multiprocessing.get_context("spawn")
+        self._processes: list[SpawnProcess] = []
+        self._stopping = False
+
+    def run(self, workers: int) -> int:
+        """Keep the workers until told to stop."""
+        for sig in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(sig, self._stop)
+        for _ in range(workers):
+            self._processes.append(self._started())
+        while not self._stopping:
+            wait([process.sentinel for process in self._processes], timeout=LOOK_SECONDS)
+            self._replace()
+        for process in self._processes:
+            process.join()
+        return 0
+
+    def _started(self) -> SpawnProcess:
+        process = self._context.Process(target=self._target, args=self._arguments)
+        process.start()
+        return process
+
+    def _replace(self) -> None:
+        for place, process in enumerate(self._processes):
+            if process.exitcode is not None and not self._stopping:
+                sys.stderr.write(f"phonon-events: worker {process.pid} ended ({process.exitcode}); starting another\n")
+                time.sleep(RESTART_SECONDS)
+                self._processes[place] = self._started()
+
+    def _stop(self, sig: int, _frame: Any) -> None:
+        self._stopping = True
+        for process in self._processes:
+            if process.pid is not None and process.exitcode is None:
+                os.kill(process.pid, sig)
