@@ -106,7 +106,7 @@ def serve(workers: int) -> None:
     from app.main import serve as serve_with
 
     with _one_line():
-        serve_with(settings, workers)
+        sys.exit(serve_with(settings, workers))
 
 
 @cli.command()

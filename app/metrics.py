@@ -79,7 +79,7 @@ class Metrics:
     """The metrics of one process."""
 
     def __init__(self) -> None:
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         kept = (metric for metric in METRICS if not _on_scrape(metric))
         self._parents: dict[str, Any] = {metric.name: _made(metric, self.registry) for metric in kept}
