@@ -153,4 +153,6 @@ class Row:
 
     def extra(self) -> dict[str, str]:
         """What is left, as JSON text by sent name."""
+        if not self._left:
+            return {}
         return {name: json_text.write(value) for name, value in self._left.items() if value is not None}

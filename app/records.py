@@ -6,6 +6,7 @@ section 3; CloudEvents 1.0.2, Kafka protocol binding, binary content mode.
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from app.events import CallLeg, Dtmf, Email, Event, Flow, FlowKey, Recording, Rejected, Sms
@@ -60,26 +61,28 @@ class Records:
         ]
         if traceparent:
             constant.append(("traceparent", traceparent))
-        times: dict[int, Header] = {}
-        records = [self._event(event, constant, times) for event in split.events]
-        records += [self._rejected(part, constant, times) for part in split.rejected]
+        records = [self._event(event, constant) for event in split.events]
+        records += [self._rejected(part, constant) for part in split.rejected]
         return records
 
-    def _event(self, event: Event, constant: list[Header], times: dict[int, Header]) -> Record:
-        kind, at = self._kinds[type(event)], event.occurred_at
-        time = times.get(at) or times.setdefault(at, _time(at))
-        headers = [("ce_id", event.event_id.encode()), kind.type, time, *constant]
-        return Record(kind.topic, event.did.encode(), kind.encode(event), headers)
+    def _event(self, event: Event, constant: list[Header]) -> Record:
+        topic, encode, type_ = self._kinds[type(event)]
+        headers = [("ce_id", event.event_id.encode()), type_, _time(event.occurred_at), *constant]
+        return Record(topic, event.did.encode(), encode(event), headers)
 
-    def _rejected(self, part: Rejected, constant: list[Header], times: dict[int, Header]) -> Record:
-        kind, at = self._kinds[Rejected], part.received_at
-        time = times.get(at) or times.setdefault(at, _time(at))
+    def _rejected(self, part: Rejected, constant: list[Header]) -> Record:
+        topic, encode, type_ = self._kinds[Rejected]
         id_ = event_id("rejected", part.flow_id, part.section, part.index, part.payload)
-        return Record(kind.topic, None, kind.encode(part), [("ce_id", id_.encode()), kind.type, time, *constant])
+        headers = [("ce_id", id_.encode()), type_, _time(part.received_at), *constant]
+        return Record(topic, None, encode(part), headers)
 
 
 def _time(ms: int) -> Header:
     """The ce_time of a moment, RFC 3339 in UTC with ms."""
     seconds, rest = divmod(ms, 1000)
-    moment = _EPOCH + timedelta(seconds=seconds)
-    return "ce_time", f"{moment.isoformat()[:19]}.{rest:03}Z".encode()
+    return "ce_time", b"%b.%03dZ" % (_second(seconds), rest)
+
+
+@lru_cache(maxsize=4096)
+def _second(seconds: int) -> bytes:
+    return (_EPOCH + timedelta(seconds=seconds)).isoformat()[:19].encode()

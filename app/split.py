@@ -19,6 +19,7 @@ from schemas.topics import BY_RECORD, EVENT_KINDS
 
 FUTURE_MS: Final = 5 * 60 * 1000  # how far occurred_at may lie after received_at: clocks differ
 MOST_ROWS: Final = 50_000
+_DIRECTIONS: Final = {True: "INBOUND", False: "OUTBOUND", None: "UNKNOWN"}
 _SIGNED_AT: Final = re.compile(r"[?&]X-Amz-Date=(\d{8}T\d{6}Z)(?:&|$)", re.ASCII)
 _VALID_SECONDS: Final = re.compile(r"[?&]X-Amz-Expires=(\d{1,7})(?:&|$)", re.ASCII)
 
@@ -109,7 +110,10 @@ class _Splitter:
         row = Row(fields)
         cdr_id, callee_type = row.short_text("cdrId"), row.text("calleeType")
         times = Times(
-            *(row.time(name, self.zone) for name in ("startTime", "ringingStartTime", "connectTime", "endTime"))
+            started=row.time("startTime", self.zone),
+            ringing=row.time("ringingStartTime", self.zone),
+            connected=row.time("connectTime", self.zone),
+            ended=row.time("endTime", self.zone),
         )
         did_as_sent, hangup_cause, duration_ms = (
             row.short_text("didNumber"),
@@ -126,7 +130,7 @@ class _Splitter:
             callee_type=callee_type,
             callee_number=self._number(row.text("calleeNumber")),
             did_as_sent=did_as_sent,
-            direction={True: "INBOUND", False: "OUTBOUND", None: "UNKNOWN"}[row.flag("incoming")],
+            direction=_DIRECTIONS[row.flag("incoming")],
             started_at=times.started,
             ringing_at=became.ringing_at,
             connected_at=times.connected,

@@ -5,16 +5,18 @@ own table (Asterisk's numbering) for causes up to 16. The two disagree below 17,
 """
 
 import re
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import Final, NamedTuple
 
 import phonenumbers
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
 _EARLIEST_MS: Final = -62_135_596_800_000  # 0001-01-01T00:00Z: what any reader of timestamp-millis can still show
 _LATEST_MS: Final = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z
-_DATE_AND_TIME: Final = re.compile(r"\d[\d-]*([Tt ]\d.*)?", re.ASCII)
+_SEPARATORS: Final = frozenset("Tt ")  # between date and time; fromisoformat would take any character
+_DATE_OR_BASIC: Final = re.compile(r"\d{8}([Tt ]\d.*)?|\d{4}-\d\d-\d\d", re.ASCII)
 
 AGREEMENT_MS: Final = 1000  # how far duration and end less connect may differ
 
@@ -39,16 +41,15 @@ _BARE_NUMBER: Final = re.compile(r"[0-9 ().-]+", re.ASCII)
 
 def instant(text: str, zone: tzinfo) -> int | None:
     """ISO 8601 as ms since 1970 UTC, cut to whole ms; None where it is none. Without offset, it is in `zone`."""
-    if not _DATE_AND_TIME.fullmatch(text):
+    if text[10:11] not in _SEPARATORS and not _DATE_OR_BASIC.fullmatch(text):
         return None
     try:
         read = datetime.fromisoformat(text)
         if read.tzinfo is None:
             read = read.replace(tzinfo=zone)
-        since = read - _EPOCH
+        ms = (read - _EPOCH) // _MILLISECOND
     except (ValueError, OverflowError):
         return None
-    ms = (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000
     return ms if _EARLIEST_MS <= ms <= _LATEST_MS else None
 
 

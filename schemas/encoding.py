@@ -8,6 +8,7 @@ Source: Avro specification 1.12, "Binary encoding".
 
 import struct
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Final
 
 
@@ -22,19 +23,9 @@ def _varint(n: int) -> bytes:
 
 
 _SMALL: Final = tuple(_varint(n) for n in range(8192))
-_MILLIS: Final = range(1 << 34, 1 << 41)  # 1970-07-18 to 2039-09-07: six bytes, which unrolled are twice as fast
 
-
-def long(n: int) -> bytes:
-    """A zigzag varint, 1 to 10 bytes."""
-    if 0 <= n < 8192:
-        return _SMALL[n]
-    if n in _MILLIS:
-        n <<= 1
-        return bytes(
-            (n & 127 | 128, n >> 7 & 127 | 128, n >> 14 & 127 | 128, n >> 21 & 127 | 128, n >> 28 & 127 | 128, n >> 35)
-        )
-    return _varint(n)
+#: A zigzag varint, 1 to 10 bytes. One delivery writes the same few moments again and again: hence the cache.
+long: Final = lru_cache(maxsize=8192)(_varint)
 
 
 def text(value: str) -> bytes:
