@@ -12,7 +12,9 @@ from typing import Any, Final
 
 import faust
 from aiohttp import web
+from aiokafka.errors import IllegalStateError
 from dotenv import dotenv_values
+from faust.exceptions import ConsumerNotStarted
 
 from schemas.settings import Settings, SettingsError, read_settings
 from schemas.topics import topic_name
@@ -82,11 +84,11 @@ def make_app(settings: Settings) -> MetricsApp:
     app.needed = Needed(source, (metrics, rejected), f"{group}-buckets-changelog", settings.topic_replication)
     kafka = connection.arguments(settings.kafka)
 
-    async def seek(partition: int, offset: int) -> int:
-        """Only what is fetched by a later fetch than the one returned was read from there."""
-        consumer: Any = app.consumer
-        await consumer.seek(faust.types.TP(source, partition), offset)
-        return int(consumer.fetches)
+    async def seek(partition: int, offset: int) -> None:
+        try:
+            await app.consumer.seek(faust.types.TP(source, partition), offset)
+        except (IllegalStateError, ConsumerNotStarted):
+            log.debug("partition %d is not assigned at present", partition)
 
     def make(partition: int) -> Partition:
         place = Place(group, app.needed.changelog, source, partition, kafka)

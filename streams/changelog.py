@@ -83,6 +83,20 @@ class Writer:
             pass
 
 
+async def first_from(place: Place, offset: int) -> int | None:
+    """The first offset at or beyond this one that the source's log really holds; None if none came within a second."""
+    source = TopicPartition(place.source, place.partition)
+    consumer = AIOKafkaConsumer(**place.connection, enable_auto_commit=False, auto_offset_reset="earliest")
+    await consumer.start()
+    try:
+        consumer.assign([source])
+        consumer.seek(source, offset)
+        records = (await consumer.getmany(timeout_ms=1000, max_records=1)).get(source)
+        return records[0].offset if records else None
+    finally:
+        await consumer.stop()
+
+
 Progress = Callable[[float], None]
 
 

@@ -43,7 +43,6 @@ class ChunkConsumer(driver.Consumer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fetches = 0  # begun so far
         self._waiting = 0
         self._waiting_of = 0
 
@@ -63,8 +62,6 @@ class ChunkConsumer(driver.Consumer):
         if self._waiting > MOST_WAITING:
             await asyncio.sleep(0.005)
             return
-        self.fetches += 1
-        fetch = self.fetches
         records, active = await self._wait_next_records(timeout)
         for tp, chunk in (records or {}).items():
             if self.should_stop or not self.flow_active or generation != self.app.consumer_generation_id:
@@ -72,7 +69,7 @@ class ChunkConsumer(driver.Consumer):
             if active is not None and tp not in active and tp not in self._buffered_partitions:
                 continue
             end = self.highwater(tp)
-            place = Chunk(chunk[0].offset, chunk[-1].offset, chunk[-1].offset + 1 if end is None else end, fetch)
+            place = Chunk(chunk[0].offset, chunk[-1].offset, chunk[-1].offset + 1 if end is None else end)
             message = self._to_message(tp, chunk[-1])
             message.key, message.value = None, cast(Any, Fetched(tp.partition, place, chunk, generation))
             self._read_offset[tp] = None

@@ -78,7 +78,8 @@ _PRESSES, _SMS, _EMAILS, _RECORDINGS = LANE["dtmf_presses"], LANE["sms"], LANE["
 
 def counts(flow: Mapping[str, Any]) -> int:
     """What one flow record adds, all of it: the record counts whole or not at all."""
-    total = agent_legs = 0
+    total: int = 0
+    agent_legs = 0
     for leg in flow["legs"]:
         if leg["role"] == "VISITOR":
             total += _of_visitor(leg)

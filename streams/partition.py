@@ -36,17 +36,17 @@ _OUTCOMES: Final = {COUNTED: measures.FLOWS, DUPLICATE: measures.DUPLICATE, LATE
 
 
 class Ports(NamedTuple):
-    """What a partition needs of its worker. `seek(partition, offset)` returns the last fetch begun before it."""
+    """What a partition needs of its worker."""
 
     windows: tuple[Window, ...]
     metrics_topic: str
     rejected_topic: str
-    seek: Callable[[int, int], Awaitable[int]]
+    seek: Callable[[int, int], Awaitable[None]]
     now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
 
 
 class Partition:
-    """An owned partition. `table` is None until its state is read; chunks that come earlier are dropped, to be reread."""
+    """An owned partition. `table` is None until its state is read; chunks that come earlier are dropped and reread."""
 
     def __init__(self, place: Place, ports: Ports) -> None:
         self.place, self.ports = place, ports
@@ -56,7 +56,7 @@ class Partition:
         self.end = 0  # of the source's log, as far as known
         self.progress_at = time.monotonic()
         self.last_timestamp: int | None = None
-        self._sought: int | None = None
+        self._sought: int | None = None  # the next offset that was sought after a gap
         self._rejected: list[Sent] = []
         self._fresh = False  # whether anything was counted since the last flush
         self._committed: int | None = None
@@ -85,31 +85,42 @@ class Partition:
     async def count(self, fetched: Fetched) -> None:
         """Take a chunk as the offsets law says."""
         table = self.table
-        if table is None:
+        if table is None or table.next_offset is None:
             return
         self.end = max(self.end, fetched.chunk.end)
-        verdict = offsets.judge(fetched.chunk, next_offset=table.next_offset, sought=self._sought)
+        verdict = offsets.judge(fetched.chunk, table.next_offset)
         if verdict == offsets.SEEK:
-            measures.REREAD.inc()
-            await self.seek()
-        elif verdict != offsets.SKIP:
-            self._pass_holes(table, fetched, anew=verdict == offsets.ANEW)
+            await self._close_gap(table, table.next_offset)
+        elif verdict == offsets.ANEW:
+            log.warning("partition %d: the topic begins anew at offset %d", self.number, fetched.chunk.first)
+            self.end = fetched.chunk.end
+            table.passed(fetched.chunk.first)
+            self._count(table, fetched)
+        elif verdict == offsets.TAKE:
             self._count(table, fetched)
 
     async def seek(self) -> None:
         """Read again from the offset that comes next."""
         if self.table is not None and self.table.next_offset is not None:
-            self._sought = await self.ports.seek(self.number, self.table.next_offset)
+            await self.ports.seek(self.number, self.table.next_offset)
 
-    def _pass_holes(self, table: Table, fetched: Fetched, *, anew: bool) -> None:
-        first = fetched.chunk.first
-        if anew:
-            log.warning("partition %d: the topic begins anew at offset %d", self.number, first)
-            self.end = fetched.chunk.end
-            table.passed(first)
-        elif table.next_offset is not None and first > table.next_offset:
-            measures.EXPIRED.inc(first - table.next_offset)
-            log.warning("partition %d: offsets %d to %d are gone", self.number, table.next_offset, first - 1)
+    async def _close_gap(self, table: Table, missing: int) -> None:
+        """Read the missing records again; at the second time ask the log whether it has them at all."""
+        measures.REREAD.inc()
+        if self._sought == missing:
+            first = await self._first_from(missing)
+            if table is self.table and table.next_offset == missing and first is not None and first > missing:
+                measures.EXPIRED.inc(first - missing)
+                log.warning("partition %d: the log has no offsets %d to %d", self.number, missing, first - 1)
+                table.passed(first)
+        self._sought = missing
+        await self.seek()
+
+    async def _first_from(self, offset: int) -> int | None:
+        try:
+            return await changelog.first_from(self.place, offset)
+        except (KafkaError, OSError, TimeoutError):
+            return None
 
     def _count(self, table: Table, fetched: Fetched) -> None:
         now, since = self.ports.now_ms(), table.next_offset or 0
