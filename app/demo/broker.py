@@ -1,4 +1,4 @@
-"""Which broker the demo and the tests run on: the first that can be had, in the order of `KINDS`.
+"""Which broker the demo and the tests run on: the first that can be had, in this order.
 
 given   KAFKA_BOOTSTRAP_SERVERS, used as it is
 docker  a container through testcontainers, if an engine answers
@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -21,6 +22,7 @@ from confluent_kafka.admin import AdminClient
 from app.demo.child import ChildFailed
 from app.demo.kafka_jars import NoBroker, find_java, kafka_jars
 from app.demo.kafka_node import KafkaNode
+from app.demo.ports import free_port
 
 Kind = Literal["given", "docker", "jars", "mock"]
 Say = Callable[[str], None]
@@ -52,10 +54,17 @@ class Elsewhere:
 
 
 @contextmanager
-def broker(environ: Mapping[str, str] = os.environ, *, say: Say = print, real_only: bool = False) -> Iterator[Broker]:
-    """Yield the first broker that can be had, and stop it at the end; raise `NoBroker` if there is none."""
+def broker(
+    environ: Mapping[str, str] = os.environ, *, say: Say = print, real_only: bool = False, port: int | None = None
+) -> Iterator[Broker]:
+    """Yield the first broker that can be had, and stop it at the end; raise `NoBroker` if there is none.
+
+    `port` is where a broker of our own should listen if that is free; without it, anywhere.
+    """
+    own = partial(jars, port=port)
+    kinds: tuple[Opener, ...] = (given, docker, own) if real_only else (given, docker, own, mock)
     with ExitStack() as stack:
-        yield first_of(KINDS[:-1] if real_only else KINDS, environ, say, stack)
+        yield first_of(kinds, environ, say, stack)
 
 
 def first_of(kinds: "Sequence[Opener]", environ: Mapping[str, str], say: Say, stack: ExitStack) -> Broker:
@@ -99,12 +108,12 @@ def docker(environ: Mapping[str, str], say: Say) -> Iterator[Broker]:
 
 
 @contextmanager
-def jars(environ: Mapping[str, str], say: Say) -> Iterator[KafkaNode]:
+def jars(environ: Mapping[str, str], say: Say, *, port: int | None = None) -> Iterator[KafkaNode]:
     """A node of our own in a temporary directory, gone with it at the end."""
     java = find_java(environ)
     libraries = kafka_jars(environ, say)
     with tempfile.TemporaryDirectory(prefix="phonon-kafka-", ignore_cleanup_errors=True) as directory:
-        node = KafkaNode(java, libraries, Path(directory))
+        node = KafkaNode(java, libraries, Path(directory), port=free_port(port))
         node.format()
         try:
             node.start()
@@ -124,4 +133,3 @@ def mock(_environ: Mapping[str, str], say: Say) -> Iterator[Broker]:
 
 
 Opener = Callable[[Mapping[str, str], Say], AbstractContextManager[Broker]]
-KINDS: tuple[Opener, ...] = (given, docker, jars, mock)

@@ -19,7 +19,11 @@ _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
 class ChildFailed(Exception):  # noqa: N818 - it says what happened to whom
-    """A child ended, or did not get ready in time; the text says which and shows the end of its log."""
+    """A child ended, or did not get ready in time: what happened, in one line, and the end of its log."""
+
+    def __init__(self, what: str, log: str) -> None:
+        super().__init__(f"{what}; its last lines:\n{log}")
+        self.what, self.log = what, log
 
 
 def _die_with(parent: int) -> Callable[[], None] | None:
@@ -86,7 +90,7 @@ class Child:
     def require(self) -> None:
         """Raise if it has ended."""
         if self.returncode is not None:
-            raise ChildFailed(f"{self.name} ended with code {self.returncode}; its last lines:\n{self.tail()}")
+            raise ChildFailed(f"{self.name} ended with code {self.returncode}", self.tail())
 
     def wait_until(self, ready: Callable[[], bool], *, within_seconds: float) -> None:
         """Return when it is ready; raise if it ends before, or the time is over."""
@@ -94,7 +98,7 @@ class Child:
         while not ready():
             self.require()
             if time.monotonic() > deadline:
-                raise ChildFailed(f"{self.name} was not ready in {within_seconds:g} s; its last lines:\n{self.tail()}")
+                raise ChildFailed(f"{self.name} was not ready in {within_seconds:g} s", self.tail())
             time.sleep(0.05)
 
     def wait(self, seconds: float) -> int | None:

@@ -64,15 +64,14 @@ class KafkaNode:
     kind: Literal["jars"] = "jars"
     real = True
 
-    def __init__(self, java: str, jars: Path, directory: Path) -> None:
+    def __init__(self, java: str, jars: Path, directory: Path, *, port: int) -> None:
         self._java = [java, *JVM, f"-Dlog4j2.configurationFile={directory / 'log4j2.properties'}", "-cp", f"{jars}/*"]
         self._properties = directory / "server.properties"
         self._log = directory / "kafka.log"
         self._child: Child | None = None
-        port, controller_port = free_port(), free_port()
         self.bootstrap_servers = f"{LOOPBACK}:{port}"
         self._properties.write_text(
-            PROPERTIES.format(host=LOOPBACK, port=port, controller_port=controller_port, data=directory / "data")
+            PROPERTIES.format(host=LOOPBACK, port=port, controller_port=free_port(), data=directory / "data")
         )
         (directory / "log4j2.properties").write_text(LOGGING)
 
@@ -102,18 +101,18 @@ class KafkaNode:
 
     @property
     def pid(self) -> int:
-        return self._running.pid
+        return self.child.pid
 
     def pause(self) -> None:
         """Hang: connections stay open, nothing is answered."""
-        self._running.signal(signal.SIGSTOP)
+        self.child.signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        self._running.signal(signal.SIGCONT)
+        self.child.signal(signal.SIGCONT)
 
     def kill(self) -> None:
         """Crash, as with -9."""
-        self._running.kill()
+        self.child.kill()
 
     def stop(self) -> None:
         """Stop in order; nothing happens if it does not run."""
@@ -125,12 +124,9 @@ class KafkaNode:
         self.stop()
         self.start()
 
-    def require(self) -> None:
-        """Raise, with the end of its log, if it has died by itself."""
-        self._running.require()
-
     @property
-    def _running(self) -> Child:
+    def child(self) -> Child:
+        """The process of the last start."""
         if self._child is None:
             raise RuntimeError("the broker was never started")
         return self._child

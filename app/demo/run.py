@@ -1,0 +1,123 @@
+"""`phonon-events demo`: a broker, a metrics worker, the receiver and gentle traffic, until Ctrl-C.
+
+All are processes of their own, started as a user starts them, in a temporary directory that goes with them. They stop
+in the order of the data, so that nothing is left half done: traffic, receiver, worker, broker.
+"""
+
+import os
+import signal
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NoReturn
+
+import click
+from confluent_kafka import KafkaException
+from dotenv import dotenv_values
+from rich.console import Console
+from rich.live import Live
+
+from app.cluster import ClusterError
+from app.demo import parts, view
+from app.demo.broker import broker
+from app.demo.child import ChildFailed
+from app.demo.kafka_jars import NoBroker
+from app.demo.parts import Parts
+from app.demo.watch import MetricsReader, Seen, counters
+from app.topics import create_topics
+from schemas.settings import Settings, read_settings
+from schemas.topics import topic_name
+
+KAFKA_PORT = 9092
+"""Preferred, because it is the default of all our commands: `phonon-events tail` then needs no setting."""
+LOOK_SECONDS = 0.5
+FIRST_LOOK_SECONDS = 0.1
+LINE_EVERY_SECONDS = 10.0
+
+
+class Stopped(Exception):  # noqa: N818 - what was asked for
+    """Ctrl-C or SIGTERM."""
+
+
+def run_demo(settings: Settings, *, rate: float, seed: int) -> None:
+    """Run everything until Ctrl-C or SIGTERM; raise a click error if a part of it fails."""
+    console = Console()
+    try:
+        with _stoppable(), ExitStack() as stack:
+            _run(settings, console, stack, rate=rate, seed=seed)
+    except Stopped:
+        console.print("Stopped; nothing is left running.")
+    except ChildFailed as failure:
+        click.echo(failure.log, err=True)
+        raise click.ClickException(failure.what) from None
+    except (NoBroker, ClusterError, KafkaException) as failure:
+        raise click.ClickException(str(failure)) from None
+
+
+def _run(settings: Settings, console: Console, stack: ExitStack, *, rate: float, seed: int) -> NoReturn:
+    begun = time.monotonic()
+    outer = {**{name: value or "" for name, value in dotenv_values(".env").items()}, **os.environ}
+    directory = Path(
+        stack.enter_context(tempfile.TemporaryDirectory(prefix="phonon-demo-", ignore_cleanup_errors=True))
+    )
+    kafka = stack.enter_context(broker(outer, say=console.print, port=KAFKA_PORT))
+    environment = parts.environment(outer, settings, kafka, directory)
+    ours = read_settings(environment)
+    if kafka.real:
+        create_topics(ours)
+    running = Parts(environment, directory, stack, kafka)
+    running.start(ours, rate=rate, seed=seed)
+    for line in parts.addresses(ours, kafka, running.worker_port, datetime.now(UTC)):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    topic = topic_name(ours.topic_prefix, "DidMetrics")
+    reader = stack.enter_context(closing(MetricsReader(ours.kafka, topic)))
+    _first(running, reader)
+    console.print(f"First figures {time.monotonic() - begun:.1f} s after the start; Ctrl-C stops everything.")
+    _show(
+        console, running, lambda: (counters(ours.management_port), reader.read(LOOK_SECONDS), round(time.time() * 1000))
+    )
+
+
+def _first(running: Parts, reader: MetricsReader) -> None:
+    while not reader.read(FIRST_LOOK_SECONDS).metrics:
+        running.require()
+
+
+def _show(console: Console, running: Parts, look: Callable[[], tuple[Counter[str], Seen, int]]) -> NoReturn:
+    """Show what is seen: a live table on a terminal, elsewhere a line now and then."""
+    if not console.is_terminal:
+        while True:
+            console.print(view.line(*look()), highlight=False, soft_wrap=True)
+            _pause(running, LINE_EVERY_SECONDS)
+    with Live(console=console, auto_refresh=False) as live:
+        while True:
+            live.update(view.table(*look()), refresh=True)
+            running.require()
+
+
+def _pause(running: Parts, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        running.require()
+        time.sleep(LOOK_SECONDS)
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Turn the first Ctrl-C or SIGTERM into `Stopped`, and let no other disturb the stopping."""
+
+    def stop(_number: int, _frame: object) -> NoReturn:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        raise Stopped
+
+    former = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
