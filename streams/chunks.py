@@ -39,8 +39,6 @@ class Fetched(NamedTuple):
 class ChunkConsumer(driver.Consumer):
     """One message per partition and fetch."""
 
-    logger = driver.logger
-
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._waiting = 0
@@ -79,8 +77,6 @@ class ChunkConsumer(driver.Consumer):
 
 class ChunkThread(driver.AIOKafkaConsumerThread):
     """Its aiokafka consumer waits FETCH_WAIT_MS for data at most."""
-
-    logger = driver.logger
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)

@@ -1,12 +1,12 @@
 """How the workers log: one line an event, for people or as JSON. Never a caller, a number or a content.
 
 Faust and aiokafka report each retry of theirs, with tracebacks; what of it matters is said by our own lines, so theirs
-are let through from CRITICAL on (PHONON_LOG_LEVEL=debug shows all).
+(and what Faust says in the name of its subclasses in `chunks`) are let through from CRITICAL on (PHONON_LOG_LEVEL=debug shows all).
 """
 
 from typing import Any, Final
 
-NOISY: Final = ("faust", "mode", "aiokafka", "kafka", "asyncio")
+NOISY: Final = ("faust", "mode", "aiokafka", "kafka", "asyncio", "streams.chunks")
 
 
 def config(level: str, style: str) -> dict[str, Any]:

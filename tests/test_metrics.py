@@ -1,0 +1,51 @@
+"""metrics: what a flow adds and what ratios are, against the recount's independent reading of the contract."""
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas import SCHEMAS
+from streams.metrics import COUNTS, RATIOS, counts, joined, lanes, window_metrics
+from tests.flow_oracle import flow, recount
+
+WINDOW_FIELDS = [f["name"] for f in SCHEMAS["DidMetrics"]["fields"][2]["type"]["items"]["fields"]]
+
+
+def test_names_are_those_of_the_schema_in_its_order() -> None:
+    """One list of counts, one of ratios; the published record has no other fields."""
+    assert ["name", "seconds", "start", "end", *COUNTS, *(ratio.name for ratio in RATIOS)] == WINDOW_FIELDS
+
+
+@given(st.integers(0, 2**32), st.integers(0, 20))
+def test_counts_of_flows_are_the_recount(seed: int, number: int) -> None:
+    rng = random.Random(seed)
+    flows = [flow(rng, "+912243692987", 60_000 * 100) for _ in range(number)]
+    total = sum(counts(record) for record in flows)
+    window = window_metrics("5m", 300, 60_000 * 101, total)
+    expected = recount(flows, start=60_000 * 96, end=60_000 * 101)
+    assert window == {"name": "5m", "seconds": 300, "start": 60_000 * 96, "end": 60_000 * 101} | expected
+
+
+@given(st.lists(st.integers(-(2**40), 2**40), min_size=len(COUNTS), max_size=len(COUNTS)))
+def test_lanes_hold_any_counts(values: list[int]) -> None:
+    assert lanes(joined(tuple(values))) == tuple(values)
+
+
+def test_no_flows_give_zeros_and_no_ratios() -> None:
+    window = window_metrics("1h", 3600, 7_200_000, 0)
+    assert all(window[name] == 0 for name in COUNTS)
+    assert all(window[ratio.name] is None for ratio in RATIOS)
+
+
+@pytest.mark.parametrize(
+    ("talk_ms", "short"),
+    [(0, 1), (9_999, 1), (10_000, 0), (None, 0)],
+    ids=["none", "just below", "at the limit", "unknown"],
+)
+def test_short_calls(talk_ms: int | None, short: int) -> None:
+    record = flow(random.Random(0), "+912243692987", 0)
+    leg = {"role": "VISITOR", "direction": "INBOUND", "disposition": "ANSWERED", "answered": True, "ring_ms": None}
+    record["legs"] = [leg | {"talk_ms": talk_ms}]
+    assert window_metrics("1h", 3600, 0, counts(record))["short_calls"] == short

@@ -1,0 +1,205 @@
+"""table: any interleaving, duplication, crash, replay point and split of batches gives the same state and figures."""
+
+import random
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.settings import Window
+from streams import live
+from streams.flows import event_id
+from streams.metrics import counts
+from streams.table import COUNTED, DUPLICATE, LATE, Flow, Table
+from tests.flow_oracle import Record, flow, mismatches
+
+MINUTE = 60_000
+HOUR = 60 * MINUTE
+NOW = 30_000 * HOUR
+WINDOWS = (Window("5m", 300), Window("1h", 3600), Window("24h", 86400))
+
+
+class Log:
+    """A changelog and a metrics topic, compacted; what is not flushed is lost in a crash."""
+
+    def __init__(self) -> None:
+        self.state: dict[bytes, bytes | None] = {}
+        self.metrics: dict[str, Any] = {}
+        self.emitted = 0
+
+    def flush(self, table: Table, *, now: int, most: int = 1000) -> None:
+        table.roll(now=now, most=most)
+        changes = table.take(now=now, seconds=now / 1000, most=most)
+        self.state.update(changes.changelog)
+        self.metrics.update({did.did: live.as_dict(did, WINDOWS) for did in changes.live})
+        self.emitted += len(changes.live)
+
+    def restored(self, rng: random.Random | None = None) -> Table:
+        table = new_table()
+        records = list(self.state.items())
+        if rng:
+            rng.shuffle(records)
+        for key, value in records:
+            table.restore(key, value)
+        table.settle()
+        return table
+
+
+def new_table() -> Table:
+    return Table([window.seconds // 60 for window in WINDOWS])
+
+
+def add(table: Table, record: Record, *, now: int = NOW) -> str:
+    counted = Flow(record["did"], event_id(record["event_id"]), record["occurred_at"], counts(record))
+    return table.add(counted, timestamp=record["received_at"], now=now)
+
+
+def traffic(rng: random.Random, number: int) -> list[Record]:
+    """Flows of a few DIDs over more than a day, some of them sent again, some of these with another time."""
+    ages = (0, MINUTE, 6 * MINUTE, HOUR, 23 * HOUR, 25 * HOUR)
+    dids = [f"+91224369{n:04d}" for n in range(4)]
+    flows = [flow(rng, rng.choice(dids), NOW - rng.choice(ages) - rng.randrange(3 * MINUTE)) for _ in range(number)]
+    again = [dict(record) for record in rng.choices(flows, k=number // 3)] if flows else []
+    for record in again[::2]:
+        record["occurred_at"] += rng.randrange(2 * MINUTE)
+    return flows + again
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32), st.integers(0, 60), st.booleans())
+def test_crashes_replays_and_batches_change_nothing(seed: int, number: int, crashing: bool) -> None:
+    """The log of a run that crashed and replayed anywhere, in any batches, equals a recount."""
+    rng = random.Random(seed)
+    records = traffic(rng, number)
+    log, table = Log(), new_table()
+    at = reached = 0
+    now = NOW
+    while reached < len(records) or at < reached:
+        for record in records[at : at + rng.randint(1, 9)]:
+            add(table, record, now=now)
+            at += 1
+        table.passed(at)
+        reached = max(reached, at)
+        now += rng.randrange(2000)
+        if rng.random() < 0.6:
+            log.flush(table, now=now, most=rng.choice((1, 2, 1000)))
+        if crashing and rng.random() < 0.3:
+            table = log.restored(rng)
+            at = table.next_offset or 0
+    for _ in range(20):
+        now += 1000
+        log.flush(table, now=now)
+    late = NOW - 24 * HOUR
+    held = {record["did"] for record in records if record["occurred_at"] > late} | log.metrics.keys()
+    assert mismatches([record for record in records if record["did"] in held], log.metrics) == []
+    assert table.waiting == 0
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 40))
+def test_order_changes_nothing(seed: int, number: int) -> None:
+    """Without retries that carry another time, any order gives the same figures."""
+    rng = random.Random(seed)
+    records = [flow(rng, rng.choice("ABC"), NOW - rng.randrange(HOUR)) for _ in range(number)]
+    figures = []
+    for _ in range(2):
+        table, log = new_table(), Log()
+        for record in records + rng.sample(records, number // 2):
+            add(table, record)
+        log.flush(table, now=NOW)
+        figures.append(log.metrics)
+        rng.shuffle(records)
+    assert figures[0] == figures[1]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32), st.lists(st.integers(1, 400), max_size=8))
+def test_figures_follow_time_alone(seed: int, steps: list[int]) -> None:
+    """As minutes pass without a record, each step's figures equal a recount; in the end there is nothing."""
+    rng = random.Random(seed)
+    records = [flow(rng, "A", NOW - rng.randrange(2 * HOUR)) for _ in range(20)]
+    table, log, now = new_table(), Log(), NOW
+    for record in records:
+        add(table, record)
+    for step in steps:
+        now += step * MINUTE
+        log.flush(table, now=now)
+        assert mismatches(records, log.metrics) == []
+    log.flush(table, now=NOW + 48 * HOUR)
+    assert not table.dids
+    assert table.buckets == 0
+    assert [window["flows"] for window in log.metrics["A"]["windows"]] == [0, 0, 0]
+    assert {key for key, value in log.state.items() if value is not None} == {b"o"}
+
+
+class TestOneByOne:
+    """What a flow is: counted, a duplicate or late."""
+
+    def test_a_retry_with_another_time_counts_once_and_the_first_wins(self) -> None:
+        table = new_table()
+        record = flow(random.Random(1), "A", NOW - HOUR)
+        assert add(table, record) == COUNTED
+        assert add(table, record | {"occurred_at": NOW}) == DUPLICATE
+        assert table.dids["A"].minutes.keys() == {(NOW - HOUR) // MINUTE}
+
+    def test_the_same_flow_of_two_dids_counts_for_both(self) -> None:
+        table = new_table()
+        record = flow(random.Random(1), "A", NOW)
+        assert [add(table, record), add(table, record | {"did": "B"})] == [COUNTED, COUNTED]
+
+    def test_a_flow_that_no_window_holds_is_late(self) -> None:
+        table = new_table()
+        assert add(table, flow(random.Random(1), "A", NOW)) == COUNTED
+        assert add(table, flow(random.Random(2), "A", NOW - 24 * HOUR)) == LATE
+        assert add(table, flow(random.Random(3), "A", NOW - 24 * HOUR + MINUTE)) == COUNTED
+
+
+class TestEmission:
+    """At most once a second per DID, no more DIDs at once than asked for, and nothing for nothing."""
+
+    def test_a_did_is_written_once_a_second(self) -> None:
+        table, log, rng = new_table(), Log(), random.Random(1)
+        for ms in range(0, 3000, 100):
+            add(table, flow(rng, "A", NOW), now=NOW + ms)
+            log.flush(table, now=NOW + ms)
+        assert log.emitted == 3
+
+    def test_a_still_did_is_written_no_more(self) -> None:
+        table, log = new_table(), Log()
+        add(table, flow(random.Random(1), "A", NOW))
+        for ms in range(0, 50_000, 500):
+            log.flush(table, now=NOW + ms)
+        assert log.emitted == 1
+
+    def test_many_that_go_quiet_together_are_spread(self) -> None:
+        table, log, rng = new_table(), Log(), random.Random(1)
+        for n in range(100):
+            add(table, flow(rng, f"D{n}", NOW))
+        log.flush(table, now=NOW)
+        for seconds in range(1, 30):
+            before = log.emitted
+            log.flush(table, now=NOW + 6 * MINUTE + seconds * 1000, most=10)
+            assert log.emitted - before <= 10
+        assert log.emitted == 200
+        assert all(metrics["windows"][0]["flows"] == 0 for metrics in log.metrics.values())
+
+    def test_a_crash_before_the_last_metrics_leaves_no_stale_figures(self) -> None:
+        """The last buckets are deleted along with the record of zeros, not before."""
+        table, log = new_table(), Log()
+        add(table, flow(random.Random(1), "A", NOW))
+        log.flush(table, now=NOW)
+        log.flush(table, now=NOW + 25 * HOUR, most=0)
+        table.roll(now=NOW + 25 * HOUR, most=10)
+        log.state.update(table.take(now=NOW + 25 * HOUR, seconds=0, most=0).changelog)
+        restored = log.restored()
+        log.flush(restored, now=NOW + 25 * HOUR + 1)
+        assert [window["flows"] for window in log.metrics["A"]["windows"]] == [0, 0, 0]
+        assert log.restored().dids == {}
+
+    def test_all_are_written_anew_after_a_restore(self) -> None:
+        table, log = new_table(), Log()
+        add(table, flow(random.Random(1), "A", NOW))
+        log.state.update(table.take(now=NOW, seconds=0, most=0).changelog)
+        assert not log.metrics
+        log.flush(log.restored(), now=NOW)
+        assert log.metrics["A"]["windows"][0]["flows"] == 1

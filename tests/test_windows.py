@@ -1,0 +1,110 @@
+"""windows: rolling sums equal a sum over all flows at any time; the clock's law."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.windows import Clock, Rolling
+
+LENGTHS = (5, 60, 1440)
+MINUTES = st.one_of(st.integers(0, 20), st.integers(0, 200), st.integers(0, 4000))
+
+
+@given(st.lists(st.tuples(MINUTES, MINUTES, st.integers(1, 9))))
+def test_rolling_sums_are_a_sum_over_all_flows(steps: list[tuple[int, int, int]]) -> None:
+    """Each step goes on by some minutes, then adds a flow that is some minutes old."""
+    rolling, flows, now = Rolling(0, len(LENGTHS)), [], 0
+    for number, (onward, age, counts) in enumerate(steps):
+        now += onward
+        rolling.advance(now, lengths=LENGTHS)
+        if age < LENGTHS[-1]:
+            rolling.add(now - age, number.to_bytes(16, "big"), counts, lengths=LENGTHS)
+            flows.append((now - age, number, counts))
+        assert rolling.sums == [sum(c for minute, _, c in flows if now - length < minute <= now) for length in LENGTHS]
+    held = {number.to_bytes(16, "big") for minute, number, _ in flows if now - LENGTHS[-1] < minute}
+    assert rolling.ids == held
+
+
+@given(st.lists(st.tuples(st.integers(0, 100), st.integers(1, 9)), min_size=1), st.integers(0, 300))
+def test_settling_a_restored_did_gives_what_was(flows: list[tuple[int, int]], onward: int) -> None:
+    lived = Rolling(100, len(LENGTHS))
+    for number, (age, counts) in enumerate(flows):
+        lived.add(100 - age, number.to_bytes(16, "big"), counts, lengths=LENGTHS)
+    lived.advance(100 + onward, lengths=LENGTHS)
+    restored = Rolling(100 + onward, len(LENGTHS))
+    for minute, parts in reversed(lived.minutes.items()):
+        for part, bucket in reversed(list(enumerate(parts))):
+            restored.restore(minute, part, bucket)
+    assert restored.settle(lengths=LENGTHS) == []
+    assert (restored.sums, restored.ids, restored.minutes) == (lived.sums, lived.ids, lived.minutes)
+
+
+def test_time_going_back_changes_nothing() -> None:
+    rolling = Rolling(10, 1)
+    rolling.add(10, bytes(16), 1, lengths=(5,))
+    assert rolling.advance(9, lengths=(5,)) == []
+    assert (rolling.minute, rolling.sums) == (10, [1])
+
+
+def test_a_busy_minute_has_several_buckets_that_leave_together() -> None:
+    rolling = Rolling(0, 1)
+    places = {rolling.add(0, n.to_bytes(16, "big"), 1, lengths=(5,)) for n in range(1200)}
+    assert places == {(0, 0), (0, 1), (0, 2)}
+    assert rolling.advance(5, lengths=(5,)) == [(0, 0), (0, 1), (0, 2)]
+    assert (rolling.sums, rolling.ids, rolling.minutes) == ([0], set(), {})
+
+
+class TestClock:
+    """as_of = max(w, now - lag), and never back."""
+
+    def test_is_unknown_before_the_first_record(self) -> None:
+        assert Clock().as_of(1_000) is None
+
+    def test_live_data_is_as_of_now_less_its_lag(self) -> None:
+        clock = Clock()
+        clock.see(10_000, 12_000)
+        assert clock.as_of(60_000) == 58_000
+
+    def test_a_replayed_past_is_as_of_its_own_time_and_moves_on(self) -> None:
+        clock = Clock()
+        clock.see(10_000, 1_000_000)
+        assert clock.as_of(1_000_000) == 10_000
+        assert clock.as_of(1_060_000) == 70_000
+
+    def test_a_live_record_after_a_replay_brings_it_to_now(self) -> None:
+        clock = Clock()
+        clock.see(10_000, 1_000_000)
+        clock.see(1_000_000, 1_002_000)
+        assert clock.as_of(1_002_000) == 1_000_000
+
+    def test_the_future_moves_it_there_where_it_waits(self) -> None:
+        clock = Clock()
+        clock.see(100_000, 40_000)
+        assert clock.as_of(40_000) == 100_000
+        assert clock.as_of(90_000) == 100_000
+        assert clock.as_of(100_001) == 100_001
+
+    def test_a_clock_set_back_does_not_move_it(self) -> None:
+        clock = Clock()
+        clock.see(10_000, 10_000)
+        assert [clock.as_of(now) for now in (50_000, 20_000, 50_001)] == [50_000, 50_000, 50_001]
+
+    def test_a_restart_keeps_w_lag_and_where_it_was(self) -> None:
+        clock = Clock(w=10_000, lag=2_000, floor=40_000)
+        assert clock.as_of(30_000) == 40_000
+        assert clock.as_of(50_000) == 48_000
+
+    @given(st.lists(st.tuples(*[st.integers(0, 10**12)] * 3), min_size=1))
+    def test_never_goes_back(self, steps: list[tuple[int, int, int]]) -> None:
+        clock, seen = Clock(), []
+        for occurred_at, timestamp, now in steps:
+            clock.see(occurred_at, timestamp)
+            seen.append(clock.as_of(now))
+        assert seen == sorted(seen, key=lambda as_of: as_of or 0)
+
+    @pytest.mark.parametrize("lag", [0, 5_000])
+    def test_lag_is_at_least_nothing(self, lag: int) -> None:
+        clock = Clock()
+        clock.see(10_000 - lag, 10_000)
+        clock.see(20_000, 10_000)
+        assert clock.lag == 0
