@@ -1,0 +1,142 @@
+"""The demo: what it prints, which settings its parts get, and that it leaves nothing behind."""
+
+import io
+import os
+import re
+import signal
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from app.demo.broker import Elsewhere
+from app.demo.parts import addresses, environment
+from app.demo.ports import answers
+from app.demo.traffic import LEFT_OUT, bodies
+from app.demo.view import line, minutes, percent, table
+from app.demo.watch import Seen, sums
+from schemas.settings import read_settings
+from tests.processes import Processes
+
+SETTINGS = read_settings({})
+NOW = datetime(2026, 11, 22, 12, 0, 40, tzinfo=UTC)
+
+
+def window(**figures: Any) -> dict[str, Any]:
+    quiet = {
+        "name": "5m",
+        "attempts": 0,
+        "answer_seizure_ratio": None,
+        "average_call_duration_ms": None,
+        "abandonment_ratio": None,
+        "service_level": None,
+    }
+    return quiet | figures
+
+
+def seen() -> Seen:
+    """Two DIDs, one quiet in the short window."""
+    busy = window(attempts=4, answer_seizure_ratio=0.75, average_call_duration_ms=125_230.0, service_level=1.0)
+    hour = window(name="1h", attempts=9, answer_seizure_ratio=1 / 3, abandonment_ratio=0.5)
+    shown = Seen()
+    shown.add({"did": "+911", "as_of": 0, "windows": [window(), window(name="1h", attempts=1)]}, 9_000)
+    shown.add({"did": "+912", "as_of": 0, "windows": [busy, hour]}, 8_000)
+    return shown
+
+
+TOTALS = Counter({"phonon_deliveries_total": 7, "phonon_events_total": 50, "phonon_spool_rows": 1})
+
+
+def test_a_line_holds_what_went_through_and_the_busiest_did() -> None:
+    assert line(TOTALS, seen(), 9_500) == (
+        "7 deliveries, 50 events, 1 spooled, newest figures 0.5 s old; +912: calls 4/9, answered 75%/33%, "
+        "average 2:05/-, abandoned -/50%, in 20 s 100%/-"
+    )
+
+
+def test_before_the_first_figures_the_line_says_so() -> None:
+    assert line(Counter(), Seen(), 0) == "0 deliveries, 0 events, 0 spooled, no figures yet"
+
+
+def test_the_table_fits_a_terminal_of_80_columns() -> None:
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(table(TOTALS, seen(), 9_500))
+    text = console.export_text()
+    assert "Live metrics per DID, 5m/1h" in text
+    assert re.search(r"\+912 .*4/9 .*75%/33% .*2:05/- .*-/50% .*100%/-", text)
+    assert text.index("+912") < text.index("+911")
+
+
+def test_nothing_counted_is_no_ratio() -> None:
+    assert (percent(None), percent(0.0), minutes(None), minutes(59_999.0)) == ("-", "0%", "-", "1:00")
+
+
+def test_counters_are_added_up_over_their_labels() -> None:
+    page = '# TYPE a counter\na_total{status="200"} 2.0\na_total{status="202"} 1.0\n# TYPE b gauge\nb 4\n'
+    assert sums(page) == {"a_total": 3, "b": 4}
+
+
+def test_parts_on_a_broker_of_our_own_see_no_other(tmp_path: Path) -> None:
+    outer = {"PATH": "/bin", "KAFKA_SASL_PASSWORD": "x", "SCHEMA_REGISTRY_URL": "http://r", "PHONON_HOST": "0.0.0.0"}
+    parts = environment(outer, SETTINGS, Elsewhere("jars", "127.0.0.1:1"), tmp_path)
+    ours = read_settings(parts)
+    assert dict(ours.kafka) == {"bootstrap.servers": "127.0.0.1:1"}
+    assert (ours.schema_registry_url, ours.host, ours.topic_prefix) == (None, "127.0.0.1", "phonon")
+    assert (ours.spool_dir, ours.state_dir) == (tmp_path / "spool", tmp_path / "state")
+
+
+def test_made_up_calls_do_not_land_among_real_ones(tmp_path: Path) -> None:
+    outer = {"KAFKA_BOOTSTRAP_SERVERS": "there:1", "KAFKA_SASL_MECHANISM": "PLAIN"}
+    ours = read_settings(environment(outer, SETTINGS, Elsewhere("given", "there:1"), tmp_path))
+    assert ours.kafka["sasl.mechanism"] == "PLAIN"
+    assert ours.topic_prefix == "phonon-demo"
+
+
+def test_the_address_lines_hold_a_call_that_has_just_ended() -> None:
+    text = "\n".join(addresses(SETTINGS, Elsewhere("jars", "127.0.0.1:1"), 9101, NOW))
+    assert "curl http://127.0.0.1:8080/webhooks/phonon -d '{" in text
+    assert (
+        '"startTime":"2026-11-22T12:00:00Z","connectTime":"2026-11-22T12:00:10Z","endTime":"2026-11-22T12:00:40Z"'
+        in text
+    )
+    assert "http://127.0.0.1:9101/metrics" in text
+
+
+def test_the_traffic_begins_with_the_past_and_leaves_the_did_of_the_sample_out() -> None:
+    source = bodies(1.0, 1, datetime.now(UTC))
+    past = [next(source) for _ in range(100)]
+    assert all(LEFT_OUT[0][1:].encode() not in body for body in past)
+
+
+@pytest.mark.broker
+@pytest.mark.usefixtures("kafka")
+def test_the_demo_runs_and_leaves_nothing_behind(process: Processes, tmp_path: Path) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    demo = process("demo", "--rate", "5", settings={"TMPDIR": str(scratch)}, ready="First figures", within_seconds=60)
+    demo.wait_until(lambda: bool(re.search(r"[1-9]\d* deliveries, .* calls \d", demo.output)), within_seconds=15)
+    pages = re.findall(r"(http://\S+)/metrics", demo.output)
+    assert [answers(f"{page}/readyz") for page in pages] == [True, True]
+    assert any(scratch.iterdir())
+
+    demo.signal(signal.SIGTERM)
+    assert demo.wait(30) == 0
+    assert demo.output.endswith("Stopped; nothing is left running.\n")
+    assert [answers(f"{page}/healthz") for page in pages] == [False, False]
+    assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.broker
+@pytest.mark.usefixtures("kafka")
+def test_the_demo_says_which_part_died(process: Processes) -> None:
+    demo = process("demo", ready="First figures", within_seconds=60)
+    children = Path(f"/proc/{demo.pid}/task/{demo.pid}/children").read_text().split()
+    commands = {int(pid): Path(f"/proc/{pid}/cmdline").read_text() for pid in children}
+    [receiver] = [pid for pid, command in commands.items() if command.endswith("\0serve\0")]
+    os.kill(receiver, signal.SIGKILL)
+    assert demo.wait(30) == 1
+    assert demo.output.endswith("phonon-events: the receiver ended with code -9\n")
+    assert not any(Path(f"/proc/{pid}").exists() for pid in commands)
