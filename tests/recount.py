@@ -1,0 +1,109 @@
+"""The metrics of the contract's section 5, recounted by brute force from decoded flow records.
+
+Written from the contract alone and sharing no code with the workers: no buckets, no running sums, one pass over all
+flows for each window. What the workers publish must equal this at the record's own `as_of`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+MINUTE_MS = 60_000
+SHORT_MS = 10_000
+IN_TIME_MS = 20_000
+WINDOWS = (("5m", 300), ("1h", 3_600), ("24h", 86_400))
+
+Flow = Mapping[str, Any]
+
+
+def distinct(flows: Iterable[Flow]) -> list[Flow]:
+    """Each flow once, however often it was delivered."""
+    return list({flow["event_id"]: flow for flow in flows}.values())
+
+
+def recount(
+    flows: Iterable[Flow], did: str, as_of: int, windows: Sequence[tuple[str, int]] = WINDOWS
+) -> list[dict[str, Any]]:
+    """The `windows` of the DID's `DidMetrics` record at that moment."""
+    own = [flow for flow in distinct(flows) if flow["did"] == did]
+    return [_window(own, as_of, name, seconds) for name, seconds in windows]
+
+
+def _window(flows: Sequence[Flow], as_of: int, name: str, seconds: int) -> dict[str, Any]:
+    end = as_of - as_of % MINUTE_MS + MINUTE_MS
+    start = end - seconds * 1000
+    inside = [flow for flow in flows if start <= flow["occurred_at"] < end]
+    counts = _visitor_counts(inside) | _agent_counts(inside) | _flow_counts(inside)
+    return {"name": name, "seconds": seconds, "start": start, "end": end} | counts | _ratios(counts)
+
+
+def _visitor_counts(flows: Sequence[Flow]) -> dict[str, int]:
+    legs = [leg for flow in flows for leg in flow["legs"] if leg["role"] == "VISITOR"]
+    ended = [leg["disposition"] for leg in legs]
+    answered = [leg for leg in legs if leg["answered"]]
+    rung = [leg for leg in legs if leg["ring_ms"] is not None]
+    return {
+        "attempts": len(legs),
+        "answered": len(answered),
+        "busy": ended.count("BUSY"),
+        "no_answer": ended.count("NO_ANSWER"),
+        "rejected": ended.count("REJECTED"),
+        "cancelled": ended.count("CANCELLED"),
+        "bad_number": ended.count("BAD_NUMBER"),
+        "unreachable": ended.count("UNREACHABLE"),
+        "congestion": ended.count("CONGESTION"),
+        "unknown_cause": ended.count("UNKNOWN"),
+        "inbound_attempts": len([leg for leg in legs if leg["direction"] == "INBOUND"]),
+        "inbound_answered": len([leg for leg in answered if leg["direction"] == "INBOUND"]),
+        "outbound_attempts": len([leg for leg in legs if leg["direction"] == "OUTBOUND"]),
+        "outbound_answered": len([leg for leg in answered if leg["direction"] == "OUTBOUND"]),
+        "talk_ms": sum(leg["talk_ms"] or 0 for leg in legs),
+        "short_calls": len([leg for leg in answered if leg["talk_ms"] is not None and leg["talk_ms"] < SHORT_MS]),
+        "ring_ms": sum(leg["ring_ms"] for leg in rung),
+        "rung": len(rung),
+    }
+
+
+def _agent_counts(flows: Sequence[Flow]) -> dict[str, int]:
+    legs = [leg for flow in flows for leg in flow["legs"] if leg["role"] == "AGENT"]
+    return {
+        "agent_attempts": len(legs),
+        "agent_answered": len([leg for leg in legs if leg["answered"]]),
+        "agent_talk_ms": sum(leg["talk_ms"] or 0 for leg in legs),
+    }
+
+
+def _flow_counts(flows: Sequence[Flow]) -> dict[str, int]:
+    to_agent = [flow for flow in flows if any(leg["role"] == "AGENT" for leg in flow["legs"])]
+    timed = [flow["time_to_agent_ms"] for flow in flows if flow["time_to_agent_ms"] is not None]
+    return {
+        "flows": len(flows),
+        "flows_reached": len([flow for flow in flows if flow["reached"]]),
+        "flows_to_agent": len(to_agent),
+        "flows_abandoned": len([flow for flow in to_agent if flow["reached"] and not flow["agent_reached"]]),
+        "time_to_agent_ms": sum(timed),
+        "agents_timed": len(timed),
+        "served_in_time": len([wait for wait in timed if wait <= IN_TIME_MS]),
+        "dtmf_presses": sum(flow["dtmf_count"] for flow in flows),
+        "sms": sum(flow["sms_count"] for flow in flows),
+        "emails": sum(flow["email_count"] for flow in flows),
+        "recordings": sum(flow["recording_count"] for flow in flows),
+    }
+
+
+def _ratios(n: Mapping[str, int]) -> dict[str, float | None]:
+    reached_network = n["answered"] + n["busy"] + n["no_answer"] + n["rejected"]
+    return {
+        "answer_seizure_ratio": _ratio(n["answered"], n["attempts"]),
+        "network_effectiveness_ratio": _ratio(reached_network, n["attempts"] - n["unknown_cause"]),
+        "average_call_duration_ms": _ratio(n["talk_ms"], n["answered"]),
+        "short_call_ratio": _ratio(n["short_calls"], n["answered"]),
+        "average_ring_ms": _ratio(n["ring_ms"], n["rung"]),
+        "agent_answer_ratio": _ratio(n["agent_answered"], n["agent_attempts"]),
+        "abandonment_ratio": _ratio(n["flows_abandoned"], n["flows_to_agent"]),
+        "service_level": _ratio(n["served_in_time"], n["flows_to_agent"]),
+        "average_time_to_agent_ms": _ratio(n["time_to_agent_ms"], n["agents_timed"]),
+    }
+
+
+def _ratio(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
