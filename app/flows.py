@@ -49,12 +49,12 @@ def summary(legs: list[CallLeg]) -> dict[str, Any]:
         "disposition": last.disposition if last else "UNKNOWN",
         "reached": any(leg.answered for leg in visitors),
         "agent_reached": bool(reached_agents),
-        "started_at": min((leg.started_at for leg in legs if leg.started_at is not None), default=None),
-        "ended_at": max((leg.ended_at for leg in legs if leg.ended_at is not None), default=None),
-        "talk_ms": sum(leg.talk_ms or 0 for leg in visitors),
-        "time_to_agent_ms": _time_to_agent_ms(visitors, reached_agents),
+        "started_at": min([leg.started_at for leg in legs if leg.started_at is not None], default=None),
+        "ended_at": max([leg.ended_at for leg in legs if leg.ended_at is not None], default=None),
+        "talk_ms": sum([leg.talk_ms for leg in visitors if leg.talk_ms is not None]),
+        "time_to_agent_ms": _time_to_agent_ms(visitors, reached_agents) if reached_agents else None,
         "legs": legs,
-        "dtmf_count": sum(leg.dtmf_count for leg in legs),
+        "dtmf_count": sum([leg.dtmf_count for leg in legs]),
     }
 
 

@@ -16,6 +16,7 @@ from app import json_text
 
 NAMESPACE: Final = UUID("5d6cf9a5-6a53-5b8e-9f0e-3f1d1c3f7a10")  # of all our ids: changing it changes every id
 _NAMESPACE_BYTES: Final = NAMESPACE.bytes
+_VARIANT: Final = {f"{n:x}": "89ab"[n & 3] for n in range(16)}
 
 
 def event_id(*parts: Any) -> str:
@@ -24,8 +25,7 @@ def event_id(*parts: Any) -> str:
     JSON keeps the parts apart: ("a", "bc") and ("ab", "c") differ.
     """
     digest = hashlib.sha1(_NAMESPACE_BYTES + msgspec.json.encode(parts), usedforsecurity=False).hexdigest()
-    variant = "89ab"[int(digest[16], 16) & 3]
-    return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
+    return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{_VARIANT[digest[16]]}{digest[17:20]}-{digest[20:32]}"
 
 
 class Ids:

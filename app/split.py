@@ -20,8 +20,8 @@ from schemas.topics import BY_RECORD, EVENT_KINDS
 FUTURE_MS: Final = 5 * 60 * 1000  # how far occurred_at may lie after received_at: clocks differ
 MOST_ROWS: Final = 50_000
 _DIRECTIONS: Final = {True: "INBOUND", False: "OUTBOUND", None: "UNKNOWN"}
-_SIGNED_AT: Final = re.compile(r"[?&]X-Amz-Date=(\d{8}T\d{6}Z)(?:&|$)", re.ASCII)
-_VALID_SECONDS: Final = re.compile(r"[?&]X-Amz-Expires=(\d{1,7})(?:&|$)", re.ASCII)
+_SIGNED_AT: Final = re.compile(r"X-Amz-Date=(\d{8}T\d{6}Z)(?:&|$)", re.ASCII)
+_VALID_SECONDS: Final = re.compile(r"X-Amz-Expires=(\d{1,7})(?:&|$)", re.ASCII)
 
 
 class TooManyRows(ValueError):  # noqa: N818 - it names what the delivery has
