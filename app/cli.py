@@ -41,7 +41,7 @@ def main() -> NoReturn:
 def run(arguments: list[str]) -> int:
     """The exit code of a command line; whatever was raised has become one line on stderr."""
     try:
-        return int(cli.main(arguments, prog_name="phonon-events", standalone_mode=False) or DONE)
+        return _invoked(arguments or ["--help"])
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
     except BrokenPipeError:  # whoever read our output has had enough
@@ -54,6 +54,18 @@ def run(arguments: list[str]) -> int:
         return _said(failure.format_message(), failure.exit_code)
     except Exception as unexpected:  # noqa: BLE001 - a person is told what, in one line; a traceback tells nobody
         return _said(f"{type(unexpected).__name__}: {unexpected}", FAILED)
+
+
+def _invoked(arguments: list[str]) -> int:
+    """Not click's own `main`: that answers a closed pipe with code 1, and an interrupt with an empty line."""
+    try:
+        with cli.make_context("phonon-events", arguments) as context:
+            cli.invoke(context)
+    except click.exceptions.Exit as left:
+        return left.exit_code
+    finally:
+        sys.stdout.flush()
+    return DONE
 
 
 def _said(text: str, code: int) -> int:
@@ -119,7 +131,7 @@ def metrics() -> None:
     os.execv(sys.executable, [sys.executable, "-P", "-m", "streams"])  # noqa: S606 - our own package, in our place
 
 
-@cli.group()
+@cli.group(no_args_is_help=False)
 def topics() -> None:
     """Make the topics, or compare them with what is needed."""
 
@@ -237,7 +249,7 @@ def send(
         raise Failed(outcome.complaint)
 
 
-@cli.group()
+@cli.group(no_args_is_help=False)
 def spool() -> None:
     """Look at, or publish, the deliveries that wait on disk for Kafka."""
 

@@ -5,10 +5,13 @@ how a topic is cleaned. What it can't mend (partition and replica counts: keys w
 is an error in one line: with other partition counts a DID's calls and metrics part ways.
 """
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import (  # type: ignore[attr-defined] # public, but not exported by its stubs
     AdminClient,
     AlterConfigOpType,
@@ -25,6 +28,8 @@ from schemas.topics import TOPICS, Topic, topic_config, topic_name
 #: Limits where more than needed is as good; -1 is "no limit".
 AT_LEAST: Final = ("max.message.bytes", "retention.ms")
 UNLIMITED: Final = -1
+NOT_MENDED: Final = ("partitions", "replication")
+PAUSE_S: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +70,21 @@ class Cluster:
 
     def create(self) -> list[Difference]:
         """Makes and mends what can be; returns the differences that it found and mended."""
-        before = self.check()
-        missing = [d.topic for d in before if d.what == "topic"]
-        self._make(missing)
-        settings = [d for d in before if d.what in self._needed(self._topics[d.topic])]
+        missing = [d for d in self.check() if d.what == "topic"]
+        self._make([d.topic for d in missing])
+        found = self.check_until(lambda d: d.what != "topic")
+        settings = [d for d in found if d.what in self._needed(self._topics[d.topic])]
         self._set(settings)
-        return [d for d in before if d.topic in missing or d in settings]
+        return missing + settings
+
+    def check_until(self, settled: Callable[[Difference], bool]) -> list[Difference]:
+        """What `check` finds once the brokers have told each other what was done."""
+        deadline = time.monotonic() + ANSWER_WITHIN_S
+        found = self.check()
+        while not all(map(settled, found)) and time.monotonic() < deadline:
+            time.sleep(PAUSE_S)
+            found = self.check()
+        return found
 
     def _needed(self, topic: Topic) -> dict[str, str]:
         return topic_config(topic, self._settings.max_body_bytes)
@@ -104,7 +118,7 @@ class Cluster:
         ]
         futures = self._admin.create_topics(new, operation_timeout=ANSWER_WITHIN_S, request_timeout=2 * ANSWER_WITHIN_S)
         for future in futures.values():
-            self._ask(future.result)
+            self._ask(partial(_made, future))
 
     def _set(self, differences: list[Difference]) -> None:
         entries: dict[str, list[ConfigEntry]] = {}
@@ -130,11 +144,21 @@ def create_topics(settings: Settings) -> list[Difference]:
     """Makes the topics or mends them where that is safe; returns what it did. Raises ClusterError for the rest."""
     cluster = Cluster(settings)
     mended = cluster.create()
-    left = [d for d in cluster.check() if d.what in ("partitions", "replication")]
+    left = cluster.check_until(lambda d: d.what in NOT_MENDED)
     if left:
         also = f" (and {len(left) - 1} more: topics check lists them)" if len(left) > 1 else ""
-        raise ClusterError(f"{left[0]}: not to be changed without moving data{also}")
+        why = ": not to be changed without moving data" if left[0].what in NOT_MENDED else ", still"
+        raise ClusterError(f"{left[0]}{why}{also}")
     return mended
+
+
+def _made(future: Any) -> None:
+    """Waits for a topic to be made; somebody else may have been quicker, which is as good."""
+    try:
+        future.result()
+    except KafkaException as failure:
+        if failure.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+            raise
 
 
 def _config_differences(name: str, needed: dict[str, str], found: dict[str, str]) -> Iterable[Difference]:

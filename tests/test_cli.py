@@ -1,0 +1,189 @@
+"""The command line as a user meets it: quick help, exit codes, one line for whatever goes wrong."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+import app.cli
+from app.cli import cli, run
+from tests.processes import clean_environment
+
+SCRIPT = str(Path(sys.executable).with_name("phonon-events"))
+HEAVY = ("confluent_kafka", "aiohttp", "starlette", "uvicorn", "rich", "msgspec", "phonenumbers", "faust", "asyncio")
+
+
+@pytest.fixture(autouse=True)
+def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in os.environ:
+        if name.startswith(("PHONON_", "KAFKA_", "SCHEMA_REGISTRY_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    monkeypatch.chdir(tmp_path)
+
+
+def commands(group: click.Group = cli, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name), command
+
+
+def test_there_are_the_commands_of_the_contract() -> None:
+    names = {" ".join(path) for path, _ in commands()}
+    assert names >= {
+        "serve",
+        "metrics",
+        "topics create",
+        "topics check",
+        "tail",
+        "send",
+        "spool status",
+        "spool drain",
+        "demo",
+    }
+
+
+@pytest.mark.parametrize("path", [path for path, _ in commands()], ids=" ".join)
+def test_every_command_explains_itself_with_an_example(
+    path: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*path, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "Example" in shown
+    assert "phonon-events " + " ".join(path) in shown
+
+
+def test_help_imports_nothing_heavy() -> None:
+    loaded = subprocess.run(
+        [sys.executable, "-c", "import app.cli, sys; app.cli.run(['--help']); print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    assert not set(HEAVY) & set(loaded)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["topics"], "Missing command."),
+        (["frobnicate"], "No such command 'frobnicate'."),
+        (["serve", "--workers", "0"], "Invalid value for '--workers': 0 is not in the range 1<=x<=64."),
+        (["send"], "give FILES or --synthetic N, one of the two"),
+        (["send", "missing.json"], "Invalid value for '[FILES]...': File 'missing.json' does not exist."),
+        (["send", __file__, "--output", "x"], "--output and --expected need --synthetic"),
+        (
+            ["tail", "flows"],
+            "unknown topic 'flows': one of call-leg, dtmf, sms, email, key, recording, flow, rejected, did-metrics",
+        ),
+    ],
+)
+def test_wrong_usage_is_code_2_and_one_line(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"phonon-events: {said} (see phonon-events")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("PHONON_PORTS", "1", "unknown setting PHONON_PORTS: the README lists all of them"),
+        ("PHONON_PORT", "many", "PHONON_PORT is 'many': expected a whole number from 0 to 65535"),
+        ("KAFKA_NO_SUCH_THING", "1", 'KAFKA_ settings: No such configuration property: "no.such.thing"'),
+    ],
+)
+@pytest.mark.parametrize("arguments", [["tail"], ["topics", "check"]], ids=" ".join)
+def test_a_wrong_setting_is_code_2_and_one_line(
+    arguments: list[str],
+    name: str,
+    value: str,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert run(arguments) == 2
+    assert capsys.readouterr() == ("", f"phonon-events: {said}\n")
+
+
+@pytest.mark.parametrize("arguments", [["serve"], ["metrics"], ["send", "-"], ["spool", "status"], ["demo"]])
+def test_every_command_checks_its_settings_first(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PHONON_CONTENT", "burn")
+    assert run(arguments) == 2
+    assert capsys.readouterr().err == "phonon-events: PHONON_CONTENT is 'burn': expected one of keep, drop\n"
+
+
+def test_settings_come_from_the_env_file_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / ".env").write_text("PHONON_REGION=india\n")
+    assert run(["spool", "status"]) == 2
+    assert "PHONON_REGION is 'india'" in capsys.readouterr().err
+
+
+def test_without_a_broker_there_is_one_line_in_about_ten_seconds(capsys: pytest.CaptureFixture[str]) -> None:
+    begun = time.monotonic()
+    assert run(["tail", "flow"]) == 1
+    assert time.monotonic() - begun < 12
+    err = capsys.readouterr().err
+    assert err.startswith("phonon-events: no answer from Kafka at 127.0.0.1:1 (")
+    assert "refused" in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "said"),
+    [
+        (KeyboardInterrupt(), 130, ""),
+        (RuntimeError("two\nlines"), 1, "phonon-events: RuntimeError: two lines\n"),
+    ],
+)
+def test_nothing_ends_in_a_traceback(
+    raised: BaseException, code: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken() -> Any:
+        raise raised
+
+    monkeypatch.setattr(app.cli, "_settings", broken)
+    assert run(["spool", "status"]) == code
+    assert capsys.readouterr() == ("", said)
+
+
+def test_the_spool_of_a_fresh_start_is_empty(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["spool", "status"]) == 0
+    assert "deliveries waiting" in capsys.readouterr().out
+
+
+def test_synthetic_deliveries_are_written_instead_of_posted_and_repeatable(tmp_path: Path) -> None:
+    command = ["send", "--synthetic", "20", "--until", "2026-01-05T06:00:00", "--output"]
+    for name in ("once.jsonl", "again.jsonl"):
+        assert run([*command, str(tmp_path / name)]) == 0
+    once, again = ((tmp_path / name).read_bytes() for name in ("once.jsonl", "again.jsonl"))
+    assert once == again
+    assert len(once.splitlines()) == 20
+
+
+def test_a_reader_that_has_had_enough_ends_it_quietly(tmp_path: Path) -> None:
+    broken_pipe = subprocess.run(
+        f"{SCRIPT} send --help | true; echo ${{PIPESTATUS[0]}}",
+        shell=True,
+        executable="/bin/bash",
+        env=clean_environment(os.environ, {}),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (broken_pipe.stdout.strip(), broken_pipe.stderr) == ("0", "")

@@ -1,0 +1,183 @@
+"""tail shows whatever stands on a topic: a record as its fields, anything else as base64 with the reason."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import Producer
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.cluster import ClusterError
+from app.tail import Span, UnknownTopic, full_names, line, tail
+from app.topics import create_topics
+from schemas import encode
+from schemas.settings import Settings, read_settings
+from schemas.topics import TOPICS
+from tests.processes import clean_environment
+
+KEY = {"flow_id": "f", "did": "+912243692987", "occurred_at": 1, "received_at": 2, "anomalies": [], "extra": {}}
+FLOW_KEY = KEY | {"event_id": "e", "name": "$flow.key.n", "value": "wert ₹"}
+ENCODED = encode("FlowKey", FLOW_KEY)
+
+
+class Stored:
+    """A message as librdkafka gives it."""
+
+    def __init__(self, value: bytes | None, key: bytes | None = b"k", headers: Any = None) -> None:
+        self._value, self._key, self._headers = value, key, headers
+
+    def topic(self) -> str:
+        return "phonon.key.v1"
+
+    def partition(self) -> int:
+        return 3
+
+    def offset(self) -> int:
+        return 7
+
+    def timestamp(self) -> tuple[int, int]:
+        return 1, 1_700_000_000_000
+
+    def key(self) -> bytes | None:
+        return self._key
+
+    def headers(self) -> Any:
+        return self._headers
+
+    def value(self) -> bytes | None:
+        return self._value
+
+
+def shown(*args: Any, **kwargs: Any) -> dict[str, Any]:
+    text = line(Stored(*args, **kwargs))  # type: ignore[arg-type]
+    assert "\n" not in text
+    read: dict[str, Any] = json.loads(text)
+    return read
+
+
+def test_a_record_is_shown_whole() -> None:
+    assert shown(ENCODED, headers=[("ce_id", b"e"), ("empty", None)]) == {
+        "topic": "phonon.key.v1",
+        "partition": 3,
+        "offset": 7,
+        "timestamp": 1_700_000_000_000,
+        "key": "k",
+        "headers": {"ce_id": "e", "empty": None},
+        "record": "FlowKey",
+        "value": FLOW_KEY,
+    }
+
+
+def test_a_tombstone_is_a_record_without_value() -> None:
+    assert {name: shown(None)[name] for name in ("record", "value")} == {"record": None, "value": None}
+
+
+@given(st.binary())
+def test_any_bytes_are_shown_and_nothing_of_them_is_lost(value: bytes) -> None:
+    seen = shown(value, key=value, headers=[("h", value)])
+    assert seen["base64"] == b64encode(value).decode()
+    assert seen["error"]
+
+
+def test_numbers_that_json_has_no_word_for_are_shown_as_bytes() -> None:
+    email = KEY | {"event_id": "e", "recipients": [], "size_kb": float("nan")}
+    assert "base64" in shown(encode("Email", email | dict.fromkeys(("email_id", "sender", "subject", "content"))))
+
+
+def test_names_are_given_in_full_or_short_and_all_by_default() -> None:
+    assert full_names("x", ["flow", "x.call-leg.v1", "flow"]) == ["x.flow.v1", "x.call-leg.v1"]
+    assert len(full_names("x", [])) == len(TOPICS) == 9
+    with pytest.raises(UnknownTopic, match=r"'phonon\.flow\.v1'"):
+        full_names("x", ["phonon.flow.v1"])
+
+
+@pytest.fixture
+def settings(kafka: Any, prefix: str) -> Settings:
+    environ = {"KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers, "PHONON_TOPIC_PREFIX": prefix}
+    return read_settings(environ | {"PHONON_TOPIC_PARTITIONS": "2"})
+
+
+@pytest.fixture
+def produce(settings: Settings) -> Iterator[Callable[..., None]]:
+    create_topics(settings)
+    producer = Producer({"bootstrap.servers": settings.kafka["bootstrap.servers"]})
+
+    def send(topic: str, *values: bytes) -> None:
+        for number, value in enumerate(values):
+            producer.produce(f"{settings.topic_prefix}.{topic}.v1", value, key=str(number))
+        assert producer.flush(10) == 0
+
+    yield send
+    producer.flush(10)
+
+
+def read(settings: Settings, *names: str, **span: Any) -> list[dict[str, Any]]:
+    out = io.StringIO()
+    tail(settings, full_names(settings.topic_prefix, names), out, Span(**span))
+    return [json.loads(row) for row in out.getvalue().splitlines()]
+
+
+@pytest.mark.broker
+def test_everything_from_the_beginning_or_a_count_of_it(settings: Settings, produce: Callable[..., None]) -> None:
+    produce("key", *[ENCODED] * 20)
+    produce("flow", b"no record of ours")
+    rows = read(settings, from_beginning=True, follow=False)
+    assert sorted(row["record"] or "-" for row in rows) == ["-", *["FlowKey"] * 20]
+    assert len(read(settings, "key", from_beginning=True, count=5)) == 5
+    assert read(settings, "key", follow=False) == []
+    assert read(settings, "sms", from_beginning=True, follow=False) == []
+
+
+@pytest.mark.broker
+def test_only_new_records_without_being_asked_for_older_ones(settings: Settings, produce: Callable[..., None]) -> None:
+    produce("key", ENCODED, ENCODED)
+    rows: list[dict[str, Any]] = []
+    reading = threading.Thread(target=lambda: rows.extend(read(settings, "key", count=1)))
+    reading.start()
+    deadline = time.monotonic() + 20
+    while reading.is_alive() and time.monotonic() < deadline:
+        time.sleep(0.5)
+        produce("key", b"new")
+    reading.join(5)
+    assert [row["base64"] for row in rows] == [b64encode(b"new").decode()]
+
+
+@pytest.mark.broker
+def test_a_topic_that_is_not_there_is_said_in_one_line(settings: Settings) -> None:
+    with pytest.raises(
+        ClusterError, match=r"no topic .*flow\.v1 on this Kafka: `phonon-events topics create` makes it"
+    ):
+        read(settings, "flow")
+
+
+@pytest.mark.broker
+def test_a_closed_pipe_ends_it_quietly(settings: Settings, produce: Callable[..., None], tmp_path: Path) -> None:
+    produce("key", *[ENCODED] * 3_000)
+    script = Path(sys.executable).with_name("phonon-events")
+    environ = {
+        "KAFKA_BOOTSTRAP_SERVERS": settings.kafka["bootstrap.servers"],
+        "PHONON_TOPIC_PREFIX": settings.topic_prefix,
+    }
+    done = subprocess.run(
+        f"{script} tail key --from-beginning | head -n 2; echo ${{PIPESTATUS[0]}}",
+        shell=True,
+        executable="/bin/bash",
+        env=clean_environment(os.environ, environ),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    assert len(done.stdout.splitlines()) == 3
+    assert (done.stdout.splitlines()[-1], done.stderr) == ("0", "")

@@ -1,0 +1,84 @@
+"""Topics on a real Kafka: made once, mended where that loses nothing, everything else said in one line."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from app.cluster import ClusterError
+from app.topics import Difference, check_topics, create_topics
+from schemas.settings import Settings, read_settings
+from schemas.topics import TOPICS, topic_name
+
+pytestmark = pytest.mark.broker
+
+Configured = Callable[..., Settings]
+
+
+@pytest.fixture
+def configured(kafka: Any, prefix: str) -> Configured:
+    def settings(**given: str) -> Settings:
+        environ = {f"PHONON_{name.upper()}": value for name, value in given.items()}
+        return read_settings(
+            {"KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers, "PHONON_TOPIC_PREFIX": prefix} | environ
+        )
+
+    return settings
+
+
+def make(settings: Settings, record: str, *, partitions: int = 8, config: dict[str, str]) -> str:
+    """A topic that somebody else made."""
+    name = topic_name(settings.topic_prefix, record)
+    admin = AdminClient({"bootstrap.servers": settings.kafka["bootstrap.servers"]})
+    admin.create_topics([NewTopic(name, partitions, 1, config=config)])[name].result()
+    return name
+
+
+def test_nine_topics_are_made_once_and_then_as_needed(configured: Configured) -> None:
+    settings = configured(topic_partitions="3")
+    names = [topic_name(settings.topic_prefix, topic.record) for topic in TOPICS]
+    missing = [Difference(name, "topic", "present", "missing") for name in names]
+    assert check_topics(settings) == missing
+    assert create_topics(settings) == missing
+    assert check_topics(settings) == []
+    assert create_topics(settings) == []
+
+
+def test_another_partition_count_is_an_error_and_changes_nothing(configured: Configured) -> None:
+    create_topics(configured(topic_partitions="3"))
+    settings = configured(topic_partitions="4")
+    with pytest.raises(ClusterError, match=r"call-leg\.v1: partitions is 3, needed 4") as failure:
+        create_topics(settings)
+    assert "\n" not in str(failure.value)
+    assert {(d.what, d.needed, d.found) for d in check_topics(settings)} == {("partitions", "4", "3")}
+    assert len(check_topics(settings)) == len(TOPICS)
+
+
+def test_too_few_replicas_are_an_error(configured: Configured) -> None:
+    create_topics(configured())
+    with pytest.raises(ClusterError, match="replication is 1, needed 3"):
+        create_topics(configured(topic_replication="3"))
+
+
+def test_what_a_cluster_cant_give_is_said_in_one_line(configured: Configured) -> None:
+    with pytest.raises(ClusterError, match=r"Kafka refused: .*[Rr]eplication factor") as failure:
+        create_topics(configured(topic_replication="3"))
+    assert "\n" not in str(failure.value)
+
+
+def test_settings_of_a_topic_that_was_there_are_brought_to_what_is_needed(configured: Configured) -> None:
+    settings = configured()
+    name = make(settings, "DidMetrics", config={"cleanup.policy": "delete", "max.message.bytes": "1000"})
+    mended = {(d.topic, d.what) for d in create_topics(settings)}
+    assert mended >= {(name, "cleanup.policy"), (name, "max.message.bytes")}
+    assert check_topics(settings) == []
+
+
+def test_limits_above_what_is_needed_are_left_alone(configured: Configured) -> None:
+    settings = configured()
+    generous = {"retention.ms": "-1", "max.message.bytes": "99000000", "cleanup.policy": "delete"}
+    name = make(settings, "Flow", config=generous)
+    assert name not in {d.topic for d in create_topics(settings)}
+    assert check_topics(settings) == []
