@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from app.demo.broker import Elsewhere
+from app.demo.broker import MOCK_LIMITS, Elsewhere
 from app.demo.parts import addresses, environment
 from app.demo.ports import answers
 from app.demo.traffic import LEFT_OUT, bodies
@@ -140,3 +140,11 @@ def test_the_demo_says_which_part_died(process: Processes) -> None:
     assert demo.wait(30) == 1
     assert demo.output.endswith("phonon-events: the receiver ended with code -9\n")
     assert not any(Path(f"/proc/{pid}").exists() for pid in commands)
+
+
+@pytest.mark.skipif(Path("/var/run/docker.sock").exists(), reason="Docker comes before the mock")
+def test_without_java_the_demo_runs_on_a_mock_and_says_so(process: Processes) -> None:
+    demo = process("demo", settings={"JAVA_HOME": "/nonexistent"}, ready="First figures", within_seconds=60)
+    demo.wait_until(lambda: bool(re.search(r"[1-9]\d* deliveries, .* calls \d", demo.output)), within_seconds=15)
+    assert "no java found" in demo.output
+    assert MOCK_LIMITS in demo.output

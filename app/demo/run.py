@@ -10,8 +10,9 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -26,6 +27,7 @@ from app.demo import parts, view
 from app.demo.broker import broker
 from app.demo.child import ChildFailed
 from app.demo.kafka_jars import NoBroker
+from app.demo.mock_topics import ask_for_topics
 from app.demo.parts import Parts
 from app.demo.watch import MetricsReader, Seen, counters
 from app.topics import create_topics
@@ -60,19 +62,22 @@ def run_demo(settings: Settings, *, rate: float, seed: int) -> None:
 
 def _run(settings: Settings, console: Console, stack: ExitStack, *, rate: float, seed: int) -> NoReturn:
     begun = time.monotonic()
+    say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
     outer = {**{name: value or "" for name, value in dotenv_values(".env").items()}, **os.environ}
     directory = Path(
         stack.enter_context(tempfile.TemporaryDirectory(prefix="phonon-demo-", ignore_cleanup_errors=True))
     )
-    kafka = stack.enter_context(broker(outer, say=console.print, port=KAFKA_PORT))
+    kafka = stack.enter_context(broker(outer, say=say, port=KAFKA_PORT))
     environment = parts.environment(outer, settings, kafka, directory)
     ours = read_settings(environment)
     if kafka.real:
         create_topics(ours)
+    else:
+        ask_for_topics(ours)
     running = Parts(environment, directory, stack, kafka)
     running.start(ours, rate=rate, seed=seed)
     for line in parts.addresses(ours, kafka, running.worker_port, datetime.now(UTC)):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        say(line)
     topic = topic_name(ours.topic_prefix, "DidMetrics")
     reader = stack.enter_context(closing(MetricsReader(ours.kafka, topic)))
     _first(running, reader)
@@ -89,21 +94,16 @@ def _first(running: Parts, reader: MetricsReader) -> None:
 
 def _show(console: Console, running: Parts, look: Callable[[], tuple[Counter[str], Seen, int]]) -> NoReturn:
     """Show what is seen: a live table on a terminal, elsewhere a line now and then."""
-    if not console.is_terminal:
+    due = time.monotonic()
+    with Live(console=console, auto_refresh=False) if console.is_terminal else nullcontext() as live:
         while True:
-            console.print(view.line(*look()), highlight=False, soft_wrap=True)
-            _pause(running, LINE_EVERY_SECONDS)
-    with Live(console=console, auto_refresh=False) as live:
-        while True:
-            live.update(view.table(*look()), refresh=True)
+            figures = look()
             running.require()
-
-
-def _pause(running: Parts, seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        running.require()
-        time.sleep(LOOK_SECONDS)
+            if live is not None:
+                live.update(view.table(*figures), refresh=True)
+            elif time.monotonic() >= due:
+                console.print(view.line(*figures), highlight=False, soft_wrap=True)
+                due += LINE_EVERY_SECONDS
 
 
 @contextmanager
