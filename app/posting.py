@@ -101,5 +101,5 @@ def show(outcome: Outcome, seconds: float) -> None:
         middle, slowest = (f"{1000 * times[round(q * (number - 1))]:.0f}" for q in (0.5, 1))
         table.add_row(f"{status} {PHRASES.get(status, '')}", str(number), middle, slowest)
     Console().print(table)
-    retried = f", {outcome.retries} retries" if outcome.retries else ""
-    click.echo(f"{outcome.total} deliveries, {outcome.events.total()} events, {seconds:.1f} s{retried}")
+    retried = f", retries: {outcome.retries}" if outcome.retries else ""
+    click.echo(f"deliveries: {outcome.total}, events: {outcome.events.total()}, seconds: {seconds:.1f}{retried}")
