@@ -1,0 +1,1 @@
+"""The receiver: a delivery over HTTP in, its events on Kafka out, acknowledged or safe on disk before the answer."""
