@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,8 @@ from schemas.settings import Settings
 log = logging.getLogger(__name__)
 
 LINGER_SECONDS: Final = 2.0
+#: A group gets a signal at once from the terminal and from its parent: that is one signal.
+SAME_SIGNAL_SECONDS: Final = 0.5
 GRACEFUL_SECONDS: Final = 15
 KEEP_ALIVE_SECONDS: Final = 65
 RETRY_SECONDS: Final = 1.0
@@ -69,7 +72,7 @@ class GentleServer(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, on_stop: Callable[[], None]) -> None:
         super().__init__(config)
         self._on_stop = on_stop
-        self._signalled = False
+        self._signalled_at = 0.0
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -84,20 +87,18 @@ class GentleServer(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """The first SIGTERM begins to stop; a second one, or SIGINT, does not linger."""
         self._on_stop()
-        if sig == signal.SIGINT or self._signalled:
+        now = time.monotonic()
+        self._signalled_at = self._signalled_at or now
+        if sig == signal.SIGINT or now - self._signalled_at > SAME_SIGNAL_SECONDS:
             self.should_exit = True
-        self._signalled = True
 
     async def main_loop(self) -> None:
         """Serve until told to stop, and a moment longer."""
-        stop_at = None
-        loop, counter = asyncio.get_running_loop(), 0
+        counter = 0
         while not await self.on_tick(counter):
             await asyncio.sleep(0.1)
             counter += 1
-            if self._signalled:
-                stop_at = stop_at or loop.time() + LINGER_SECONDS
-                self.should_exit |= loop.time() > stop_at
+            self.should_exit |= 0 < self._signalled_at < time.monotonic() - LINGER_SECONDS
 
 
 class _Inner(uvicorn.Server):

@@ -3,8 +3,9 @@
 The only module of the receiver that knows confluent-kafka. Its rules:
 - One countdown object per delivery is the delivery callback of all its records and resolves one future: a future per
   event costs twice as much. The loop polls every millisecond, only while something is pending.
-- Kafka is healthy until an acknowledgement is `stall_after` late: only that age sees a killed broker and a hung one
-  alike. Then everything that waits is given back at once (to be spooled), and what comes is given back without trying.
+- Kafka is healthy until an acknowledgement is `stall_after` late (twice that while others come in): only that age sees
+  a killed broker and a hung one alike. Then everything that waits is given back at once, to be spooled, and what comes
+  is given back without trying.
 - It is healthy again only when one delivery, tried alone, was acknowledged. Metadata alone proves no produce path; it
   is enough only where nothing was ever late.
 - "Not acknowledged" does not mean "not stored": event ids make a second sending harmless.
@@ -130,7 +131,7 @@ class Publisher:
         self._topics = topics
         self._stall_after = stall_after
         self._clock = clock
-        self._seen = self._last = clock()
+        self._seen = self._last = self._acknowledged_at = clock()
         self._waiting: dict[Countdown, None] = {}  # oldest first: what the stall clock watches
         self._drained: dict[Countdown, None] = {}
         self._was_late = False
@@ -219,6 +220,7 @@ class Publisher:
             return
         if countdown.error is None:
             countdown.future.set_result(None)
+            self._acknowledged_at = self._seen
             if self.state is State.TRYING:
                 self._rise()
         elif countdown.error.code() in PERMANENT:
@@ -268,10 +270,14 @@ class Publisher:
         self._producer.poll(0)
         now = self._advance()
         oldest = next(iter(self._waiting), None)
-        if oldest is not None and now - oldest.since > self._stall_after:
-            self.fall(f"no acknowledgement within {self._stall_after:g} s", late=True)
+        if oldest is not None and self._is_late(now - oldest.since, now - self._acknowledged_at):
+            self.fall(f"no acknowledgement within {now - oldest.since:.1f} s", late=True)
         delay = TICK_SECONDS if self._waiting or self._drained else IDLE_SECONDS
         self._timer = asyncio.get_running_loop().call_later(delay, self._tick)
+
+    def _is_late(self, age: float, quiet: float) -> bool:
+        """Whether Kafka is: with others being acknowledged meanwhile it is busy, and has twice as long."""
+        return age > self._stall_after and (quiet > self._stall_after / 2 or age > 2 * self._stall_after)
 
     async def _recover(self) -> None:
         """While Kafka is down, ask it for its topics; when it has them all, let deliveries try."""
