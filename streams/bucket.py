@@ -3,19 +3,19 @@
 The ids travel with the counts, in one changelog record: whoever reads the counts knows which flows are in them, and a
 replay from any offset adds nothing twice. Buckets form a monoid under `merge`.
 A bucket takes LIMIT flows; a busier minute has several, so that a changelog record stays under 10 KB and adding a flow
-never rewrites more than that. Packed: version byte, a bitmap of the counts that are not 0,
-those as zigzag varints, ids.
+never rewrites more than that. Packed: a version byte, the counts as Avro longs in the order of COUNTS, the ids.
 """
 
-import struct
 from typing import Final
 
+from schemas.encoding import long
+from streams.decoding import varint
 from streams.metrics import COUNTS, joined, lanes
 
 ID_BYTES: Final = 16
 LIMIT: Final = 512  # flows in a bucket
 VERSION: Final = 1
-_HEAD: Final = struct.Struct("<BI")
+_VERSION: Final = bytes([VERSION])
 
 
 class Bucket:
@@ -55,54 +55,29 @@ class Bucket:
         return f"Bucket({self.counts:#x}, {self.ids.hex()!r})"
 
     def pack(self) -> bytes:
-        """As bytes for the changelog; about 50 and 16 a flow."""
-        values = lanes(self.counts)
-        present = sum(1 << n for n, value in enumerate(values) if value)
-        return _HEAD.pack(VERSION, present) + b"".join([_varint(value) for value in values if value]) + self.ids
+        """As bytes for the changelog; about 45 and 16 a flow."""
+        return b"".join([_VERSION, *map(long, lanes(self.counts)), self.ids])
 
     @classmethod
     def unpack(cls, data: bytes) -> "Bucket":
         """From `pack`'s bytes. Raises ValueError where they are none of ours, or of a later version."""
         try:
-            version, present = _HEAD.unpack_from(data)
-            if version != VERSION:
-                raise ValueError(f"bucket version {version}; this program reads {VERSION}")
-            values, at = _read(data, present)
-        except (IndexError, struct.error):
+            if data[0] != VERSION:
+                raise ValueError(f"bucket version {data[0]}; this program reads {VERSION}")
+            values, at = _read(data)
+        except IndexError:
             raise ValueError("a bucket cut short") from None
         if (len(data) - at) % ID_BYTES:
             raise ValueError("a bucket whose ids are cut short")
         return cls(joined(values), data[at:])
 
 
-def _read(data: bytes, present: int) -> tuple[tuple[int, ...], int]:
+def _read(data: bytes) -> tuple[tuple[int, ...], int]:
     """The counts, and where the ids begin."""
-    values, at = [], _HEAD.size
-    for n in range(len(COUNTS)):
-        value = shift = 0
-        while present >> n & 1:
-            byte = data[at]
-            at += 1
-            value |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                break
-        values.append(value >> 1 ^ -(value & 1))
+    values, at = [], 1
+    for _ in COUNTS:
+        value, at = varint(data, at)
+        if value & 1 or value >> 65:
+            raise ValueError("a count that is none")
+        values.append(value >> 1)
     return tuple(values), at
-
-
-def _zigzag(n: int) -> bytes:
-    n = (n << 1) ^ (n >> 63)
-    out = bytearray()
-    while n > 0x7F:
-        out.append(n & 0x7F | 0x80)
-        n >>= 7
-    out.append(n)
-    return bytes(out)
-
-
-_SMALL: Final = tuple(_zigzag(n) for n in range(1024))
-
-
-def _varint(n: int) -> bytes:
-    return _SMALL[n] if 0 <= n < 1024 else _zigzag(n)

@@ -1,24 +1,60 @@
-"""From a record's bytes to what counts of it. Pure. What is no flow record raises Undecodable, and nothing else."""
+"""From a record's bytes to what counts of it. Pure. What is no flow record raises Undecodable, and nothing else.
 
-from schemas import Undecodable, decode
+Beyond the schema, two things are refused that no receiver of ours writes, and that would harm more than their own DID:
+an occurred_at far beyond its received_at, which would carry the whole partition's clock away, and amounts no call has.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from schemas import SCHEMAS, Undecodable, decode, header
+from streams.decoding import compile_reader
 from streams.metrics import counts
 from streams.table import Flow
+
+FUTURE_MS: Final = 5 * 60_000  # the receiver puts what lies further ahead at received_at
+LATEST_MS: Final = 4_102_444_800_000  # the year 2100
+
+_LEG: Final = dict.fromkeys(("role", "direction", "disposition", "answered", "ring_ms", "talk_ms"))
+_WANTED: Final[Mapping[str, Any]] = dict.fromkeys((
+    "event_id", "did", "occurred_at", "received_at", "main", "reached", "agent_reached", "time_to_agent_ms",
+    "dtmf_count", "sms_count", "email_count", "recording_count",
+)) | {"legs": _LEG}  # fmt: skip
+_HEADER: Final = header(SCHEMAS["Flow"])
+_read: Final = compile_reader(SCHEMAS["Flow"], _WANTED)
 
 
 def read(value: bytes | None) -> Flow:
     """The flow of a record's value. Raises Undecodable."""
+    fields = read_fields(value)
+    at, received_at = fields["occurred_at"], fields["received_at"]
+    if not 0 <= at <= received_at + FUTURE_MS < LATEST_MS:
+        raise Undecodable("an occurred_at that no receiver writes")
+    try:
+        return Flow(fields["did"], event_id(fields["event_id"]), at, counts(fields))
+    except ValueError as error:
+        raise Undecodable(str(error)) from None
+
+
+def read_fields(value: bytes | None) -> Mapping[str, Any]:
+    """The fields that count, of any version of the record. Raises Undecodable."""
+    if value is not None and value[:10] == _HEADER:
+        try:
+            fields, end = _read(value, 10)
+        except (IndexError, KeyError, ValueError):
+            pass  # let the codec say what is wrong
+        else:
+            if end == len(value):
+                return fields
     name, fields = decode(value)
     if name != "Flow":
         raise Undecodable(f"a {name}, not a Flow")
-    return Flow(fields["did"], event_id(fields["event_id"]), fields["occurred_at"], counts(fields))
+    return fields
 
 
 def event_id(text: str) -> bytes:
-    """The 16 bytes of a UUID's text. Raises Undecodable."""
-    try:
-        data = bytes.fromhex(text.replace("-", ""))
-    except ValueError:
-        data = b""
+    """The 16 bytes of a UUID's text. Raises ValueError."""
+    data = bytes.fromhex(text.replace("-", ""))
     if len(data) != 16:
-        raise Undecodable("an event_id that is no UUID")
+        raise ValueError("an event_id that is no UUID")
     return data

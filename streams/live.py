@@ -1,23 +1,61 @@
-"""The metrics of a DID as a record: value and CloudEvents headers. Pure."""
+"""The metrics of a DID as a record: value and CloudEvents headers. Pure.
+
+The bytes are put together here, in the order of DidMetrics.avsc, without a dict of 135 fields for a generic encoder: a
+fifth of its time. A test holds them equal to the codec's. Windows that hold the same are encoded once.
+"""
 
 from datetime import UTC, datetime
+from functools import lru_cache
+from struct import Struct
 from typing import Any, Final
 
-from schemas import encode
+from schemas import SCHEMAS, header
+from schemas.encoding import long, text
 from schemas.settings import Window
-from streams.metrics import window_metrics
+from streams.metrics import COUNTS, RATIOS, lanes, window_metrics
 from streams.table import Live
 from streams.windows import MINUTE_MS
 
 Headers = list[tuple[str, bytes]]
 
+_HEADER: Final = header(SCHEMAS["DidMetrics"])
 _TYPE: Final = b"phonon.did-metrics.v1"
 _SOURCE: Final = b"/phonon/metrics"
+_DOUBLE: Final = Struct("<d").pack
+_AT: Final = {name: n for n, name in enumerate(COUNTS)}
+_RATIOS: Final = tuple(
+    (tuple(_AT[name] for name in ratio.above), _AT[ratio.below], _AT[ratio.less] if ratio.less else None)
+    for ratio in RATIOS
+)
 
 
 def value(live: Live, windows: tuple[Window, ...]) -> bytes:
     """The framed DidMetrics record."""
-    return encode("DidMetrics", as_dict(live, windows))
+    end = (live.as_of // MINUTE_MS + 1) * MINUTE_MS
+    done: dict[int, bytes] = {}
+    parts = [_HEADER, text(live.did), long(live.as_of), long(len(windows))]
+    for window, total in zip(windows, live.sums, strict=True):
+        figures = done.get(total)
+        if figures is None:
+            figures = done[total] = _figures(total)
+        parts += (_span(window, end), figures)
+    return b"".join([*parts, b"\0"])
+
+
+@lru_cache(maxsize=64)
+def _span(window: Window, end: int) -> bytes:
+    """Name, seconds, start and end of a window."""
+    return text(window.name) + long(window.seconds) + long(end - window.seconds * 1000) + long(end)
+
+
+def _figures(total: int) -> bytes:
+    """Counts and ratios."""
+    values = lanes(total)
+    out = [*map(long, values)]
+    for above, below, less in _RATIOS:
+        divisor = values[below] - (values[less] if less is not None else 0)
+        out.append(b"\2" + _DOUBLE(sum([values[n] for n in above]) / divisor) if divisor else b"\0")
+    return b"".join(out)
 
 
 def as_dict(live: Live, windows: tuple[Window, ...]) -> dict[str, Any]:
@@ -30,11 +68,16 @@ def as_dict(live: Live, windows: tuple[Window, ...]) -> dict[str, Any]:
 
 def headers(live: Live) -> Headers:
     """CloudEvents, binary mode. A record is identified by DID and as_of."""
-    seconds, ms = divmod(live.as_of, 1000)
+    return [("ce_id", f"{live.did}@{live.as_of}".encode()), *_common(live.as_of)]
+
+
+@lru_cache(maxsize=64)
+def _common(as_of: int) -> Headers:
+    """The headers that all records of a moment share."""
+    seconds, ms = divmod(as_of, 1000)
     time = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
     return [
         ("ce_specversion", b"1.0"),
-        ("ce_id", f"{live.did}@{live.as_of}".encode()),
         ("ce_type", _TYPE),
         ("ce_source", _SOURCE),
         ("ce_time", f"{time}.{ms:03d}Z".encode()),

@@ -1,7 +1,7 @@
 """How the workers log: one line an event, for people or as JSON. Never a caller, a number or a content.
 
 Faust and aiokafka report each retry of theirs, with tracebacks; what of it matters is said by our own lines, so theirs
-(and what Faust says in the name of its subclasses in `chunks`) are let through from CRITICAL on (PHONON_LOG_LEVEL=debug shows all).
+(and Faust's in the name of its subclasses in `chunks`) pass from CRITICAL on; with PHONON_LOG_LEVEL=debug all do.
 """
 
 from typing import Any, Final

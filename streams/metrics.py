@@ -1,8 +1,9 @@
 """What is counted, and how ratios are made from counts. Pure: no I/O, no clock.
 
-All counts of a flow, a bucket or a window are one Python integer with a signed 64-bit lane per count. Adding and
-subtracting all of them is then a single integer operation of about 50 ns, where a list of 32 costs over a microsecond;
-a window of any length costs the same. Lanes may be negative on the way; none may leave ±2^63.
+All counts of a flow, a bucket or a window are one Python integer with a 64-bit lane per count. Adding and subtracting
+all of them is then a single integer operation of about 50 ns, where a list of 32 costs over a microsecond. No lane is
+ever below 0 or runs over: amounts of a flow are from 0 to 2^44 (`counts` refuses others), and only what was added is
+subtracted.
 The names stand here once, in the order of contract section 5.
 """
 
@@ -45,9 +46,8 @@ SERVED_WITHIN_MS: Final = 20_000  # up to it a caller was served in time
 
 LANE: Final = {name: 64 * n for n, name in enumerate(COUNTS)}
 _ONE: Final = {name: 1 << shift for name, shift in LANE.items()}
-_BIAS: Final = sum(1 << (shift + 63) for shift in LANE.values())  # makes every lane positive, so that none borrows
 _LANES: Final = struct.Struct(f"<{len(COUNTS)}Q")
-_HALF: Final = 1 << 63
+MOST: Final = 44  # bits of any amount; of ms, 557 years
 
 _DISPOSITIONS: Final = {
     "BUSY": "busy", "NO_ANSWER": "no_answer", "REJECTED": "rejected", "CANCELLED": "cancelled",
@@ -70,6 +70,16 @@ _VISITOR: Final = {
     for answered in (True, False)
 }
 _AGENT: Final = {False: _ONE["agent_attempts"], True: _ONE["agent_attempts"] + _ONE["agent_answered"]}
+_FLOW: Final = {
+    (reached, agent_reached, to_agent): _ONE["flows"]
+    + (_ONE["flows_reached"] if reached else 0)
+    + (_ONE["flows_to_agent"] if to_agent else 0)
+    + (_ONE["flows_abandoned"] if to_agent and reached and not agent_reached else 0)
+    for reached in (True, False)
+    for agent_reached in (True, False)
+    for to_agent in (True, False)
+}
+_TO_AGENT, _TIMED, _SERVED = LANE["time_to_agent_ms"], _ONE["agents_timed"], _ONE["served_in_time"]
 _SHORT: Final = _ONE["short_calls"]
 _RUNG: Final = _ONE["rung"]
 _TALK, _RING, _AGENT_TALK = LANE["talk_ms"], LANE["ring_ms"], LANE["agent_talk_ms"]
@@ -77,20 +87,22 @@ _PRESSES, _SMS, _EMAILS, _RECORDINGS = LANE["dtmf_presses"], LANE["sms"], LANE["
 
 
 def counts(flow: Mapping[str, Any]) -> int:
-    """What one flow record adds, all of it: the record counts whole or not at all."""
-    total: int = 0
-    agent_legs = 0
+    """What one flow record adds, all of it: it counts whole or not at all. ValueError: an amount that no call has."""
+    to_agent, presses = False, flow["dtmf_count"]
+    sms, emails, recordings = flow["sms_count"], flow["email_count"], flow["recording_count"]
+    amounts = presses | sms | emails | recordings
+    total: int = (presses << _PRESSES) + (sms << _SMS) + (emails << _EMAILS) + (recordings << _RECORDINGS)
     for leg in flow["legs"]:
+        amounts |= (leg["talk_ms"] or 0) | (leg["ring_ms"] or 0)
         if leg["role"] == "VISITOR":
             total += _of_visitor(leg)
         elif leg["role"] == "AGENT":
-            agent_legs += 1
+            to_agent = True
             total += _AGENT[leg["answered"]] + ((leg["talk_ms"] or 0) << _AGENT_TALK)
-    total += flow["dtmf_count"] << _PRESSES
-    if flow["main"]:
-        total += (flow["sms_count"] << _SMS) + (flow["email_count"] << _EMAILS)
-        total += flow["recording_count"] << _RECORDINGS
-    return total + _of_flow(flow["reached"], flow["agent_reached"], agent_legs > 0, flow["time_to_agent_ms"])
+    time_to_agent_ms = flow["time_to_agent_ms"]
+    if (amounts | (time_to_agent_ms or 0)) >> MOST:  # also where one is negative
+        raise ValueError("an amount that no call has")
+    return total + _of_flow(flow["reached"], flow["agent_reached"], to_agent, time_to_agent_ms)
 
 
 def _of_visitor(leg: Mapping[str, Any]) -> int:
@@ -106,23 +118,17 @@ def _of_visitor(leg: Mapping[str, Any]) -> int:
 
 
 def _of_flow(reached: bool, agent_reached: bool, to_agent: bool, time_to_agent_ms: int | None) -> int:
-    total = _ONE["flows"]
-    if reached:
-        total += _ONE["flows_reached"]
-    if to_agent:
-        total += _ONE["flows_to_agent"]
-        if reached and not agent_reached:
-            total += _ONE["flows_abandoned"]
+    total = _FLOW[reached, agent_reached, to_agent]
     if time_to_agent_ms is not None:
-        total += (time_to_agent_ms << LANE["time_to_agent_ms"]) + _ONE["agents_timed"]
+        total += (time_to_agent_ms << _TO_AGENT) + _TIMED
         if time_to_agent_ms <= SERVED_WITHIN_MS:
-            total += _ONE["served_in_time"]
+            total += _SERVED
     return total
 
 
 def lanes(total: int) -> tuple[int, ...]:
     """The counts one by one, in the order of COUNTS."""
-    return tuple([lane - _HALF for lane in _LANES.unpack((total + _BIAS).to_bytes(_LANES.size, "little"))])
+    return _LANES.unpack(total.to_bytes(_LANES.size, "little"))
 
 
 def joined(values: tuple[int, ...]) -> int:

@@ -12,8 +12,9 @@ from streams.partition import Partition
 
 log = logging.getLogger("streams.partitions")
 
-STALLED_SECONDS: Final = 5.0  # records wait and none came: seek again
-UNREADY_SECONDS: Final = 15.0  # and still none: say so
+STALLED_SECONDS: Final = 5.0  # records wait, and none came of any partition: seek again
+STARVED_SECONDS: Final = 20.0  # none came of this one, while others had their turn
+UNREADY_SECONDS: Final = 30.0  # and still none: say so
 
 
 class Partitions:
@@ -63,14 +64,17 @@ class Partitions:
 
     async def watch(self, ends: dict[int, int]) -> None:
         """Note how far the logs reach; where records wait and none came for a while, seek again."""
+        now = time.monotonic()
+        last = max((partition.progress_at for partition in self.owned.values()), default=now)
+        patience = STALLED_SECONDS if now - last > STALLED_SECONDS else STARVED_SECONDS
         for number, end in ends.items():
             partition = self.owned.get(number)
             if partition is None or partition.table is None:
                 continue
             if not partition.lag:
-                partition.progress_at = time.monotonic()
+                partition.progress_at = now
             partition.end = max(partition.end, end)
-            if partition.lag and time.monotonic() - partition.progress_at > STALLED_SECONDS:
+            if partition.lag and now - partition.progress_at > patience:
                 log.warning("partition %d: %d records wait and none came; seeking again", number, partition.lag)
                 await partition.seek()
 

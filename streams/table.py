@@ -60,7 +60,8 @@ class Table:
         self.clock = Clock()
         self.next_offset: int | None = None
         self.dids: dict[str, Rolling] = {}
-        self._minute: int | None = None
+        self._minute = _NONE  # of as_of; _NONE as long as nothing was seen
+        self._now = _NONE
         self._at: dict[int, dict[str, None]] = {}  # minute -> DIDs with a bucket there
         self._leaving: deque[str] = deque()  # DIDs a bucket of which leaves a window
         self._changed: dict[str, None] = {}  # DIDs whose metrics are to be written, longest first
@@ -80,23 +81,23 @@ class Table:
 
     def add(self, flow: Flow, *, timestamp: int, now: int) -> str:
         """Count a flow, or say why not. `timestamp`: Kafka's, `now`: the clock's, both ms."""
-        self.clock.see(flow.occurred_at, timestamp)
-        self._move_to(now)
-        minute = flow.occurred_at // MINUTE_MS
-        assert self._minute is not None
+        did, event_id, occurred_at, counts = flow
+        if self.clock.see(occurred_at, timestamp) or now != self._now:
+            self._move_to(now)
+        minute = occurred_at // MINUTE_MS
         if minute <= self._minute - self.lengths[-1]:
             return LATE
-        rolling = self.dids.get(flow.did)
+        rolling = self.dids.get(did)
         if rolling is None:
-            rolling = self.dids[flow.did] = Rolling(self._minute, len(self.lengths))
+            rolling = self.dids[did] = Rolling(self._minute, len(self.lengths))
         elif rolling.minute != self._minute:
-            self._advance(flow.did, rolling)
-        if flow.event_id in rolling.ids:
+            self._advance(did, rolling)
+        if event_id in rolling.ids:
             return DUPLICATE
-        _, part = rolling.add(minute, flow.event_id, flow.counts, lengths=self.lengths)
-        self._at.setdefault(minute, {})[flow.did] = None
-        self._dirty[flow.did, minute, part] = rolling.minutes[minute][part]
-        self._changed[flow.did] = None
+        part, bucket = rolling.add(minute, event_id, counts, lengths=self.lengths)
+        self._at.setdefault(minute, {})[did] = None
+        self._dirty[did, minute, part] = bucket
+        self._changed[did] = None
         return COUNTED
 
     def passed(self, next_offset: int) -> None:
@@ -145,18 +146,18 @@ class Table:
     def settle(self) -> None:
         """Make the restored table whole: every DID's metrics are to be written anew, as of now."""
         floor = self.clock.floor
-        self._minute = None if floor is None else floor // MINUTE_MS
+        self._minute = _NONE if floor is None else floor // MINUTE_MS
         for did, rolling in self.dids.items():
-            rolling.minute = self._minute or 0
+            rolling.minute = self._minute
             self._forget(did, rolling, rolling.settle(lengths=self.lengths))
             self._changed[did] = None
 
     def _move_to(self, now: int) -> None:
-        as_of = self.clock.as_of(now)
+        self._now, as_of = now, self.clock.as_of(now)
         if as_of is None:
             return
         was, self._minute = self._minute, as_of // MINUTE_MS
-        if was is not None and was < self._minute:
+        if was < self._minute and was != _NONE:
             for length in self.lengths:
                 for minute in self._held(was - length, self._minute - length):
                     self._leaving.extend(self._at[minute])
@@ -167,7 +168,6 @@ class Table:
         return [minute for minute in self._at if after < minute <= until]
 
     def _advance(self, did: str, rolling: Rolling) -> None:
-        assert self._minute is not None
         sums = list(rolling.sums)
         self._forget(did, rolling, rolling.advance(self._minute, lengths=self.lengths))
         if sums != rolling.sums:

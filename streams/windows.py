@@ -26,18 +26,21 @@ class Rolling:
         self.emitted_at = float("-inf")  # when its metrics were last written, in the table's seconds
         self.kept: list[tuple[int, int]] = []  # minutes and parts to delete along with the last metrics
 
-    def add(self, minute: int, event_id: bytes, counts: int, *, lengths: Sequence[int]) -> tuple[int, int]:
-        """Count a new flow of a minute that the largest window holds; says which bucket it is in (minute, part)."""
-        parts = self.minutes.setdefault(minute, [])
-        if not parts or parts[-1].full:
+    def add(self, minute: int, event_id: bytes, counts: int, *, lengths: Sequence[int]) -> tuple[int, Bucket]:
+        """Count a new flow of a minute that the largest window holds; returns its bucket, and which of the minute's."""
+        parts = self.minutes.get(minute)
+        if parts is None:
+            parts = self.minutes[minute] = [Bucket()]
+        elif parts[-1].full:
             parts.append(Bucket())
-        parts[-1].add(event_id, counts)
+        bucket = parts[-1]
+        bucket.add(event_id, counts)
         self.ids.add(event_id)
         age = self.minute - minute
         for n, length in enumerate(lengths):
             if age < length:
                 self.sums[n] += counts
-        return minute, len(parts) - 1
+        return len(parts) - 1, bucket
 
     def advance(self, minute: int, *, lengths: Sequence[int]) -> list[tuple[int, int]]:
         """Go on to a later minute (an earlier one changes nothing); the buckets that left the largest window."""
@@ -94,13 +97,15 @@ class Clock:
     def __init__(self, w: int | None = None, lag: int | None = None, floor: int | None = None) -> None:
         self.w, self.lag, self.floor = w, lag, floor
 
-    def see(self, occurred_at: int, timestamp: int) -> None:
-        """Take note of a record: when it happened, and when Kafka got it."""
+    def see(self, occurred_at: int, timestamp: int) -> bool:
+        """Take note of a record: when it happened, and when Kafka got it. Says whether that may move as_of."""
+        moved = False
         if self.w is None or occurred_at > self.w:
-            self.w = occurred_at
-        lag = max(0, timestamp - occurred_at)
+            self.w, moved = occurred_at, True
+        lag = timestamp - occurred_at
         if self.lag is None or lag < self.lag:
-            self.lag = lag
+            self.lag, moved = max(0, lag), True
+        return moved
 
     def as_of(self, now: int) -> int | None:
         """The partition's time at `now`; None as long as nothing was seen."""

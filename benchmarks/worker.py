@@ -1,0 +1,220 @@
+"""What a metrics worker costs: it drains a backlog of flow records, beside a bare aiokafka loop with the same reducer.
+
+    python -m benchmarks.worker [--records 200000] [--dids 1000 50000]
+
+CPU is the process's own, user and system, from /proc, less what a worker without records uses until it is ready. The
+bare loop reads, decodes and adds, and writes nothing: what is above it is Faust, the state's log and the live metrics.
+"""
+
+import argparse
+import asyncio
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+from rich.console import Console
+from rich.table import Table as Shown
+
+from app.demo.broker import broker
+from app.demo.ports import free_port
+from schemas import encoder
+from schemas.topics import TOPICS, topic_name
+from streams import flows
+from streams.table import Table
+
+PARTITIONS = 8
+WINDOWS = (5, 60, 1440)
+HOUR_MS = 3_600_000
+
+
+def main() -> None:
+    """Run and print the table."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--records", type=int, default=200_000)
+    options.add_argument("--dids", type=int, nargs="+", default=[1_000, 50_000])
+    options.add_argument("--bare", help=argparse.SUPPRESS)
+    given = options.parse_args()
+    if given.bare:
+        prefix, servers = given.bare.split(",", 1)
+        print(asyncio.run(bare(prefix, servers, given.records)))
+        return
+    with broker(say=lambda _: None, real_only=True) as kafka:
+        rows = [row for dids in given.dids for row in compare(kafka.bootstrap_servers, dids, given.records)]
+    Console().print(table(rows, given.records))
+
+
+def table(rows: list[tuple[str, ...]], records: int) -> Shown:
+    """The figures, for people."""
+    shown = Shown(title=f"Draining {records:,} flow records, one process")
+    for column in ("process", "DIDs", "CPU µs a record", "records/s", "s until figures are final"):
+        shown.add_column(column, justify="left" if column == "process" else "right")
+    for row in rows:
+        shown.add_row(*row)
+    return shown
+
+
+def compare(servers: str, dids: int, records: int) -> Iterator[tuple[str, ...]]:
+    """Worker and bare loop over the same records."""
+    idle, full = f"b{uuid.uuid4().hex[:8]}", f"b{uuid.uuid4().hex[:8]}"
+    for prefix in (idle, full):
+        create_topics(servers, prefix)
+    with worker(servers, idle) as (process, address):
+        wait(lambda: figure(address, "phonon_partitions", 'state="live"') == PARTITIONS)
+        start_up = cpu_seconds(process.pid)
+    fill(servers, full, dids, records)
+    yield drained_by_worker(servers, full, dids, records, start_up)
+    yield drained_bare(servers, full, dids, records)
+
+
+def drained_by_worker(servers: str, prefix: str, dids: int, records: int, start_up: float) -> tuple[str, ...]:
+    """The row of `python -m streams`."""
+    with worker(servers, prefix) as (process, address):
+        wait(lambda: figure(address, "phonon_flows_total") > 0)
+        begun = time.monotonic()
+        wait(lambda: figure(address, "phonon_flows_total") >= records and figure(address, "phonon_lag_records") == 0)
+        counted = time.monotonic() - begun
+        cpu = cpu_seconds(process.pid) - start_up
+        wait(lambda: figure(address, "phonon_dids_waiting") == 0)
+        final = time.monotonic() - begun
+    return row("metrics worker", dids, cpu / records, records / counted, final)
+
+
+def drained_bare(servers: str, prefix: str, dids: int, records: int) -> tuple[str, ...]:
+    """The row of the bare loop, in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.worker", "--bare", f"{prefix},{servers}", "--records", str(records)]
+    cpu, elapsed = map(float, subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
+    return row("bare aiokafka loop", dids, cpu / records, records / elapsed, None)
+
+
+def row(name: str, dids: int, cpu: float, rate: float, final: float | None) -> tuple[str, ...]:
+    """A line of the table."""
+    return name, f"{dids:,}", f"{cpu * 1e6:.1f}", f"{rate:,.0f}", "" if final is None else f"{final:.1f}"
+
+
+async def bare(prefix: str, servers: str, records: int) -> str:
+    """CPU and elapsed seconds of reading, decoding and adding all records."""
+    topic = topic_name(prefix, "Flow")
+    consumer = AIOKafkaConsumer(bootstrap_servers=servers, auto_offset_reset="earliest", enable_auto_commit=False)
+    await consumer.start()
+    consumer.assign([TopicPartition(topic, number) for number in range(PARTITIONS)])
+    tables = [Table(WINDOWS) for _ in range(PARTITIONS)]
+    cpu, begun, done = time.process_time(), time.monotonic(), 0
+    while done < records:
+        for tp, chunk in (await consumer.getmany(timeout_ms=500)).items():
+            now = time.time_ns() // 1_000_000
+            for record in chunk:
+                tables[tp.partition].add(flows.read(record.value), timestamp=record.timestamp, now=now)
+            done += len(chunk)
+    figures = f"{time.process_time() - cpu} {time.monotonic() - begun}"
+    await consumer.stop()
+    return figures
+
+
+def create_topics(servers: str, prefix: str) -> None:
+    """All topics of a prefix."""
+    topics = [NewTopic(topic_name(prefix, topic.record), PARTITIONS, 1) for topic in TOPICS]
+    admin = AdminClient({"bootstrap.servers": servers})  # lives until all is answered
+    for future in admin.create_topics(topics).values():
+        future.result()
+
+
+def fill(servers: str, prefix: str, dids: int, records: int) -> None:
+    """Flows of the last hour, DIDs in any order: a visitor leg each, every second one an agent leg too."""
+    producer = Producer({"bootstrap.servers": servers, "partitioner": "murmur2_random", "linger.ms": 20})
+    encode, topic, rng, now = encoder("Flow"), topic_name(prefix, "Flow"), random.Random(1), int(time.time() * 1000)
+    for number in range(records):
+        flow = flow_record(rng, f"+9122{rng.randrange(dids):08d}", now - rng.randrange(HOUR_MS), agent=number % 2 == 0)
+        while True:
+            try:
+                producer.produce(topic, key=flow.did.encode(), value=encode(flow))
+                break
+            except BufferError:
+                producer.poll(0.05)
+        producer.poll(0)
+    producer.flush()
+
+
+def flow_record(rng: random.Random, did: str, at: int, *, agent: bool) -> Any:
+    """A flow as the receiver writes it."""
+    visitor = leg(rng, "VISITOR", at)
+    legs = [visitor, leg(rng, "AGENT", at)] if agent else [visitor]
+    return SimpleNamespace(
+        event_id=str(uuid.UUID(int=rng.getrandbits(128))), flow_id=f"{rng.getrandbits(128):032x}", did=did,
+        occurred_at=at, received_at=at + 2000, anomalies=[], extra={"flowStatus": '"COMPLETED"'}, main=True,
+        direction="INBOUND", disposition=visitor.disposition, reached=visitor.answered,
+        agent_reached=agent and legs[-1].answered, started_at=at - 90_000, ended_at=at, talk_ms=visitor.talk_ms or 0,
+        time_to_agent_ms=8_000 if agent else None, legs=legs, dtmf_count=2, sms_count=0, email_count=0, key_count=4,
+        recording_count=1, rejected_count=0,
+    )  # fmt: skip
+
+
+def leg(rng: random.Random, role: str, at: int) -> Any:
+    """A leg of it."""
+    answered = rng.random() < 0.5
+    return SimpleNamespace(
+        cdr_id=f"{rng.getrandbits(40)}", role=role, direction="INBOUND", answered=answered, started_at=at - 90_000,
+        disposition="ANSWERED" if answered else "NO_ANSWER", ended_at=at, setup_ms=6_000 if answered else None,
+        ring_ms=rng.randrange(30_000), talk_ms=rng.randrange(200_000) if answered else None,
+    )  # fmt: skip
+
+
+@contextmanager
+def worker(servers: str, prefix: str) -> Iterator[tuple["subprocess.Popen[bytes]", str]]:
+    """A running `python -m streams` and its management address."""
+    port = free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        settings = {
+            "KAFKA_BOOTSTRAP_SERVERS": servers, "PHONON_TOPIC_PREFIX": prefix, "PHONON_STATE_DIR": folder,
+            "PHONON_MANAGEMENT_PORT": str(port), "PHONON_LOG_LEVEL": "warning",
+        }  # fmt: skip
+        process = subprocess.Popen([sys.executable, "-m", "streams"], env=os.environ | settings)
+        try:
+            yield process, f"http://127.0.0.1:{port}/metrics"
+        finally:
+            process.terminate()
+            process.wait(15)
+
+
+def figure(address: str, name: str, label: str = "") -> float:
+    """The sum of a figure over its labels; 0 while there is none."""
+    try:
+        with urllib.request.urlopen(address, timeout=5) as response:
+            lines = response.read().decode().splitlines()
+    except (urllib.error.URLError, OSError):
+        return 0.0
+    return sum(
+        float(line.rsplit(" ", 1)[1]) for line in lines if line.split("{")[0].split(" ")[0] == name and label in line
+    )
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process."""
+    with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
+        user, system = stat.read().rsplit(")", 1)[1].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def wait(until: Callable[[], bool], *, within_seconds: float = 600) -> None:
+    """Ask ten times a second."""
+    end = time.monotonic() + within_seconds
+    while not until():
+        if time.monotonic() > end:
+            raise TimeoutError("the worker did not get there")
+        time.sleep(0.1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""flows, decoding and live: the fast readers and writers are the codec, byte for byte and field for field."""
+
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas import SCHEMAS, Undecodable, decode, encode, header
+from schemas.settings import Window
+from streams import flows, live
+from streams.decoding import compile_reader
+from streams.metrics import COUNTS, joined
+from streams.table import Live
+from tests.flow_oracle import flow
+
+WINDOWS = (Window("5m", 300), Window("1h", 3600), Window("24h", 86400))
+OPTIONAL_MS = st.none() | st.integers(-(2**63), 2**63 - 1)
+NAMES = [f["name"] for f in SCHEMAS["Flow"]["fields"] if f["name"] != "extra"]  # maps are only stepped over
+TEXT = st.text(max_size=80)
+
+
+def any_flow(seed: int, **changes: Any) -> dict[str, Any]:
+    return flow(random.Random(seed), "+912243692987", 1_763_800_000_000) | changes
+
+
+@given(st.integers(0, 2**32), TEXT, st.lists(TEXT), st.dictionaries(TEXT, TEXT), OPTIONAL_MS)
+def test_the_compiled_reader_reads_what_the_codec_reads(
+    seed: int, did: str, anomalies: list[str], extra: dict[str, str], started_at: int | None
+) -> None:
+    value = encode("Flow", any_flow(seed, did=did, anomalies=anomalies, extra=extra, started_at=started_at))
+    read, end = compile_reader(SCHEMAS["Flow"], dict.fromkeys(NAMES))(value, 10)
+    assert end == len(value)
+    assert read == {name: field for name, field in decode(value)[1].items() if name in NAMES}
+
+
+@given(st.integers(0, 2**32), st.data())
+def test_spoiled_bytes_are_undecodable_or_what_the_codec_reads(seed: int, data: st.DataObject) -> None:
+    """Whatever byte changes, the reader never hangs, never raises anything else, never reads something else."""
+    value = bytearray(encode("Flow", any_flow(seed)))
+    for _ in range(data.draw(st.integers(1, 3))):
+        value[data.draw(st.integers(0, len(value) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        fields = flows.read_fields(bytes(value))
+        expected = decode(bytes(value))[1]
+    except Undecodable:  # of the codec alone: for a text that is no UTF-8 in a field that is stepped over
+        return
+    assert {name: fields[name] for name in ("did", "occurred_at", "main")} == {
+        name: expected[name] for name in ("did", "occurred_at", "main")
+    }
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        b"",
+        b"{}",
+        b"\xc3\x01",
+        header(SCHEMAS["Flow"]),
+        header(SCHEMAS["Flow"]) + b"\x01" * 50,
+        encode("Flow", any_flow(1)) + b"\0",
+        encode("Flow", any_flow(1, event_id="not a uuid")),
+        encode("Flow", any_flow(1, event_id="00")),
+        encode("Flow", any_flow(1, occurred_at=1_763_800_000_000 + 10 * 60_000, received_at=1_763_800_000_000)),
+        encode("Flow", any_flow(1, occurred_at=-1)),
+        encode("Flow", any_flow(1, dtmf_count=-1)),
+        encode("Flow", any_flow(1, time_to_agent_ms=1 << 60)),
+        encode("Flow", any_flow(1, occurred_at=2**62, received_at=2**62)),
+        encode(
+            "Rejected", {"flow_id": "", "section": "", "index": None, "reason": "", "payload": "", "received_at": 0}
+        ),
+    ],
+)
+def test_what_is_no_flow_is_undecodable(value: bytes | None) -> None:
+    with pytest.raises(Undecodable):
+        flows.read(value)
+
+
+def test_a_flow_is_read() -> None:
+    record = any_flow(7)
+    read = flows.read(encode("Flow", record))
+    assert (read.did, read.occurred_at) == (record["did"], record["occurred_at"])
+    assert read.event_id.hex() == record["event_id"].replace("-", "")
+
+
+@given(
+    TEXT, st.integers(0, 4_000_000_000_000), st.lists(st.integers(0, 2**62), min_size=32, max_size=32), st.booleans()
+)
+def test_metrics_are_the_codecs_bytes(did: str, as_of: int, counts: list[int], same: bool) -> None:
+    total = joined(tuple(counts))
+    record = Live(did, as_of, (total, total if same else joined((0, *counts[1:])), 0))
+    assert len(counts) == len(COUNTS)
+    assert live.value(record, WINDOWS) == encode("DidMetrics", live.as_dict(record, WINDOWS))
+
+
+def test_headers_are_cloud_events() -> None:
+    assert dict(live.headers(Live("+912243692987", 1_763_800_102_003, (0, 0, 0)))) == {
+        "ce_specversion": b"1.0",
+        "ce_id": b"+912243692987@1763800102003",
+        "ce_type": b"phonon.did-metrics.v1",
+        "ce_source": b"/phonon/metrics",
+        "ce_time": b"2025-11-22T08:28:22.003Z",
+        "content-type": b"application/avro",
+    }
