@@ -1,36 +1,75 @@
 """The records that other teams rely on, and the codec: the only code that the receiver and the workers share.
 
 The .avsc files beside this one are loaded once. A value on a topic is framed so that a consumer finds its schema: Avro
-single-object encoding (C3 01, then the 8-byte CRC-64-AVRO fingerprint of the schema, little-endian, then the body).
+single-object encoding (C3 01, then the 8-byte CRC-64-AVRO fingerprint of the schema, little-endian, then the body), or,
+with a schema registry, Confluent's wire format (00, then the registry's 4-byte id, big-endian, then the body). Both are
+read, mixed as they come; the codec does no I/O, so that whoever knows a registry says what an id means (registry.py).
 Every version that was ever released stays readable: it is kept in `released/`, and read as the present one.
 
 Times are ints in both directions: ms since 1970 UTC (Avro timestamp-millis), never datetime objects.
-Source: Avro specification 1.12, "Single-object encoding" and "Schema fingerprints".
+Source: Avro specification 1.12, "Single-object encoding" and "Schema fingerprints"; Confluent's "Wire format".
 """
 
 import io
 import json
+import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import fastavro
 from fastavro.schema import fingerprint, to_parsing_canonical_form
 
 from schemas.encoding import compile_encoder
 
-__all__ = ["SCHEMAS", "SINGLE_OBJECT", "Undecodable", "decode", "encode", "encoder"]
+__all__ = [
+    "HEADERS",
+    "SCHEMAS",
+    "SINGLE_OBJECT",
+    "Resolve",
+    "Undecodable",
+    "UnknownId",
+    "Written",
+    "canonical_text",
+    "decode",
+    "encode",
+    "encoder",
+    "registry_header",
+    "written_by",
+]
 
 SINGLE_OBJECT: Final = b"\xc3\x01"
 HEADER_BYTES: Final = 10
+WIRE_FORMAT: Final = 0
+WIRE_HEADER_BYTES: Final = 5
 FOLDER: Final = Path(__file__).parent
 
 Schema = dict[str, Any]
 
 
+class Written(NamedTuple):
+    """What values were written with: the record's name, its single-object header, the schema as fastavro wants it."""
+
+    name: str
+    header: bytes
+    schema: Any
+
+
+#: What a registry's id means, without I/O. Raises UnknownId where nobody asked yet, Undecodable where it means nothing.
+Resolve = Callable[[int], Written]
+
+
 class Undecodable(ValueError):  # noqa: N818 - it names what the value is
     """A value that is no record of ours: no known framing, no known schema, or a body that does not fit it."""
+
+
+class UnknownId(LookupError):  # noqa: N818 - it names what is not known
+    """A registry's id that was not looked up yet: whether the value is good will be known once it is."""
+
+    def __init__(self, id_: int) -> None:
+        super().__init__(f"schema id {id_} was not looked up yet")
+        self.id = id_
 
 
 def _load(path: Path) -> Schema:
@@ -48,22 +87,47 @@ def header(schema: Schema) -> bytes:
     return SINGLE_OBJECT + bytes.fromhex(fingerprint(to_parsing_canonical_form(schema), "CRC-64-AVRO"))
 
 
+def registry_header(id_: int) -> bytes:
+    """The header of Confluent's wire format: 00 and a registry's id, 5 bytes."""
+    return struct.pack(">BI", WIRE_FORMAT, id_)
+
+
+def canonical_text(schema: Schema) -> str:
+    """The one text under which a schema is registered: to a registry, other white space is another version."""
+    return json.dumps(schema, ensure_ascii=False, separators=(",", ":"))
+
+
 #: Record name -> its .avsc as a dict, as registries want it.
 SCHEMAS: Final[Mapping[str, Schema]] = MappingProxyType({p.stem: _load(p) for p in sorted(FOLDER.glob("*.avsc"))})
 #: Record name -> 10-byte header of its present version.
 HEADERS: Final[Mapping[str, bytes]] = MappingProxyType({name: header(schema) for name, schema in SCHEMAS.items()})
 
 _PRESENT: Final = {name: _parsed(schema) for name, schema in SCHEMAS.items()}
-_WRITTEN: Final[dict[bytes, tuple[str, Any]]] = {
-    header(schema): (schema["name"], _parsed(schema))
+_WRITTEN: Final[dict[bytes, Written]] = {
+    header(schema): Written(schema["name"], header(schema), _parsed(schema))
     for schema in (*map(_load, sorted(FOLDER.glob("released/*.avsc"))), *SCHEMAS.values())
 }
 
 
-def encode(record: str, value: Mapping[str, Any]) -> bytes:
-    """A framed record from a dict. Raises ValueError, KeyError or TypeError where the dict does not fit the schema."""
+def written_by(text: str) -> Written:
+    """How to read what was written with this schema. Raises Undecodable where it is none of our records."""
+    try:
+        schema = json.loads(text)
+        written = Written(schema["name"].rpartition(".")[2], header(schema), _parsed(schema))
+    except Exception as error:  # noqa: BLE001 - a registry holds what others put there; fastavro raises what that leads to
+        raise Undecodable(f"a schema that can't be read ({type(error).__name__})") from None
+    if written.name not in SCHEMAS:
+        raise Undecodable(f"{written.name} is none of our records")
+    return written
+
+
+def encode(record: str, value: Mapping[str, Any], *, prefix: bytes | None = None) -> bytes:
+    """A framed record from a dict. Raises ValueError, KeyError or TypeError where the dict does not fit the schema.
+
+    `prefix` replaces the single-object header, as in `encoder`.
+    """
     out = io.BytesIO()
-    out.write(HEADERS[record])
+    out.write(HEADERS[record] if prefix is None else prefix)
     fastavro.schemaless_writer(out, _PRESENT[record], dict(value), strict_allow_default=True)
     return out.getvalue()
 
@@ -76,18 +140,18 @@ def encoder(record: str, *, prefix: bytes | None = None) -> Callable[[Any], byte
     return compile_encoder(SCHEMAS[record], HEADERS[record] if prefix is None else prefix)
 
 
-def decode(value: bytes | None) -> tuple[str, dict[str, Any]]:
-    """The record's name and its fields by the present schema. Raises Undecodable, and nothing else."""
+def without_registry(id_: int) -> Written:
+    """What an id means where no registry is known."""
+    raise Undecodable(f"framed by a schema registry (id {id_}), and SCHEMA_REGISTRY_URL is not set")
+
+
+def decode(value: bytes | None, resolve: Resolve = without_registry) -> tuple[str, dict[str, Any]]:
+    """The record's name and its fields by the present schema. Raises Undecodable and what `resolve` raises."""
     if value is None:
         raise Undecodable("no value")
-    if value[:2] != SINGLE_OBJECT:
-        raise Undecodable("neither single-object encoding nor a known framing")
-    try:
-        name, written = _WRITTEN[value[:HEADER_BYTES]]
-    except KeyError:
-        raise Undecodable(f"unknown schema fingerprint {value[2:HEADER_BYTES].hex()}") from None
+    (name, _, written), begin = _frame(value, resolve)
     body = io.BytesIO(value)
-    body.seek(HEADER_BYTES)
+    body.seek(begin)
     try:
         fields: Any = fastavro.schemaless_reader(body, written, _PRESENT[name])
     except Exception as error:  # noqa: BLE001 - fastavro raises whatever the bytes led it to
@@ -95,3 +159,15 @@ def decode(value: bytes | None) -> tuple[str, dict[str, Any]]:
     if body.tell() != len(value):
         raise Undecodable(f"{len(value) - body.tell()} bytes behind the {name} body")
     return name, fields
+
+
+def _frame(value: bytes, resolve: Resolve) -> tuple[Written, int]:
+    """What a value was written with, and where its body begins."""
+    if value[:2] == SINGLE_OBJECT:
+        try:
+            return _WRITTEN[value[:HEADER_BYTES]], HEADER_BYTES
+        except KeyError:
+            raise Undecodable(f"unknown schema fingerprint {value[2:HEADER_BYTES].hex()}") from None
+    if len(value) >= WIRE_HEADER_BYTES and value[0] == WIRE_FORMAT:
+        return resolve(int.from_bytes(value[1:WIRE_HEADER_BYTES], "big")), WIRE_HEADER_BYTES
+    raise Undecodable("neither single-object encoding nor a schema registry's framing")

@@ -11,6 +11,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
 PREFIX: Final = "PHONON_"
@@ -154,6 +155,7 @@ class Settings:
     topic_prefix: str = _setting(_prefix, "phonon", "first part of all topic names")
     topic_partitions: int = _setting(_whole(1, 10_000), "8", "partitions of each topic")
     topic_replication: int = _setting(_whole(1, 100), "1", "copies of each partition; 3 in production")
+    register_schemas: bool = _setting(_flag, "true", "register schemas at the start; false: only look them up")
 
     timezone: ZoneInfo = _setting(_zone, "Asia/Kolkata", "zone of times that are sent without offset")
     region: str = _setting(_region, "IN", "region of numbers that are sent without country code")
@@ -172,7 +174,7 @@ class Settings:
     log_format: str = _setting(_one_of("console", "json"), "console", "form of the log lines")
 
     kafka: Mapping[str, str] = field(repr=False)
-    schema_registry_url: str | None = None
+    schema_registry_url: str | None = field(default=None, repr=False)  # it may hold a password
 
 
 NAMES: Final[Mapping[str, Any]] = MappingProxyType({PREFIX + f.name.upper(): f for f in fields(Settings) if f.metadata})
@@ -190,8 +192,22 @@ def read_settings(environ: Mapping[str, str], dotenv: Mapping[str, str | None] =
     if unknown:
         raise SettingsError(f"unknown setting {unknown[0]}: the README lists all of them")
     values = {f.name: _read(name, f, given) for name, f in NAMES.items()}
+    return _checked(Settings(**values, kafka=_kafka(given), schema_registry_url=_registry_url(given)))
+
+
+def _registry_url(given: Mapping[str, str]) -> str | None:
+    """The registry's address; it is never shown, since it may hold a password."""
     url = given.get("SCHEMA_REGISTRY_URL")
-    return _checked(Settings(**values, kafka=_kafka(given), schema_registry_url=url))
+    if url is None:
+        return None
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or re.search(r"[\s?#]", url):
+        raise SettingsError("SCHEMA_REGISTRY_URL: expected http(s)://[user:password@]host[:port][/path]")
+    return url
 
 
 def _read(name: str, f: Any, given: Mapping[str, str]) -> Any:

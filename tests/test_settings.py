@@ -27,6 +27,7 @@ GOOD = {
     "PHONON_TOPIC_PREFIX": "acme",
     "PHONON_TOPIC_PARTITIONS": "3",
     "PHONON_TOPIC_REPLICATION": "3",
+    "PHONON_REGISTER_SCHEMAS": "false",
     "PHONON_TIMEZONE": "Europe/Berlin",
     "PHONON_REGION": "US",
     "PHONON_CONTENT": "drop",
@@ -56,6 +57,7 @@ BAD = {
     "PHONON_CONTENT": "hide",
     "PHONON_WINDOWS": "90s",
     "PHONON_LOG_LEVEL": "loud",
+    "SCHEMA_REGISTRY_URL": "registry:8081",
     "KAFKA_ACKS": "1",
     "KAFKA_ENABLE_IDEMPOTENCE": "false",
     "KAFKA_PARTITIONER": "random",
@@ -100,8 +102,18 @@ def test_secrets_come_from_files_too_and_are_never_shown(tmp_path: Path) -> None
     file.write_text("from-a-file\n")
     settings = read_settings({"PHONON_TOKEN_FILE": str(file), "KAFKA_SASL_PASSWORD": "swordfish"})
     assert settings.token == "from-a-file"
-    shown = repr(read_settings(GOOD | {"KAFKA_SASL_PASSWORD": "swordfish"}))
+    passwords = {"KAFKA_SASL_PASSWORD": "swordfish", "SCHEMA_REGISTRY_URL": "https://us:swordfish@registry/path"}
+    shown = repr(read_settings(GOOD | passwords))
     assert not [value for value in (*(GOOD[name] for name in SECRETS), "swordfish") if value in shown]
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://u:swordfish@host", "http://u:swordfish@", "http://u:swordfish@h:0", "http://h x"]
+)
+def test_a_registrys_address_is_checked_and_never_shown(url: str) -> None:
+    with pytest.raises(SettingsError, match="SCHEMA_REGISTRY_URL") as error:
+        read_settings({"SCHEMA_REGISTRY_URL": url})
+    assert "swordfish" not in str(error.value)
 
 
 def test_the_environment_wins_over_the_env_file_and_empty_is_not_set() -> None:
