@@ -128,9 +128,9 @@ class Spool:
         self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
 
     def start(self) -> None:
-        """Start the writer. Raises OSError if the folder can't be written."""
+        """Start the writer; a spool that takes nothing yet says so in `refusal`. Raises OSError without a folder."""
         prepare(self.folder)
-        self._probe()
+        self._look()
         self._thread.start()
 
     def stop(self) -> None:
@@ -249,15 +249,19 @@ class Spool:
     def _idle(self) -> None:
         self.close()
         if self.refusal:
-            try:
-                self._probe()
-                self.refusal = ""
-            except (OSError, Full) as error:
-                self.refusal = self.refusal or str(error)
+            self._look()
+
+    def _look(self) -> None:
+        """Whether the spool takes rows now."""
+        try:
+            self._probe()
+            self.refusal = ""
+        except (OSError, Full) as error:
+            self.refusal = self.refusal or str(error)
 
     def _probe(self) -> None:
         """Raises unless the spool takes a row."""
-        if used_bytes(self.folder) + 64 * 1024 > self._most_bytes:
+        if used_bytes(self.folder) >= self._most_bytes:
             raise Full("PHONON_SPOOL_MAX_BYTES is reached")
         path = self.folder / f"probe-{os.getpid()}.new"
         try:
@@ -338,9 +342,9 @@ class Outlet:
                 os.close(descriptor)
                 continue
             with os.fdopen(descriptor, "rb") as segment:
+                if any(one.state == KEPT for one in read_frames(segment)):
+                    continue  # at the first row that waits: in an outage this looks at every segment, again and again
                 found = list(read_frames(segment))
-                if any(one.state == KEPT for one in found):
-                    continue
                 for one in found:
                     segment.seek(one.start)
                     self._keep_aside(f"{path.stem}-{one.start}.damaged", segment.read(one.end - one.start))
