@@ -38,6 +38,7 @@ from streams.table import Table
 PARTITIONS = 8
 WINDOWS = (5, 60, 1440)
 HOUR_MS = 3_600_000
+COLUMNS = ("process", "DIDs", "CPU µs a record", "records/s", "s until figures are final")
 
 
 def main() -> None:
@@ -59,7 +60,7 @@ def main() -> None:
 def table(rows: list[tuple[str, ...]], records: int) -> Shown:
     """The figures, for people."""
     shown = Shown(title=f"Draining {records:,} flow records, one process")
-    for column in ("process", "DIDs", "CPU µs a record", "records/s", "s until figures are final"):
+    for column in COLUMNS:
         shown.add_column(column, justify="left" if column == "process" else "right")
     for row in rows:
         shown.add_row(*row)
