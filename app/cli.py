@@ -297,6 +297,19 @@ def spool_drain() -> None:
 
 
 @cli.command()
+def dashboard() -> None:
+    """Serve the live page: every DID's figures as they change, http://127.0.0.1:8090/ by default.
+
+    Example: PHONON_DASHBOARD_HOST=0.0.0.0 PHONON_DASHBOARD_BASIC_AUTH=lead:secret phonon-events dashboard
+    """
+    settings = _settings()
+    from app.dashboard.server import dashboard as serve_page
+
+    with _one_line():
+        sys.exit(serve_page(settings))
+
+
+@cli.command()
 @click.option("--rate", type=click.FloatRange(0.1, 500), default=2.0, show_default=True, help="Calls a second.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of the synthetic traffic.")
 def demo(rate: float, seed: int) -> None:

@@ -28,6 +28,8 @@ REPLAY_WINDOW_SECONDS: Final = 300
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - what all of them begin with
 #: More signatures than any rotation needs are not looked at.
 MOST_SIGNATURES: Final = 16
+#: What keeps the receiver's door.
+KEYS: Final = "PHONON_BASIC_AUTH, PHONON_TOKEN, PHONON_SIGNING_SECRET or PHONON_ALLOWED_IPS"
 LOOPBACK: Final = ("127.0.0.1", "::1")
 
 
@@ -60,14 +62,16 @@ def read_credentials(settings: Settings) -> Credentials:
     )
 
 
-def refuse_open_door(credentials: Credentials, host: str) -> None:
-    """Raises SettingsError if anyone who reaches `host` could post: no credential, and not only loopback."""
+def refuse_open_door(credentials: Credentials, host: str, *, setting: str = "PHONON_HOST", keys: str = KEYS) -> None:
+    """Raises SettingsError if anyone who reaches `host` could come in: no credential, and not only loopback.
+
+    `setting` is the host's name, `keys` what to set for it.
+    """
     if credentials.configured or credentials.anonymous or host == "localhost":
         return
     if not _is_loopback(host):
         raise SettingsError(
-            f"PHONON_HOST is {host!r} but no credential is set: set PHONON_BASIC_AUTH, PHONON_TOKEN, "
-            "PHONON_SIGNING_SECRET or PHONON_ALLOWED_IPS, or PHONON_ALLOW_ANONYMOUS=true"
+            f"{setting} is {host!r} but no credential is set: set {keys}, or PHONON_ALLOW_ANONYMOUS=true"
         )
 
 
@@ -82,7 +86,8 @@ def verify_sender(
             passed &= scheme == b"basic" and _same(_decoded(given), credentials.basic)
         if credentials.token is not None:
             as_bearer = scheme == b"bearer" and _same(given, credentials.token)
-            passed &= as_bearer | (path_token is not None and _same(path_token.encode(), credentials.token))
+            in_path = path_token is not None and _same(path_token.encode("utf-8", "replace"), credentials.token)
+            passed &= as_bearer | in_path
     if not passed:
         raise Refused
 

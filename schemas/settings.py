@@ -86,6 +86,13 @@ def _networks(value: str) -> tuple[Network, ...]:
         raise ValueError("expected addresses or networks, for example 203.0.113.7, 10.0.0.0/8") from None
 
 
+def _addresses(value: str) -> tuple[str, ...]:
+    addresses = tuple(re.split(r"[\s,]+", value.strip())) if value.strip() else ()
+    if not all(re.fullmatch(r"https?://[^/@\s?#]+(/[^\s?#]*)?", address) for address in addresses):
+        raise ValueError("expected addresses, for example http://127.0.0.1:9100/metrics, with spaces between several")
+    return addresses
+
+
 def _zone(value: str) -> ZoneInfo:
     if value not in available_timezones():
         raise ValueError("expected a time zone of the IANA database, for example Asia/Kolkata")
@@ -136,6 +143,14 @@ class Settings:
     webhook_path: str = _setting(_path, "/webhooks/phonon", "path of the webhook")
     management_host: str = _setting(_text, "127.0.0.1", "address of the management port")
     management_port: int = _setting(_whole(0, 65535), "9100", "port of healthz, readyz and metrics")
+    dashboard_host: str = _setting(_text, "127.0.0.1", "address of the live page")
+    dashboard_port: int = _setting(_whole(0, 65535), "8090", "port of the live page")
+    dashboard_basic_auth: str | None = _setting(
+        _basic, None, "user:password for the live page; empty: those of the receiver hold", secret=True
+    )
+    receiver_metrics_url: tuple[str, ...] = _setting(
+        _addresses, "", "where the live page asks the receivers; empty: the management port of these settings"
+    )
     max_body_bytes: int = _setting(_whole(1024, 64 * 1024 * 1024), "1048576", "largest body, also after inflating")
     answer_within: float = _setting(_seconds, "4", "seconds within which every delivery is answered")
     stall_after: float = _setting(

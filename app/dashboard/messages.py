@@ -1,0 +1,58 @@
+"""What goes to the browser: server-sent events, each one JSON text. Pure.
+
+snapshot   everything: windows, names of the counts, a row per DID with its trend; replaces what the page had
+changes    rows that changed, without trends
+sample     a moment has passed: each DID's calls of now become the next point of its trend
+status     how things stand: Kafka, freshness, receivers
+A row is [did, as people read it, as_of, counts per window ..., trend]. Source: WHATWG HTML, "Server-sent events".
+"""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
+
+from app.dashboard.figures import COUNTS, meanings
+from app.dashboard.state import SAMPLE_SECONDS, TREND, Row, State
+from schemas import decode
+
+#: How long a browser waits before it connects again, ms.
+RETRY: Final = b"retry: 2000\n\n"
+HEARTBEAT: Final = b": still here\n\n"
+
+as_json: Final = msgspec.json.Encoder().encode
+
+
+def event(name: str, content: Any) -> bytes:
+    """One server-sent event; JSON text holds no line ends."""
+    return b"event: %s\ndata: %s\n\n" % (name.encode(), as_json(content))
+
+
+def snapshot(state: State) -> bytes:
+    """All rows with their trends."""
+    rows = [[*_row(state, row), row.trend.tolist()] for row in state.rows.values()]
+    head = {"started_at": state.started_at, "sample_ms": SAMPLE_SECONDS * 1000, "points": TREND}
+    return event("snapshot", head | {"windows": state.windows, "counts": COUNTS, "rows": rows})
+
+
+def changes(state: State, rows: Iterable[Row]) -> bytes:
+    """The rows that changed."""
+    return event("changes", [_row(state, row) for row in rows])
+
+
+def sample() -> bytes:
+    """The trends go on."""
+    return event("sample", {})
+
+
+def one_did(state: State, row: Row) -> bytes:
+    """A DID's own view as a JSON document: the whole record, its history, and what its figures mean."""
+    latest = row.latest
+    head = {"did": latest.did, "shown": latest.shown, "as_of": latest.as_of, "written_at": latest.written_at}
+    history = {"started_at": state.started_at, "history": state.history(row), "history_windows": state.windows}
+    return as_json(head | history | {"windows": decode(latest.value)[1]["windows"], "meanings": meanings()})
+
+
+def _row(state: State, row: Row) -> list[Any]:
+    latest = row.latest
+    return [latest.did, latest.shown, latest.as_of, *row.counts(state.windows)]

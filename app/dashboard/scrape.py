@@ -1,0 +1,38 @@
+"""Asks the receivers' management ports for their metrics, every LOOK_SECONDS; what they say is read in rates.py."""
+
+import asyncio
+import http.client
+import time
+from collections.abc import Sequence
+from typing import Final
+from urllib.parse import urlsplit
+
+from app.dashboard.rates import Receiver
+
+LOOK_SECONDS: Final = 2.0
+ANSWER_SECONDS: Final = 1.5
+MOST_BYTES: Final = 4 * 1024 * 1024
+
+
+async def watch(urls: Sequence[str], receivers: Sequence[Receiver]) -> None:
+    """Keep what each receiver says up to date, for ever."""
+    while True:
+        pages = await asyncio.gather(*(asyncio.to_thread(page, url) for url in urls))
+        for receiver, text in zip(receivers, pages, strict=True):
+            receiver.add(time.monotonic(), text)
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+def page(url: str) -> str | None:
+    """The text at an address; None if there is none to be had."""
+    address = urlsplit(url)
+    kind = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
+    connection = kind(address.hostname or "", address.port, timeout=ANSWER_SECONDS)
+    try:
+        connection.request("GET", address.path or "/metrics")
+        reply = connection.getresponse()
+        return reply.read(MOST_BYTES).decode("utf-8", "replace") if reply.status == http.client.OK else None
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()

@@ -1,0 +1,173 @@
+"""The metrics topic, read in a thread from its beginning for as long as the page runs. Nothing is committed.
+
+Only the newest record of a key is decoded: while the topic's past is read, that is one of hundreds. Whether Kafka is
+there is asked, not guessed: every PROBE_SECONDS a question that only a broker can answer. When it is away the consumer
+stays as it is (librdkafka connects again by itself), and the page says since when.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from app.cluster import ClusterError, Errors, connect
+from app.dashboard.figures import Latest, latest
+from schemas import Undecodable
+from schemas.settings import Settings, SettingsError
+from schemas.topics import topic_name
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS: Final = 0.25
+BATCH: Final = 2000
+PROBE_SECONDS: Final = 2.0
+ANSWER_SECONDS: Final = 1.5
+RETRY_SECONDS: Final = 2.0
+#: The longest time for which a topic's past is held back to show it at once.
+LOADING_SECONDS: Final = 20.0
+CONSUMER: Final = {
+    "group_id": "phonon-events-dashboard",
+    "enable_auto_commit": "false",
+    "enable_auto_offset_store": "false",
+    "enable_partition_eof": "true",
+    "isolation_level": "read_committed",
+    "auto_offset_reset": "earliest",
+}
+
+Key = bytes | str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """How the way to Kafka is: connecting, connected, away or no_topic; why, in one line; since when, ms."""
+
+    state: str = "connecting"
+    reason: str = ""
+    since: int = 0
+    loaded: bool = False
+    unreadable: int = 0
+
+
+class Batch(list[Latest]):
+    """The newest records of some DIDs, and the keys that a tombstone removed."""
+
+    gone: tuple[str, ...] = ()
+
+
+class Source:
+    """The thread. `deliver` and `say` are called in it with what was read and how the link is."""
+
+    def __init__(self, settings: Settings, deliver: Callable[[Batch], None], say: Callable[[Link], None]) -> None:
+        self._settings = settings
+        self._topic = topic_name(settings.topic_prefix, "DidMetrics")
+        self._deliver, self._say = deliver, say
+        self._link = Link(since=_now_ms())
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="metrics", daemon=True)
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End; waits for a question that is under way."""
+        self._stop.set()
+        self._thread.join(ANSWER_SECONDS + 3 * POLL_SECONDS)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self._follow()
+            except (ClusterError, KafkaException, SettingsError) as failure:
+                self._now(state="away", reason=_one_line(failure))
+            self._stop.wait(RETRY_SECONDS)
+
+    def _follow(self) -> None:
+        """Read until stopped, or until the topic is no longer as it was."""
+        errors = Errors(self._settings.kafka["bootstrap.servers"])
+        consumer = connect(Consumer, self._settings.kafka, errors, **CONSUMER)
+        try:
+            partitions = self._partitions(consumer, errors)
+            if partitions:
+                consumer.assign([TopicPartition(self._topic, number, OFFSET_BEGINNING) for number in partitions])
+                self._read(consumer, errors, partitions)
+        finally:
+            consumer.close()
+
+    def _partitions(self, consumer: Consumer, errors: Errors) -> set[int]:
+        """The partitions there are now, and with it whether Kafka answers; empty where it, or the topic, is missing."""
+        try:
+            found = consumer.list_topics(self._topic, timeout=ANSWER_SECONDS).topics[self._topic]
+        except KafkaException as failure:
+            consumer.poll(0)
+            self._now(state="away", reason=errors.reason or _one_line(failure))
+            return set()
+        errors.reason = ""
+        if found.error is not None:
+            self._now(state="no_topic", reason=f"there is no topic {self._topic}")
+            return set()
+        self._now(state="connected", reason="")
+        return set(found.partitions)
+
+    def _read(self, consumer: Consumer, errors: Errors, partitions: set[int]) -> None:
+        newest: dict[Key, Message] = {}
+        ends: set[int | None] = set()
+        begun = probed = time.monotonic()
+        while not self._stop.is_set():
+            for message in consumer.consume(BATCH, POLL_SECONDS):
+                error = message.error()
+                if error is None:
+                    newest[message.key()] = message
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    ends.add(message.partition())
+                elif error.fatal():
+                    raise KafkaException(error)
+            now = time.monotonic()
+            if ends >= partitions or self._link.loaded or now - begun > LOADING_SECONDS:
+                self._flush(newest)
+                self._now(loaded=True)
+            if now - probed >= PROBE_SECONDS:
+                found = self._partitions(consumer, errors)
+                if found and found != partitions:
+                    return
+                probed = time.monotonic()
+
+    def _flush(self, newest: dict[Key, Message]) -> None:
+        batch, gone = Batch(), []
+        for key, message in newest.items():
+            value: Any = message.value()
+            if value is None:
+                gone.append(key.decode("utf-8", "replace") if isinstance(key, bytes) else str(key))
+                continue
+            try:
+                batch.append(latest(value, message.timestamp()[1]))
+            except Undecodable as reason:
+                self._now(unreadable=self._link.unreadable + 1)
+                log.warning("a record can't be read: %s", reason)
+        newest.clear()
+        if batch or gone:
+            batch.gone = tuple(gone)
+            self._deliver(batch)
+
+    def _now(self, **known: Any) -> None:
+        """Say how the link is, if that is news."""
+        link = replace(self._link, **known)
+        if link != self._link:
+            if link.state != self._link.state:
+                link = replace(link, since=_now_ms())
+                log.info("kafka", extra={"fields": {"state": link.state, "reason": link.reason}})
+            self._link = link
+            self._say(link)
+
+
+def _now_ms() -> int:
+    return round(time.time() * 1000)
+
+
+def _one_line(failure: Exception) -> str:
+    first: Any = failure.args[0] if failure.args else failure
+    return " ".join((first.str() if isinstance(first, KafkaError) else str(first)).split())
