@@ -17,7 +17,7 @@ PURE = {
     *(f"app.{name}" for name in ("credentials", "delivery", "events", "flows", "ids", "json_text", "privacy")),
     *(f"app.{name}" for name in ("problems", "records", "segment", "split", "telephony")),
     *(f"app.demo.{name}" for name in ("answers", "calls", "facts", "misbehaviour", "provider", "spelling")),
-    *(f"streams.{name}" for name in ("bucket", "flows", "metrics", "table", "windows")),
+    *(f"streams.{name}" for name in ("bucket", "decoding", "flows", "metrics", "table", "windows")),
 }
 """Modules that only compute: time, chance and files are arguments there (the demo's draw from a seeded `Random`)."""
 

@@ -1,7 +1,7 @@
 """Apache Kafka's own jars in a cache of this user: fetched once by Maven, complete or not there at all.
 
 Maven writes into a directory beside the cache, which is renamed when it is whole; a lock file keeps two processes from
-fetching at once. Coordinates and flags: see the README's "Brokers".
+fetching at once. log4j's binding comes with it, because without one the broker says nothing, not even why it ends.
 """
 
 import fcntl
