@@ -29,7 +29,8 @@ Say = Callable[[str], None]
 
 MOCK_LIMITS = (
     "This is librdkafka's mock cluster, not a Kafka: it makes no topics by request (always 4 partitions), "
-    "keeps at most 5 MiB a partition and drops the rest in silence, and its transactions hold nothing together. For a first look only."
+    "keeps at most 5 MiB a partition and drops the rest in silence, and its transactions "
+    "hold nothing together. For a first look only."
 )
 
 
