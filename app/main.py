@@ -32,9 +32,11 @@ from app.outcomes import SpoolFailed
 from app.pipeline import make_pipeline
 from app.problems import Problem, Reply, problem_reply
 from app.publish import Publisher, needed_topics, open_producer, producer_config
+from app.records import NAMES, Records
 from app.spool import Outlet, Spool, prepare, status
 from app.webhook import Limits, Scope, Send, Webhook
 from app.workers import follow_parent, keep_workers
+from schemas.registry import Headers, Registry
 from schemas.settings import Settings, SettingsError, read_settings
 
 __all__ = ["Receiver", "app", "check", "drain", "serve"]  # noqa: F822 - app is made on demand
@@ -52,13 +54,29 @@ def check(settings: Settings) -> None:
         raise SettingsError(f"PHONON_SPOOL_DIR is {str(settings.spool_dir)!r}: {error.strerror}") from None
 
 
-def make_publisher(settings: Settings) -> Publisher:
+def make_publisher(settings: Settings, records: Records) -> Publisher:
     """The publisher; it has nothing to do with the network before it is started."""
     return Publisher(
         partial(open_producer, producer_config(settings)),
         topics=needed_topics(settings.topic_prefix),
         stall_after=min(settings.stall_after, settings.answer_within / 4),
+        before=registration(settings, records),
     )
+
+
+def registration(settings: Settings, records: Records) -> Callable[[], str]:
+    """What must be done before the first record is published: its schema is in the registry, if there is one."""
+    if settings.schema_registry_url is None:
+        return lambda: ""
+    headers = Headers(Registry(settings.schema_registry_url), settings, NAMES)
+
+    def register() -> str:
+        problem = headers()
+        if not problem and not records.framed:
+            records.frame(headers.found)
+        return problem
+
+    return register
 
 
 class Receiver:
@@ -68,7 +86,8 @@ class Receiver:
         self.settings = settings
         self.metrics = Metrics()
         self.spool = Spool(settings.spool_dir, most_bytes=settings.spool_max_bytes)
-        self.publisher = make_publisher(settings)
+        self.pipeline = make_pipeline(settings)
+        self.publisher = make_publisher(settings, self.pipeline.encode)
         self.webhook = Webhook(
             limits=Limits(
                 body_bytes=settings.max_body_bytes,
@@ -76,14 +95,14 @@ class Receiver:
                 in_flight=settings.max_in_flight,
             ),
             credentials=read_credentials(settings),
-            pipeline=make_pipeline(settings),
+            pipeline=self.pipeline,
             publisher=self.publisher,
             spool=self.spool,
             metrics=self.metrics,
         )
         self.drainer = Drainer(
             outlet=Outlet(settings.spool_dir),
-            pipeline=self.webhook.pipeline,
+            pipeline=self.pipeline,
             publisher=self.publisher,
             metrics=self.metrics,
             rate=settings.drain_rate,
@@ -208,10 +227,11 @@ def drain(settings: Settings, progress: Callable[[int], None] = lambda _rows: No
 
 
 async def _drain(settings: Settings, progress: Callable[[int], None]) -> int:
-    outlet, publisher, done = Outlet(settings.spool_dir), make_publisher(settings), 0
+    outlet, pipeline, done = Outlet(settings.spool_dir), make_pipeline(settings), 0
+    publisher = make_publisher(settings, pipeline.encode)
     drainer = Drainer(
         outlet=outlet,
-        pipeline=make_pipeline(settings),
+        pipeline=pipeline,
         publisher=publisher,
         metrics=Metrics(),
         rate=max(settings.drain_rate, 1),

@@ -15,6 +15,7 @@ from app.json_text import NotJson
 from app.privacy import Privacy, redact
 from app.records import Record, Records
 from app.split import Rules, Split, TooManyRows, split
+from schemas import HEADERS
 from schemas.settings import Settings
 
 #: What a sender can mend, and the status that says so.
@@ -58,5 +59,5 @@ def make_pipeline(settings: Settings) -> Pipeline:
     return Pipeline(
         rules=Rules(zone=settings.timezone, region=settings.region),
         privacy=Privacy(drop_content=settings.content == "drop", pseudonym_key=key.encode() if key else None),
-        encode=Records(settings.topic_prefix),
+        encode=Records(settings.topic_prefix, {} if settings.schema_registry_url else HEADERS),
     )

@@ -122,6 +122,7 @@ class Publisher:
         *,
         topics: frozenset[str],
         stall_after: float,
+        before: Callable[[], str] = lambda: "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.state = State.DOWN
@@ -130,6 +131,8 @@ class Publisher:
         self._opened = opened
         self._topics = topics
         self._stall_after = stall_after
+        self._before = before  # what must be done before anything is published: says what is in the way, may block
+        self._said: set[str] = set()
         self._clock = clock
         self._seen = self._last = self._acknowledged_at = clock()
         self._waiting: dict[Countdown, None] = {}  # oldest first: what the stall clock watches
@@ -175,8 +178,11 @@ class Publisher:
     async def publish(self, records: Sequence[Record], *, live: bool = True) -> None:
         """Returns when all records are acknowledged. Raises Unacknowledged or Unpublishable.
 
+        There are none while it is not known how to frame them: that is not to be had from Kafka either.
         `live=False` is for what was spooled: it does not count as late, since nobody waits for it.
         """
+        if not records:
+            raise Unacknowledged(self.reason or "nothing to publish")
         if len(records) <= SLICE_RECORDS:
             await self._send(records, live=live)
             return
@@ -250,6 +256,7 @@ class Publisher:
 
     def _rise(self) -> None:
         log.info("kafka is healthy")
+        self._said.clear()
         self.state, self.reason, self._was_late = State.HEALTHY, "", False
 
     def _give_back(self, reason: str) -> None:
@@ -288,7 +295,7 @@ class Publisher:
             problem = await asyncio.to_thread(self._ask)
             self._asked.set()
             if problem:
-                self.reason = problem
+                self._say(problem)
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
             self._down.clear()
@@ -297,8 +304,18 @@ class Publisher:
             else:
                 self._rise()
 
+    def _say(self, problem: str) -> None:
+        """Each problem is logged once, until Kafka is healthy again; readiness always shows the present one."""
+        if problem not in self._said:
+            log.warning("not publishing: %s", problem)
+            self._said.add(problem)
+        self.reason = problem
+
     def _ask(self) -> str:
-        """What is wrong with Kafka, or nothing; blocks."""
+        """What is in the way of publishing, or nothing; blocks."""
+        problem = self._before()
+        if problem:
+            return problem
         try:
             found = self._producer.list_topics(timeout=METADATA_SECONDS).topics
         except KafkaException as error:

@@ -4,7 +4,7 @@ Pure. The encoders are compiled once, and what is the same on every record of a 
 section 3; CloudEvents 1.0.2, Kafka protocol binding, binary content mode.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
@@ -12,13 +12,14 @@ from typing import Any, Final, NamedTuple
 from app.events import CallLeg, Dtmf, Email, Event, Flow, FlowKey, Recording, Rejected, Sms
 from app.ids import event_id
 from app.split import Split
-from schemas import encoder
+from schemas import HEADERS, encoder
 from schemas.topics import BY_RECORD, topic_name
 
 SOURCE: Final = b"/phonon-events/receiver"
 CONTENT_TYPE: Final = b"application/avro"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _RECORDS: Final = (CallLeg, Dtmf, Sms, Email, FlowKey, Recording, Flow, Rejected)
+NAMES: Final = tuple(record.__name__ for record in _RECORDS)
 
 Header = tuple[str, bytes]
 
@@ -39,21 +40,37 @@ class _Kind(NamedTuple):
 
 
 class Records:
-    """Makes records for one topic prefix. `prefixes`: record name -> frame in place of the single-object header."""
+    """Makes records for one topic prefix. `headers`: record name -> what stands before its body; {}: to be told later.
 
-    def __init__(self, topic_prefix: str, prefixes: dict[str, bytes] | None = None) -> None:
-        frames = prefixes or {}
-        self._kinds: dict[type, _Kind] = {
+    Before `frame` was called there are none: no consumer that only knows the registry could read them.
+    """
+
+    def __init__(self, topic_prefix: str, headers: Mapping[str, bytes] = HEADERS) -> None:
+        self._topic_prefix = topic_prefix
+        self._kinds: dict[type, _Kind] = {}
+        if headers:
+            self.frame(headers)
+
+    @property
+    def framed(self) -> bool:
+        """Whether records can be made."""
+        return bool(self._kinds)
+
+    def frame(self, headers: Mapping[str, bytes]) -> None:
+        """From now on records are made, with these headers."""
+        self._kinds = {
             record: _Kind(
-                topic=topic_name(topic_prefix, record.__name__),
-                encode=encoder(record.__name__, prefix=frames.get(record.__name__)),
+                topic=topic_name(self._topic_prefix, record.__name__),
+                encode=encoder(record.__name__, prefix=headers[record.__name__]),
                 type=("ce_type", f"phonon.{BY_RECORD[record.__name__].name}.v1".encode()),
             )
             for record in _RECORDS
         }
 
     def __call__(self, split: Split, traceparent: bytes | None = None) -> list[Record]:
-        """The records of a delivery, in the order of its events, what was rejected last."""
+        """The records of a delivery, in the order of its events, what was rejected last; none before `frame`."""
+        if not self._kinds:
+            return []
         constant: list[Header] = [
             ("ce_specversion", b"1.0"),
             ("ce_source", SOURCE),
