@@ -25,20 +25,42 @@ class Gone(Exception):  # noqa: N818 - it names the sender
     """The sender hung up before its body was whole; nobody waits for an answer."""
 
 
-async def read_body(receive: Receive, *, limit: int, seconds: float) -> bytes:
-    """The body as it came. Raises Problem (413 beyond the limit, 503 when it is too slow) or Gone."""
+class Budget:
+    """How many bytes of bodies a process holds at once, whoever they come from."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self.most_bytes = most_bytes
+        self.held_bytes = 0
+
+    def take(self, number: int) -> None:
+        """Hold that many more. Raises Problem (503) where that is too much."""
+        if self.held_bytes + number > self.most_bytes:
+            raise Problem(503, "too many deliveries at once", closes=True)
+        self.held_bytes += number
+
+    def give(self, number: int) -> None:
+        """Hold that many less."""
+        self.held_bytes -= number
+
+
+async def read_body(receive: Receive, *, limit: int, seconds: float, budget: Budget) -> bytes:
+    """The body as it came; its bytes stay taken from the budget. Raises Problem (413, 503 when too slow) or Gone."""
     chunks: list[bytes] = []
     try:
         async with asyncio.timeout(seconds):
-            size = await _read(receive, chunks, limit)
+            size = await _read(receive, chunks, limit, budget)
     except TimeoutError:
+        budget.give(sum(map(len, chunks)))
         raise Problem(503, f"the body did not arrive within {seconds:g} s", closes=True) from None
+    except BaseException:
+        budget.give(sum(map(len, chunks)))
+        raise
     if size > limit:
         raise Problem(413, f"the body is larger than {limit} bytes", closes=size > limit + DISCARD_BYTES)
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-async def _read(receive: Receive, chunks: list[bytes], limit: int) -> int:
+async def _read(receive: Receive, chunks: list[bytes], limit: int, budget: Budget) -> int:
     """Collect the body; its size, also where it is over the limit and was let go."""
     size = 0
     while size <= limit + DISCARD_BYTES:
@@ -47,10 +69,12 @@ async def _read(receive: Receive, chunks: list[bytes], limit: int) -> int:
             raise Gone
         chunk = message.get("body", b"")
         size += len(chunk)
-        if size > limit:
-            chunks.clear()
-        else:
+        if size <= limit:
+            budget.take(len(chunk))
             chunks.append(chunk)
+        else:
+            budget.give(sum(map(len, chunks)))
+            chunks.clear()
         if not message.get("more_body"):
             break
     return size

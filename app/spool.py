@@ -48,7 +48,8 @@ class _Writer:
 
 def prepare(folder: Path) -> None:
     """Create the spool's folders, for our eyes only, and make that outlive a power cut. Raises OSError."""
-    (folder / ASIDE).mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (folder / ASIDE).mkdir(mode=0o700, exist_ok=True)
     for path in (folder / ASIDE, folder, folder.parent):
         sync_folder(path)
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
-from app.body import Gone, Receive, inflate, read_body
+from app.body import Budget, Gone, Receive, inflate, read_body
 from app.credentials import Credentials, verify_sender, verify_signature
 from app.log_line import log_delivery
 from app.metrics import Metrics
@@ -85,9 +85,12 @@ class Webhook:
     now: Callable[[], float] = time.time
     stopping: bool = False
     in_flight: int = 0
-    _bytes: int = 0
+    budget: Budget = field(init=False)
     _large: int = 0
     _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "large"))
+
+    def __post_init__(self) -> None:
+        self.budget = Budget(max(BODIES_BYTES, 4 * self.limits.body_bytes))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -110,24 +113,25 @@ class Webhook:
     async def _answer(self, delivery: Delivery, receive: Receive) -> Reply:
         """Straight down: verify, read, make, publish or keep."""
         raw = await self._received(delivery, receive)
-        if self.in_flight >= self.limits.in_flight or self._bytes + len(raw) > max(BODIES_BYTES, 4 * len(raw)):
-            raise Problem(503, "too many deliveries at once")
         self.in_flight += 1
-        self._bytes += len(raw)
         try:
+            verify_signature(self.credentials, delivery.headers, raw, now=self.now())
+            if self.in_flight > self.limits.in_flight:
+                raise Problem(503, "too many deliveries at once")
             encoding = delivery.headers.get(b"content-encoding", b"")
             delivery.body = inflate(raw, encoding, limit=self.limits.body_bytes)
             return await self._stored(delivery)
         finally:
             self.in_flight -= 1
-            self._bytes -= len(raw)
+            self.budget.give(len(raw))
 
     async def _received(self, delivery: Delivery, receive: Receive) -> bytes:
-        """The raw body of someone who may post."""
+        """The raw body of someone who may post, as far as headers tell."""
         scope, headers = delivery.scope, delivery.headers
         if scope["method"] != "POST":
             raise Problem(405, "only POST")
-        unread = b"transfer-encoding" in headers or len(headers.get(b"content-length", b"")) > 5
+        length = headers.get(b"content-length", b"0")
+        unread = b"transfer-encoding" in headers or len(length) > len(b"99999")
         if self.in_flight >= self.limits.in_flight:
             raise Problem(503, "too many deliveries at once", closes=unread)
         client = scope.get("client")
@@ -138,11 +142,9 @@ class Webhook:
             problem.closes = unread
             raise
         limit, seconds = self.limits.body_bytes, self.limits.answer_seconds * READ_SHARE
-        if headers.get(b"expect") and int(headers.get(b"content-length", b"0")) > limit:
+        if b"expect" in headers and length.isdigit() and int(length) > limit:
             raise Problem(413, f"the body is larger than {limit} bytes", closes=True)
-        raw = await read_body(receive, limit=limit, seconds=seconds)
-        verify_signature(self.credentials, headers, raw, now=self.now())
-        return raw
+        return await read_body(receive, limit=limit, seconds=seconds, budget=self.budget)
 
     async def _stored(self, delivery: Delivery) -> Reply:
         """The delivery in Kafka (200), or else in the spool (202)."""

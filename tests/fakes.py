@@ -1,0 +1,86 @@
+"""Five-line fakes of what the receiver's parts talk to; each is proved by a test of the real thing beside it.
+
+FakeProducer     as confluent_kafka.Producer: acknowledges when polled, or hangs, or refuses (tests/test_publish.py)
+FakePublisher    as app.publish.Publisher
+FakeSpool        as app.spool.Spool
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException
+
+from app.outcomes import State
+from app.records import Record
+from app.segment import Row
+
+
+class FakeProducer:
+    """Acknowledges everything at the next poll, unless told otherwise."""
+
+    def __init__(self, topics: frozenset[str], callbacks: Mapping[str, Any] | None = None) -> None:
+        self.callbacks = dict(callbacks or {})
+        self.topics = topics
+        self.hangs = False
+        self.away = False
+        self.refuses: KafkaError | None = None
+        self.produced: list[dict[str, Any]] = []
+        self._queue: list[Callable[..., None]] = []
+
+    def produce(self, topic: str, **record: Any) -> None:
+        if self.refuses is not None and not self.refuses.retriable():
+            raise KafkaException(self.refuses)
+        self.produced.append({"topic": topic, **record})
+        self._queue.append(record["on_delivery"])
+
+    def poll(self, timeout: float) -> int:
+        if self.hangs:
+            return 0
+        calls, self._queue = self._queue, []
+        for call in calls:
+            call(self.refuses, None)
+        return len(calls)
+
+    def purge(self, *, in_queue: bool, in_flight: bool) -> None:
+        calls, self._queue = self._queue, []
+        for call in calls:
+            call(KafkaError(KafkaError._PURGE_QUEUE), None)
+
+    def flush(self, timeout: float) -> int:
+        return len(self._queue)
+
+    def list_topics(self, *, timeout: float) -> Any:
+        if self.hangs or self.away:
+            raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+        return SimpleNamespace(topics={topic: SimpleNamespace(error=None) for topic in self.topics})
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+
+class FakePublisher:
+    """Takes everything, or raises what it is told to."""
+
+    def __init__(self, raises: Exception | None = None) -> None:
+        self.state = State.HEALTHY
+        self.raises = raises
+        self.published: list[Record] = []
+
+    async def publish(self, records: Sequence[Record], *, live: bool = True) -> None:
+        if self.raises is not None:
+            raise self.raises
+        self.published += records
+
+
+class FakeSpool:
+    """Keeps everything, or raises what it is told to."""
+
+    def __init__(self, raises: Exception | None = None) -> None:
+        self.raises = raises
+        self.kept: list[Row] = []
+
+    async def keep(self, row: Row) -> None:
+        if self.raises is not None:
+            raise self.raises
+        self.kept.append(row)

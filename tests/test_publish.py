@@ -1,0 +1,228 @@
+"""The publisher: what it believes of Kafka, and when it changes its mind. The fake producer is held to the real one."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError
+
+from app.demo.broker import Broker
+from app.outcomes import State, Unacknowledged, Unpublishable
+from app.publish import QUEUE_MESSAGES, SLICE_RECORDS, Publisher, needed_topics, open_producer, producer_config
+from app.records import Record
+from app.topics import create_topics
+from schemas.settings import SettingsError, read_settings
+from tests.fakes import FakeProducer
+
+TOPICS = needed_topics("phonon")
+STALL = 0.15
+A_RECORD = Record("phonon.flow.v1", b"+912243692987", b"value", [("ce_id", b"1")])
+
+
+class Setting:
+    """A publisher on a fake producer."""
+
+    def __init__(self) -> None:
+        self.fake = FakeProducer(TOPICS)
+        self.publisher = Publisher(self._opened, topics=TOPICS, stall_after=STALL)
+
+    def _opened(self, callbacks: Mapping[str, Any]) -> FakeProducer:
+        self.fake.callbacks = dict(callbacks)
+        return self.fake
+
+
+@pytest.fixture
+async def setting() -> AsyncIterator[Setting]:
+    made = Setting()
+    await made.publisher.start()
+    yield made
+    made.fake.hangs = False
+    await made.publisher.stop()
+
+
+async def is_healthy(publisher: Publisher, *, within_seconds: float = 3) -> bool:
+    try:
+        async with asyncio.timeout(within_seconds):
+            while not publisher.healthy:  # noqa: ASYNC110 - it has no event to wait for
+                await asyncio.sleep(0.01)
+    except TimeoutError:
+        return False
+    return True
+
+
+async def test_it_returns_when_all_is_acknowledged(setting: Setting) -> None:
+    assert setting.publisher.healthy
+    await setting.publisher.publish([A_RECORD] * 8)
+    assert len(setting.fake.produced) == 8
+    assert setting.publisher.pending == 0
+
+
+async def test_a_large_delivery_goes_in_slices(setting: Setting) -> None:
+    await setting.publisher.publish([A_RECORD] * (2 * SLICE_RECORDS + 1))
+    assert len(setting.fake.produced) == 2 * SLICE_RECORDS + 1
+
+
+async def test_a_hang_gives_everything_back_at_once(setting: Setting) -> None:
+    setting.fake.hangs = True
+    outcomes = await asyncio.gather(*(setting.publisher.publish([A_RECORD]) for _ in range(5)), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [Unacknowledged] * 5
+    assert setting.publisher.state is State.DOWN
+    produced = len(setting.fake.produced)
+    with pytest.raises(Unacknowledged):
+        await setting.publisher.publish([A_RECORD])
+    assert len(setting.fake.produced) == produced, "nothing is tried while Kafka is down"
+
+
+async def test_after_a_hang_one_delivery_at_a_time_tries(setting: Setting) -> None:
+    setting.fake.hangs = True
+    with pytest.raises(Unacknowledged):
+        await setting.publisher.publish([A_RECORD])
+    setting.fake.hangs = False
+    while setting.publisher.state is not State.TRYING:  # noqa: ASYNC110 - it has no event to wait for
+        await asyncio.sleep(0.01)
+    probe = asyncio.create_task(setting.publisher.publish([A_RECORD]))
+    await asyncio.sleep(0)
+    with pytest.raises(Unacknowledged):
+        await setting.publisher.publish([A_RECORD])
+    await probe
+    assert setting.publisher.healthy
+
+
+async def test_a_failed_probe_is_down_again(setting: Setting) -> None:
+    setting.fake.hangs = True
+    with pytest.raises(Unacknowledged):
+        await setting.publisher.publish([A_RECORD])
+    setting.fake.hangs = False
+    while setting.publisher.state is not State.TRYING:  # noqa: ASYNC110 - it has no event to wait for
+        await asyncio.sleep(0.01)
+    setting.fake.hangs = True
+    with pytest.raises(Unacknowledged):
+        await setting.publisher.publish([A_RECORD])
+    assert not setting.publisher.healthy
+
+
+async def test_broken_connections_without_loss_heal_by_metadata(setting: Setting) -> None:
+    setting.fake.away = True
+    setting.fake.callbacks["error_cb"](KafkaError(KafkaError._ALL_BROKERS_DOWN))
+    assert setting.publisher.state is State.DOWN
+    setting.fake.away = False
+    assert await is_healthy(setting.publisher)
+
+
+async def test_an_error_of_one_request_is_not_an_outage(setting: Setting) -> None:
+    setting.fake.callbacks["error_cb"](KafkaError(KafkaError._TRANSPORT))
+    assert setting.publisher.healthy
+
+
+async def test_draining_is_not_watched_by_the_stall_clock(setting: Setting) -> None:
+    setting.fake.hangs = True
+    drained = asyncio.create_task(setting.publisher.publish([A_RECORD], live=False))
+    await asyncio.sleep(3 * STALL)
+    assert setting.publisher.healthy
+    setting.fake.hangs = False
+    await drained
+
+
+async def test_a_missing_topic_is_said(setting: Setting) -> None:
+    setting.fake.topics = TOPICS - {"phonon.sms.v1"}
+    setting.fake.callbacks["error_cb"](KafkaError(KafkaError._ALL_BROKERS_DOWN))
+    await asyncio.sleep(0.5)
+    assert setting.publisher.reason == "topic phonon.sms.v1 is missing: phonon-events topics create"
+    with pytest.raises(Unacknowledged, match="missing"):
+        await setting.publisher.publish([A_RECORD])
+
+
+async def test_a_wrong_password_is_said(setting: Setting) -> None:
+    setting.fake.away = True
+    setting.fake.callbacks["error_cb"](KafkaError(KafkaError._AUTHENTICATION))
+    await asyncio.sleep(0.5)
+    assert setting.publisher.reason == "_AUTHENTICATION"
+
+
+async def test_a_record_that_is_refused_for_good_is_no_outage(setting: Setting) -> None:
+    setting.fake.refuses = KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)
+    with pytest.raises(Unpublishable):
+        await setting.publisher.publish([A_RECORD])
+    assert setting.publisher.healthy
+
+
+async def test_more_than_the_queue_holds_is_not_begun(setting: Setting) -> None:
+    setting.fake.hangs = True
+    setting.fake._queue = [lambda *_: None] * (QUEUE_MESSAGES // 2)
+    with pytest.raises(Unacknowledged, match="full"):
+        await setting.publisher.publish([A_RECORD])
+    assert setting.fake.produced == []
+
+
+async def test_a_pause_of_ours_is_not_a_delay_of_kafka() -> None:
+    times = iter([0.0, 0.0, 0.0, 60.0, 60.0])
+    publisher = Publisher(
+        lambda _callbacks: FakeProducer(TOPICS), topics=TOPICS, stall_after=1, clock=lambda: next(times)
+    )
+    assert publisher._advance() == 0
+    publisher._advance()
+    assert publisher._advance() < 1
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "KAFKA_TRANSACTIONAL_ID",
+        "KAFKA_DELIVERY_REPORT_ONLY_ERROR",
+        "KAFKA_MESSAGE_MAX_BYTES",
+        "KAFKA_STATISTICS_INTERVAL_MS",
+    ],
+)
+def test_what_the_promise_stands_on_can_not_be_set(name: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        producer_config(read_settings({name: "1"}))
+
+
+def test_a_message_timeout_below_the_answer_time_is_refused() -> None:
+    with pytest.raises(SettingsError, match="KAFKA_MESSAGE_TIMEOUT_MS"):
+        producer_config(read_settings({"KAFKA_MESSAGE_TIMEOUT_MS": "4000"}))
+
+
+def test_an_unknown_property_is_said_in_one_line() -> None:
+    with pytest.raises(SettingsError, match=r"^Kafka settings: No such configuration property: \"no.such\""):
+        open_producer(producer_config(read_settings({"KAFKA_NO_SUCH": "1"})), {})
+
+
+def test_the_users_settings_win() -> None:
+    config = producer_config(read_settings({"KAFKA_LINGER_MS": "20", "KAFKA_BOOTSTRAP_SERVERS": "b:1"}))
+    assert (config["linger.ms"], config["bootstrap.servers"], config["acks"]) == ("20", "b:1", "all")
+
+
+@pytest.mark.broker
+async def test_the_real_producer_does_what_the_fake_does(kafka: Broker, prefix: str) -> None:
+    settings = read_settings({"KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers, "PHONON_TOPIC_PREFIX": prefix})
+    create_topics(settings)
+    publisher = Publisher(
+        lambda callbacks: open_producer(producer_config(settings), callbacks),
+        topics=needed_topics(prefix),
+        stall_after=3,
+    )
+    await publisher.start()
+    assert await is_healthy(publisher)
+    record = A_RECORD._replace(topic=f"{prefix}.flow.v1")
+    await publisher.publish([record] * 8)
+    with pytest.raises(Unpublishable):
+        await publisher.publish([record._replace(value=bytes(20_000_000))])
+    assert publisher.healthy
+    await publisher.stop()
+
+
+@pytest.mark.broker
+async def test_missing_topics_are_seen_at_the_start(kafka: Broker, prefix: str) -> None:
+    settings = read_settings({"KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers, "PHONON_TOPIC_PREFIX": prefix})
+    publisher = Publisher(
+        lambda callbacks: open_producer(producer_config(settings), callbacks),
+        topics=needed_topics(prefix),
+        stall_after=1,
+    )
+    await publisher.start()
+    assert "is missing" in publisher.reason
+    create_topics(settings)
+    assert await is_healthy(publisher, within_seconds=5)
+    await publisher.stop()

@@ -1,0 +1,289 @@
+"""The spool: a model that may crash between any two steps, a full disk, several writers, one drainer."""
+
+import asyncio
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from app.outcomes import Full, SpoolFailed
+from app.segment import Row
+from app.spool import ASIDE, Outlet, Spool, prepare, status, used_bytes
+
+
+class Crash(BaseException):
+    """The machine stops here."""
+
+
+class SpoolMachine(RuleBasedStateMachine):
+    """What was kept is there until it is marked as sent, whatever stops in between."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(prefix="spool-"))
+        prepare(self.folder)
+        self.kept: set[int] = set()
+        self.tried: set[int] = set()
+        self.sent: set[int] = set()
+        self.count = 0
+        self.until_crash = -1
+        self.reopen()
+
+    def reopen(self) -> None:
+        self.spool = Spool(self.folder, most_bytes=10**7, step=self.step)
+        self.outlet = Outlet(self.folder)
+
+    def step(self, _name: str) -> None:
+        if self.until_crash == 0:
+            raise Crash
+        self.until_crash -= 1
+
+    def rows(self, number: int) -> list[Row]:
+        first, self.count = self.count + 1, self.count + number
+        return [Row(n, "", b"body %d" % n) for n in range(first, first + number)]
+
+    def stop_without_goodbye(self) -> None:
+        """What a kill does: descriptors are closed by the kernel, nothing is tidied up."""
+        if self.spool._writer is not None:
+            os.close(self.spool._writer.descriptor)
+        self.outlet.release()
+        self.reopen()
+
+    @rule(number=st.integers(1, 5))
+    def keep(self, number: int) -> None:
+        rows = self.rows(number)
+        self.until_crash = -1
+        assert self.spool.commit(rows) == number
+        self.kept |= {row.received_at for row in rows}
+
+    @rule(number=st.integers(1, 5), after=st.integers(0, 4))
+    def crash_while_keeping(self, number: int, after: int) -> None:
+        rows = self.rows(number)
+        self.tried |= {row.received_at for row in rows}
+        self.until_crash = after
+        try:
+            self.spool.commit(rows)
+        except Crash:
+            pass
+        else:
+            self.kept |= {row.received_at for row in rows}
+        self.stop_without_goodbye()
+
+    @rule(keep_bytes=st.integers(0, 30))
+    def lose_power_while_keeping(self, keep_bytes: int) -> None:
+        """Of what was not yet fsync'd, any part may be on the disk."""
+        rows = self.rows(2)
+        self.tried |= {row.received_at for row in rows}
+        self.until_crash = 2 if self.spool._writer is None else 0
+        try:
+            self.spool.commit(rows)
+        except Crash:
+            writer = self.spool._writer
+            if writer is not None and writer.path.exists():
+                os.truncate(writer.path, min(writer.path.stat().st_size, writer.size + keep_bytes))
+        else:
+            self.kept |= {row.received_at for row in rows}
+        self.stop_without_goodbye()
+
+    @rule(most=st.integers(1, 4))
+    def send(self, most: int) -> None:
+        assert self.outlet.acquire()
+        some = list(self.outlet.waiting())[:most]
+        self.outlet.mark_sent(some)
+        self.sent |= {waiting.row.received_at for waiting in some}
+
+    @rule()
+    def crash(self) -> None:
+        self.stop_without_goodbye()
+
+    @rule()
+    def idle(self) -> None:
+        self.spool.close()
+
+    @rule()
+    def sweep(self) -> None:
+        self.outlet.sweep()
+
+    @invariant()
+    def what_was_kept_is_there(self) -> None:
+        there = [waiting.row.received_at for waiting in Outlet(self.folder).waiting()]
+        assert self.kept - self.sent <= set(there)
+        assert set(there) <= (self.kept | self.tried) - self.sent
+        assert len(there) == len(set(there))
+        assert all(waiting.row.body == b"body %d" % waiting.row.received_at for waiting in self.outlet.waiting())
+
+    @invariant()
+    def the_status_says_so(self) -> None:
+        there = list(Outlet(self.folder).waiting())
+        found = status(self.folder, now=10**6)
+        assert (found.rows, found.bytes) == (len(there), sum(len(one.row.body) for one in there))
+
+    def teardown(self) -> None:
+        for waiting in list(self.outlet.waiting()):
+            self.outlet.mark_sent([waiting])
+        self.spool.close()
+        self.outlet.sweep()
+        assert not list(self.folder.glob("*.spool"))
+        self.outlet.release()
+        shutil.rmtree(self.folder)
+
+
+TestSpoolMachine = SpoolMachine.TestCase
+TestSpoolMachine.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Iterator[Spool]:
+    spool = Spool(tmp_path, most_bytes=1_000_000)
+    spool.start()
+    yield spool
+    spool.stop()
+
+
+def bodies(folder: Path) -> list[bytes]:
+    return [waiting.row.body for waiting in Outlet(folder).waiting()]
+
+
+async def test_one_fsync_for_all_that_wait(opened: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    syncs: list[int] = []
+    fsync = os.fsync
+
+    def counted(descriptor: int) -> None:
+        syncs.append(descriptor)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", counted)
+    await asyncio.gather(*(opened.keep(Row(n, "", b"%d" % n)) for n in range(300)))
+    assert len(bodies(opened.folder)) == 300
+    assert len(syncs) < 30
+
+
+async def test_the_share_of_the_disk_is_never_exceeded_and_comes_back(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, most_bytes=200_000)
+    spool.start()
+    for n in range(35):
+        await spool.keep(Row(n, "", bytes(5_000)))
+    with pytest.raises(Full):
+        await asyncio.gather(*(spool.keep(Row(n, "", bytes(5_000))) for n in range(10)))
+    assert used_bytes(tmp_path) <= 200_000
+    assert spool.refusal
+    outlet = Outlet(tmp_path)
+    outlet.mark_sent(list(outlet.waiting()))
+    await until(lambda: outlet.sweep() == 0 and not list(tmp_path.glob("*.spool")))
+    await until(lambda: not spool.refusal)
+    await spool.keep(Row(1, "", b"again"))
+    spool.stop()
+    assert bodies(tmp_path) == [b"again"]
+
+
+async def test_a_full_disk_loses_nothing_and_recovers(opened: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel takes half of it, then says that the disk is full."""
+    await opened.keep(Row(1, "", b"first"))
+    pwrite = os.pwrite
+    full = [True]
+
+    def half(descriptor: int, data: bytes, offset: int) -> int:
+        if full and len(data) > 1:
+            pwrite(descriptor, data[: len(data) // 2], offset)
+            raise OSError(28, "No space left on device")
+        return pwrite(descriptor, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", half)
+    with pytest.raises(Full):
+        await opened.keep(Row(2, "", b"second"))
+    full.clear()
+    await opened.keep(Row(3, "", b"third"))
+    assert bodies(opened.folder) == [b"first", b"third"]
+    assert status(opened.folder).damaged == 0
+
+
+async def test_a_failing_disk_is_said(opened: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_arguments: object) -> int:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "pwrite", broken)
+    with pytest.raises(SpoolFailed):
+        await opened.keep(Row(1, "", b"x"))
+
+
+async def test_workers_share_a_spool_and_one_drains(tmp_path: Path) -> None:
+    spools = [Spool(tmp_path, most_bytes=10**6) for _ in range(2)]
+    for spool in spools:
+        spool.start()
+    for n in range(20):
+        await spools[n % 2].keep(Row(n, "", b"%d" % n))
+    assert bodies(tmp_path) == [b"%d" % n for n in range(20)]
+    first, second = Outlet(tmp_path), Outlet(tmp_path)
+    assert first.acquire()
+    assert first.acquire()
+    assert not second.acquire()
+    first.release()
+    assert second.acquire()
+    second.release()
+    for spool in spools:
+        spool.stop()
+
+
+async def test_a_segment_that_is_written_to_is_never_deleted(opened: Spool) -> None:
+    await opened.keep(Row(1, "", b"x"))
+    outlet = Outlet(opened.folder)
+    outlet.mark_sent(list(outlet.waiting()))
+    outlet.sweep()
+    path = next(opened.folder.glob("*.spool"))
+    with path.open("rb") as segment, pytest.raises(BlockingIOError):
+        fcntl.flock(segment, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_damage_is_set_aside_and_reported_and_stops_nothing(tmp_path: Path) -> None:
+    spool, outlet = Spool(tmp_path, most_bytes=10**6), Outlet(tmp_path)
+    prepare(tmp_path)
+    spool.commit([Row(n, "", b"body %d" % n) for n in range(5)])
+    spool.close()
+    path = next(tmp_path.glob("*.spool"))
+    data = bytearray(path.read_bytes())
+    place = data.index(b"body 2")
+    data[place] ^= 1
+    path.write_bytes(data)
+    assert bodies(tmp_path) == [b"body 0", b"body 1", b"body 3", b"body 4"]
+    outlet.mark_sent(list(outlet.waiting()))
+    assert outlet.sweep() == 1
+    assert not list(tmp_path.glob("*.spool"))
+    assert b"cody 2" in next((tmp_path / ASIDE).iterdir()).read_bytes()
+    assert status(tmp_path).damaged == 1
+
+
+def test_a_row_that_is_set_aside_keeps_its_body(tmp_path: Path) -> None:
+    spool, outlet = Spool(tmp_path, most_bytes=10**6), Outlet(tmp_path)
+    prepare(tmp_path)
+    spool.commit([Row(7, "", b"odd"), Row(8, "", b"fine")])
+    spool.close()
+    outlet.set_aside(next(iter(outlet.waiting())))
+    assert bodies(tmp_path) == [b"fine"]
+    assert [path.read_bytes() for path in (tmp_path / ASIDE).iterdir()] == [b"odd"]
+    assert status(tmp_path).damaged == 1
+
+
+def test_the_status_of_no_spool_is_empty(tmp_path: Path) -> None:
+    assert status(tmp_path / "none").rows == 0
+    assert not (tmp_path / "none").exists()
+
+
+def test_only_we_may_read(tmp_path: Path) -> None:
+    folder = tmp_path / "spool"
+    prepare(folder)
+    Spool(folder, most_bytes=10**6).commit([Row(1, "", b"x")])
+    assert folder.stat().st_mode & 0o077 == 0
+    assert next(folder.glob("*.spool")).stat().st_mode & 0o077 == 0
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - what is waited for happens in a thread and on the disk
+            await asyncio.sleep(0.05)

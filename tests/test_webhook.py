@@ -1,0 +1,310 @@
+"""The endpoint, one test a row of the status table, against fakes; and that no bytes and no headers bring a 500."""
+
+import asyncio
+import base64
+import gzip
+import json
+import logging
+import re
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from app.main import Receiver
+from app.openapi import MEANINGS
+from app.outcomes import Full, SpoolFailed, Unacknowledged, Unpublishable
+from app.webhook import LARGE_COMMAS, TRACEPARENT
+from schemas import decode
+from schemas.settings import read_settings
+from tests.fakes import FakePublisher, FakeSpool
+
+PATH = "/webhooks/phonon"
+SAMPLE = (Path(__file__).parent / "deliveries" / "sample.json").read_bytes()
+TRACE = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+class Answer:
+    """What came back."""
+
+    def __init__(self, messages: list[dict[str, Any]]) -> None:
+        start, body = messages
+        self.status: int = start["status"]
+        self.headers = {name.decode(): value.decode() for name, value in start["headers"]}
+        self.body: bytes = body["body"]
+        self.json: dict[str, Any] = json.loads(self.body)
+        assert self.headers["content-length"] == str(len(self.body))
+
+
+class Setting:
+    """A receiver on fakes."""
+
+    def __init__(self, tmp_path: Path, **settings: str) -> None:
+        environ = {f"PHONON_{name.upper()}": value for name, value in settings.items()}
+        self.receiver = Receiver(read_settings({"PHONON_SPOOL_DIR": str(tmp_path), **environ}))
+        self.publisher, self.spool = FakePublisher(), FakeSpool()
+        self.receiver.webhook.publisher = self.publisher
+        self.receiver.webhook.spool = self.spool
+        self.receiver.webhook.now = lambda: 1_800_000_000.0
+
+    async def __call__(
+        self, body: bytes = SAMPLE, *, method: str = "POST", path: str = PATH, **headers: bytes
+    ) -> Answer:
+        names = [(name.replace("_", "-").encode(), value) for name, value in headers.items()]
+        return await self.send([body], method=method, path=path, headers=names)
+
+    async def send(
+        self,
+        chunks: list[bytes],
+        *,
+        method: str = "POST",
+        path: str = PATH,
+        headers: list[tuple[bytes, bytes]],
+        pause: Callable[[], Awaitable[None]] | None = None,
+    ) -> Answer:
+        scope = {
+            "type": "http",
+            "method": method,
+            "path": path,
+            "root_path": "",
+            "query_string": b"",
+            "headers": headers,
+            "client": ("127.0.0.1", 4711),
+        }
+        sent: list[dict[str, Any]] = []
+        left = [{"type": "http.request", "body": chunk, "more_body": True} for chunk in chunks]
+        left.append({"type": "http.request", "body": b"", "more_body": False})
+
+        async def receive() -> dict[str, Any]:
+            if pause is not None:
+                await pause()
+            return left.pop(0)
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        await self.receiver.router(scope, receive, send)
+        return Answer(sent)
+
+
+@pytest.fixture
+def setting(tmp_path: Path) -> Setting:
+    return Setting(tmp_path)
+
+
+def is_problem(answer: Answer, status: int) -> None:
+    assert answer.status == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json.keys() == {"type", "title", "status", "detail"}
+    assert answer.json["status"] == status
+    assert ("retry-after" in answer.headers) is (status in (503, 507))
+
+
+async def test_200_when_kafka_has_all(setting: Setting) -> None:
+    answer = await setting()
+    events = {"call_leg": 2, "dtmf": 1, "sms": 1, "email": 1, "key": 1, "recording": 1, "flow": 1}
+    flow_id = "6629a6f5-af55-41e8-a8a4-9b7b73fcf5c4"
+    assert answer.status == 200
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json == {"flow_id": flow_id, "events": events, "rejected": 0, "stored": "kafka"}
+    assert len(setting.publisher.published) == 8
+    assert setting.spool.kept == []
+
+
+@pytest.mark.parametrize("error", [Unacknowledged("late"), Unpublishable("too large"), ValueError("a bug")])
+async def test_202_when_only_the_spool_has_it(setting: Setting, error: Exception) -> None:
+    setting.publisher.raises = error
+    answer = await setting(traceparent=TRACE)
+    assert answer.status == 202
+    assert answer.json["stored"] == "spool"
+    assert answer.json["flow_id"] == "6629a6f5-af55-41e8-a8a4-9b7b73fcf5c4"
+    assert setting.spool.kept == [(1_800_000_000_000, TRACE.decode(), SAMPLE)]
+
+
+async def test_202_when_our_own_code_fails(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_arguments: Any, **_named: Any) -> None:
+        raise KeyError("912243692987")
+
+    setting.receiver.webhook.pipeline = broken  # type: ignore[assignment]
+    answer = await setting()
+    assert (answer.status, answer.json) == (202, {"flow_id": "", "stored": "spool"})
+    assert setting.spool.kept[0].body == SAMPLE
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"text"', b"1", b"null", b"\xff\xfe", b"[" * 5000, b"nan"])
+async def test_400_for_what_is_no_json_object(setting: Setting, body: bytes) -> None:
+    is_problem(await setting(body), 400)
+    assert setting.spool.kept == []
+
+
+async def test_400_for_other_encodings(setting: Setting) -> None:
+    is_problem(await setting(b"{}", content_encoding=b"br"), 400)
+
+
+async def test_401_is_one_answer_for_all(tmp_path: Path) -> None:
+    secret = base64.b64encode(b"our signing secret").decode()
+    answers = [
+        await Setting(tmp_path, basic_auth="u:p")(),
+        await Setting(tmp_path, token="t")(authorization=b"Bearer x"),
+        await Setting(tmp_path, token="t")(path=PATH + "/x"),
+        await Setting(tmp_path, signing_secret=secret)(),
+        await Setting(tmp_path, allowed_ips="203.0.113.0/24")(),
+    ]
+    for answer in answers:
+        is_problem(answer, 401)
+        assert (answer.headers, answer.body) == (answers[0].headers, answers[0].body)
+    assert answers[0].headers["www-authenticate"]
+
+
+async def test_credentials_let_in(tmp_path: Path) -> None:
+    assert (await Setting(tmp_path, token="t")(path=PATH + "/t")).status == 200
+    assert (await Setting(tmp_path, token="t")(authorization=b"Bearer t")).status == 200
+    assert (await Setting(tmp_path, basic_auth="u:p")(authorization=b"Basic " + base64.b64encode(b"u:p"))).status == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/webhooks", PATH + "/", PATH + "/token", PATH + "/a/b", "/healthz", "/metrics"])
+async def test_404_elsewhere(setting: Setting, path: str) -> None:
+    is_problem(await setting(path=path), 404)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "WHAT"])
+async def test_405_for_other_methods(setting: Setting, method: str) -> None:
+    answer = await setting(method=method)
+    is_problem(answer, 405)
+    assert answer.headers["allow"] == "POST"
+
+
+async def test_413_only_above_the_limit(tmp_path: Path) -> None:
+    setting = Setting(tmp_path, max_body_bytes="4096")
+    head, tail = b'{"phonon-uuid": "', b'"}'
+    exact = head + b"x" * (4096 - len(head) - len(tail)) + tail
+    assert (await setting(exact)).status == 200
+    assert (await setting(gzip.compress(exact), content_encoding=b"gzip")).status == 200
+    is_problem(await setting(exact + b" "), 413)
+    is_problem(await setting(gzip.compress(exact + b" "), content_encoding=b"gzip"), 413)
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"body": {}}', b'{"a": 1}', b'{"body": {"a": 1}}', b'{"callDetails": null}'])
+async def test_422_for_an_unknown_object(setting: Setting, body: bytes) -> None:
+    is_problem(await setting(body), 422)
+
+
+async def test_503_beyond_what_may_be_in_flight(tmp_path: Path) -> None:
+    setting = Setting(tmp_path, max_in_flight="1")
+    setting.receiver.webhook.in_flight = 1
+    is_problem(await setting(), 503)
+    setting.receiver.webhook.in_flight = 0
+    assert (await setting()).status == 200
+
+
+async def test_503_when_kafka_and_spool_refuse(setting: Setting) -> None:
+    setting.publisher.raises, setting.spool.raises = Unacknowledged("late"), SpoolFailed("broken")
+    is_problem(await setting(), 503)
+
+
+async def test_507_when_the_spool_is_full(setting: Setting) -> None:
+    setting.publisher.raises, setting.spool.raises = Unacknowledged("late"), Full("full")
+    is_problem(await setting(), 507)
+
+
+async def test_a_trickling_body_is_cut_off(tmp_path: Path) -> None:
+    setting = Setting(tmp_path, answer_within="0.4", stall_after="0.1")
+    answer = await setting.send([b"x"] * 20, headers=[], pause=lambda: asyncio.sleep(0.05))
+    is_problem(answer, 503)
+    assert answer.headers["connection"] == "close"
+
+
+async def test_a_publisher_and_a_spool_that_never_answer_do_not_hold_the_answer(tmp_path: Path) -> None:
+    setting = Setting(tmp_path, answer_within="0.5", stall_after="0.1")
+
+    async def never(*_arguments: Any, **_named: Any) -> None:
+        await asyncio.sleep(60)
+
+    setting.publisher.raises = Unacknowledged("late")
+    setting.spool.keep = never  # type: ignore[method-assign]
+    async with asyncio.timeout(0.6):
+        is_problem(await setting(), 503)
+
+
+async def test_a_large_delivery_is_made_on_a_thread(setting: Setting) -> None:
+    body = json.dumps({"keys": [{"name": f"k{n}", "value": n} for n in range(LARGE_COMMAS)]}).encode()
+    answer = await setting(body)
+    assert answer.status == 200
+    assert answer.json["events"]["key"] == LARGE_COMMAS
+
+
+async def test_a_traceparent_is_passed_on_only_when_it_is_one(setting: Setting) -> None:
+    await setting(traceparent=TRACE)
+    assert {dict(record.headers).get("traceparent") for record in setting.publisher.published} == {TRACE}
+    setting.publisher.published.clear()
+    await setting(traceparent=b"nonsense")
+    assert {dict(record.headers).get("traceparent") for record in setting.publisher.published} == {None}
+    for wrong in (b"ff" + TRACE[2:], b"00-" + b"0" * 32 + TRACE[35:], TRACE[:36] + b"0" * 16 + b"-01", TRACE + b"-x"):
+        assert not TRACEPARENT.fullmatch(wrong)
+
+
+async def test_while_stopping_connections_are_closed(setting: Setting) -> None:
+    setting.receiver.stop()
+    assert (await setting()).headers["connection"] == "close"
+
+
+async def test_the_same_delivery_has_the_same_ids_through_the_spool(setting: Setting) -> None:
+    await setting()
+    direct = [decode(record.value) for record in setting.publisher.published]
+    setting.publisher.raises = Unacknowledged("late")
+    await setting()
+    row = setting.spool.kept[0]
+    again = setting.receiver.webhook.pipeline(row.body, received_at=row.received_at, traceparent=row.traceparent)
+    assert [decode(record.value) for record in again.records] == direct
+
+
+async def test_the_document_and_the_statuses_are_one_table(setting: Setting) -> None:
+    answer = await setting(b"", method="GET", path="/openapi.json")
+    described = {int(status) for status in answer.json["paths"][PATH]["post"]["responses"]}
+    assert described == set(MEANINGS) - {404, 405}
+    is_problem(await setting(b"", method="POST", path="/openapi.json"), 405)
+
+
+async def test_logs_and_metrics_hold_nothing_that_was_sent(
+    setting: Setting, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    await setting()
+    setting.publisher.raises = ValueError(SAMPLE.decode())
+    await setting()
+    await setting(b'{"phonon-uuid": "912243692987", "keys": [17]}')
+    shown = caplog.text.replace(SAMPLE.decode(), "") + setting.receiver.metrics.exposition({}).decode()
+    values = set(re.findall(r'"([^"]{6,})"', SAMPLE.decode())) - {"6629a6f5-af55-41e8-a8a4-9b7b73fcf5c4"}
+    assert not [value for value in values if f" {value}" in shown or (f'"{value}' in shown and ":" not in value)]
+    assert "912243692987" not in [record.__dict__.get("fields", {}).get("flow_id") for record in caplog.records]
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
+    max_leaves=20,
+)
+sections = st.sampled_from(["phonon-uuid", "callDetails", "smsDetails", "keys", "recordingUrls", "body"])
+documents = st.dictionaries(sections, json_values, max_size=4).map(lambda value: json.dumps(value).encode())
+names = st.sampled_from(
+    b"content-encoding content-length content-type authorization expect transfer-encoding traceparent "
+    b"webhook-id webhook-timestamp webhook-signature x-forwarded-for".split()
+)
+values = st.binary(max_size=30) | st.sampled_from([b"gzip", b"100-continue", b"1"])
+headers = st.lists(st.tuples(names, values), max_size=5)
+
+
+@given(body=st.binary(max_size=200) | documents | documents.map(gzip.compress), sent=headers, secure=st.booleans())
+@hypothesis_settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+async def test_any_bytes_and_any_headers_have_a_status_of_the_table(
+    tmp_path: Path, body: bytes, sent: list[tuple[bytes, bytes]], secure: bool
+) -> None:
+    secret = {"signing_secret": base64.b64encode(b"secret").decode(), "basic_auth": "u:p"} if secure else {}
+    setting = Setting(tmp_path, **secret)
+    answer = await setting.send([body], headers=sent)
+    assert answer.status in MEANINGS
+    assert b"phonon_failures_total{" not in setting.receiver.metrics.exposition({}), "our own code failed"
