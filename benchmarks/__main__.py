@@ -23,6 +23,7 @@ from benchmarks import micro, receiver, worker
 
 RESULTS = Path(__file__).with_name("results.md")
 Rows = Sequence[tuple[str, ...]]
+WIDTH = 110
 
 
 def machine() -> str:
@@ -60,6 +61,8 @@ def main() -> None:
     options.add_argument("--output", type=Path, default=RESULTS)
     given = options.parse_args()
     begun, console = time.monotonic(), Console()
+    if not console.is_terminal:
+        console = Console(width=WIDTH)
     with console.status("starting a broker") as status, broker(say=console.print, real_only=True) as kafka:
         say = status.update
         say("micro-benchmarks")
@@ -68,7 +71,12 @@ def main() -> None:
         say("metrics worker")
         drained = list(worker.compare(kafka.bootstrap_servers, 1_000, given.records))
     parts: list[tuple[str, Sequence[str], Rows]] = [
-        (f"One delivery of 8 events, acknowledged by {kafka.kind} Kafka", receiver.COLUMNS, receiver.rows(measured)),
+        (
+            f"Deliveries of 8 events, {receiver.CONNECTIONS} connections",
+            receiver.CLOSED,
+            receiver.closed_rows(measured),
+        ),
+        (f"The same, {receiver.OPEN_RATE} deliveries a second", receiver.OPEN, receiver.open_rows(measured)),
         ("The pure middle, one delivery of the sample", micro.COLUMNS, small),
         (f"Draining {given.records:,} flow records of 1,000 DIDs, one process", worker.COLUMNS, drained),
     ]
