@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 import time
+from functools import partial
 from typing import Any, Final
 
 import faust
@@ -21,15 +22,16 @@ from schemas.topics import topic_name
 from streams import chunks, connection, health
 from streams.agents import count_flows
 from streams.changelog import Place
+from streams.framing import Framing
 from streams.partition import Partition, Ports
 from streams.partitions import Partitions
-from streams.preflight import Needed, Unfit, prepare
+from streams.preflight import Needed, Unfit, prepared, wait_for
 
 log = logging.getLogger("streams.app")
 
 SESSION_SECONDS: Final = 6.0
 HEARTBEAT_SECONDS: Final = 2.0
-WATCH_SECONDS: Final = 2.0
+WATCH_SECONDS: Final = 1.0
 
 
 class MetricsApp(faust.App):
@@ -40,23 +42,27 @@ class MetricsApp(faust.App):
     partitions: Partitions
     needed: Needed
     _management: web.AppRunner | None = None
-    _fit = False
+    framing: Framing
+    waiting: str | None = "waiting for Kafka and its topics"
 
     async def on_first_start(self) -> None:
-        """Open the management port, then wait for Kafka and the topics."""
+        """Open the management port, then wait for Kafka, the topics and the schema registry."""
         await super().on_first_start()
         await self._open_management_port()
         try:
-            await prepare(connection.arguments(self.settings.kafka), self.needed, stopping=lambda: self.should_stop)
+            await wait_for(
+                partial(prepared, connection.arguments(self.settings.kafka), self.needed),
+                self.framing.prepare,
+                stopping=lambda: self.should_stop,
+                tell=partial(setattr, self, "waiting"),
+            )
         except Unfit as error:
             _give_up(str(error))
-        self._fit = True
+        self.waiting = None
 
     def trouble(self) -> str | None:
         """Why this worker is not ready; None when it is."""
-        if not self._fit:
-            return "waiting for Kafka and its topics"
-        return self.partitions.trouble()
+        return self.waiting or self.partitions.trouble()
 
     async def _open_management_port(self) -> None:
         host, port = self.settings.management_host, self.settings.management_port
@@ -79,7 +85,7 @@ def make_app(settings: Settings) -> MetricsApp:
     folder = settings.state_dir / group
     folder.mkdir(parents=True, exist_ok=True)
     app = MetricsApp(group, **_faust_settings(settings), datadir=str(folder))
-    app.settings = settings
+    app.settings, app.framing = settings, Framing(settings)
     source, metrics, rejected = (topic_name(settings.topic_prefix, name) for name in ("Flow", "DidMetrics", "Rejected"))
     app.needed = Needed(source, (metrics, rejected), f"{group}-buckets-changelog", settings.topic_replication)
     kafka = connection.arguments(settings.kafka)
@@ -92,7 +98,7 @@ def make_app(settings: Settings) -> MetricsApp:
 
     def make(partition: int) -> Partition:
         place = Place(group, app.needed.changelog, source, partition, kafka)
-        return Partition(place, Ports(settings.windows, metrics, rejected, seek))
+        return Partition(place, Ports(settings.windows, metrics, rejected, seek, app.framing))
 
     app.partitions = Partitions(make)
     chunks.install(app)

@@ -100,8 +100,8 @@ async def first_from(place: Place, offset: int) -> int | None:
 Progress = Callable[[float], None]
 
 
-async def read(place: Place, restore: Callable[[bytes, bytes | None], None], progress: Progress) -> int:
-    """Hand every committed record of the changelog to `restore`; returns the source partition's first offset."""
+async def read(place: Place, restore: Callable[[bytes, bytes | None], None], progress: Progress) -> tuple[int, int]:
+    """Hand every committed record of the changelog to `restore`; returns where the source's log begins and ends."""
     consumer = AIOKafkaConsumer(
         **place.connection,
         isolation_level="read_committed",
@@ -123,7 +123,7 @@ async def read(place: Place, restore: Callable[[bytes, bytes | None], None], pro
                 for record in records:
                     restore(record.key, record.value)
             await asyncio.sleep(0)
-        first: int = (await consumer.beginning_offsets([source]))[source]
-        return first
+        begins, ends = await consumer.beginning_offsets([source]), await consumer.end_offsets([source])
+        return begins[source], ends[source]
     finally:
         await consumer.stop()

@@ -7,7 +7,17 @@ an occurred_at far beyond its received_at, which would carry the whole partition
 from collections.abc import Mapping
 from typing import Any, Final
 
-from schemas import SCHEMAS, Undecodable, decode, header
+from schemas import (
+    HEADER_BYTES,
+    SCHEMAS,
+    WIRE_HEADER_BYTES,
+    Resolve,
+    Undecodable,
+    decode,
+    header,
+    registry_id,
+    without_registry,
+)
 from streams.decoding import compile_reader
 from streams.metrics import counts
 from streams.table import Flow
@@ -24,9 +34,9 @@ _HEADER: Final = header(SCHEMAS["Flow"])
 _read: Final = compile_reader(SCHEMAS["Flow"], _WANTED)
 
 
-def read(value: bytes | None) -> Flow:
-    """The flow of a record's value. Raises Undecodable."""
-    fields = read_fields(value)
+def read(value: bytes | None, resolve: Resolve = without_registry) -> Flow:
+    """The flow of a record's value. Raises Undecodable, and UnknownId as `resolve` does."""
+    fields = read_fields(value, resolve)
     at, received_at = fields["occurred_at"], fields["received_at"]
     if not 0 <= at <= received_at + FUTURE_MS < LATEST_MS:
         raise Undecodable("an occurred_at that no receiver writes")
@@ -36,20 +46,29 @@ def read(value: bytes | None) -> Flow:
         raise Undecodable(str(error)) from None
 
 
-def read_fields(value: bytes | None) -> Mapping[str, Any]:
-    """The fields that count, of any version of the record. Raises Undecodable."""
-    if value is not None and value[:10] == _HEADER:
+def read_fields(value: bytes | None, resolve: Resolve = without_registry) -> Mapping[str, Any]:
+    """The fields that count, of any version of the record. Raises Undecodable and what `resolve` raises."""
+    begin = 0 if value is None else _begin(value, resolve)
+    if value is not None and begin:
         try:
-            fields, end = _read(value, 10)
+            fields, end = _read(value, begin)
         except (IndexError, KeyError, ValueError):
             pass  # let the codec say what is wrong
         else:
             if end == len(value):
                 return fields
-    name, fields = decode(value)
+    name, fields = decode(value, resolve)
     if name != "Flow":
         raise Undecodable(f"a {name}, not a Flow")
     return fields
+
+
+def _begin(value: bytes, resolve: Resolve) -> int:
+    """Where the body begins of what was written with the present schema; 0 for all else."""
+    if value[:HEADER_BYTES] == _HEADER:
+        return HEADER_BYTES
+    id_ = registry_id(value)
+    return WIRE_HEADER_BYTES if id_ is not None and resolve(id_).header == _HEADER else 0
 
 
 def event_id(text: str) -> bytes:

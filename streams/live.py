@@ -9,7 +9,7 @@ from functools import lru_cache
 from struct import Struct
 from typing import Any, Final
 
-from schemas import SCHEMAS, header
+from schemas import HEADERS
 from schemas.encoding import long, text
 from schemas.settings import Window
 from streams.metrics import COUNTS, RATIOS, lanes, window_metrics
@@ -18,7 +18,7 @@ from streams.windows import MINUTE_MS
 
 Headers = list[tuple[str, bytes]]
 
-_HEADER: Final = header(SCHEMAS["DidMetrics"])
+_HEADER: Final = HEADERS["DidMetrics"]
 _TYPE: Final = b"phonon.did-metrics.v1"
 _SOURCE: Final = b"/phonon/metrics"
 _DOUBLE: Final = Struct("<d").pack
@@ -29,11 +29,11 @@ _RATIOS: Final = tuple(
 )
 
 
-def value(live: Live, windows: tuple[Window, ...]) -> bytes:
-    """The framed DidMetrics record."""
+def value(live: Live, windows: tuple[Window, ...], header: bytes = _HEADER) -> bytes:
+    """The framed DidMetrics record; `header` is a registry's in place of the single-object one."""
     end = (live.as_of // MINUTE_MS + 1) * MINUTE_MS
     done: dict[int, bytes] = {}
-    parts = [_HEADER, text(live.did), long(live.as_of), long(len(windows))]
+    parts = [header, text(live.did), long(live.as_of), long(len(windows))]
     for window, total in zip(windows, live.sums, strict=True):
         figures = done.get(total)
         if figures is None:

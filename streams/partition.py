@@ -12,11 +12,12 @@ from typing import Final, NamedTuple
 
 from aiokafka.errors import KafkaError, ProducerFenced
 
-from schemas import Undecodable
+from schemas import Undecodable, UnknownId
 from schemas.settings import Window
 from streams import changelog, flows, live, measures, offsets
 from streams.changelog import Place, Sent, Writer
 from streams.chunks import Fetched
+from streams.framing import Framing
 from streams.rejects import rejected
 from streams.table import COUNTED, DUPLICATE, LATE, Changes, Table
 
@@ -31,6 +32,7 @@ ROLLED_A_FLUSH: Final = 5_000
 COMMIT_SECONDS: Final = 1.0
 FENCED_PAUSE_SECONDS: Final = 3.0  # more than a heartbeat: a worker that lost the partition has then heard of it
 PAUSE_SECONDS: Final = 0.5
+LOOK_UP_SECONDS: Final = 2.0  # between two questions to a schema registry that did not answer
 
 _OUTCOMES: Final = {COUNTED: measures.FLOWS, DUPLICATE: measures.DUPLICATE, LATE: measures.LATE}
 
@@ -42,6 +44,7 @@ class Ports(NamedTuple):
     metrics_topic: str
     rejected_topic: str
     seek: Callable[[int, int], Awaitable[None]]
+    framing: Framing
     now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
 
 
@@ -53,6 +56,7 @@ class Partition:
         self.number = place.partition
         self.table: Table | None = None
         self.trouble: str | None = "reading its state"
+        self.asking: str | None = None  # while a schema is looked up: "", or why that is not possible now
         self.end = 0  # of the source's log, as far as known
         self.progress_at = time.monotonic()
         self.last_timestamp: int | None = None
@@ -63,6 +67,7 @@ class Partition:
         self._committed_at = float("-inf")
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._lookup: asyncio.Task[None] | None = None
 
     @property
     def lag(self) -> int:
@@ -81,11 +86,13 @@ class Partition:
             _, waiting = await asyncio.wait({self._task}, timeout=3)
             for task in waiting:
                 task.cancel()
+        if self._lookup is not None:
+            self._lookup.cancel()
 
     async def count(self, fetched: Fetched) -> None:
         """Take a chunk as the offsets law says."""
         table = self.table
-        if table is None or table.next_offset is None:
+        if table is None or table.next_offset is None or self.asking is not None:
             return
         self.end = max(self.end, fetched.chunk.end)
         verdict = offsets.judge(fetched.chunk, table.next_offset)
@@ -123,26 +130,46 @@ class Partition:
             return None
 
     def _count(self, table: Table, fetched: Fetched) -> None:
-        now, since = self.ports.now_ms(), table.next_offset or 0
+        now, since, resolve = self.ports.now_ms(), table.next_offset or 0, self.ports.framing.resolve
         outcomes = {COUNTED: 0, DUPLICATE: 0, LATE: 0}
+        until = fetched.chunk.last + 1
         for record in fetched.records:
             if record.offset < since:
                 continue
             try:
-                flow = flows.read(record.value)
+                flow = flows.read(record.value, resolve)
             except Undecodable as error:
                 self._reject(record, str(error), now)
+            except UnknownId:
+                until = record.offset
+                self._look_up(self.ports.framing.unknown(one.value for one in fetched.records))
+                break
             else:
                 outcomes[table.add(flow, timestamp=record.timestamp, now=now)] += 1
-        table.passed(fetched.chunk.last + 1)
+        table.passed(until)
         self.last_timestamp, self._fresh = fetched.records[-1].timestamp, True
         self.progress_at = time.monotonic()
         for outcome, number in outcomes.items():
             _OUTCOMES[outcome].inc(number)
 
+    def _look_up(self, ids: set[int]) -> None:
+        """Ask the schema registry. Until it has answered nothing is counted here: then the rest is read again."""
+        self.asking = ""
+        self._lookup = asyncio.create_task(self._learn(ids), name=f"schemas of partition {self.number}")
+
+    async def _learn(self, ids: set[int]) -> None:
+        while problem := await self.ports.framing.learn(ids):
+            if problem != self.asking:
+                log.warning("partition %d: records wait: %s", self.number, problem)
+                self.asking = problem
+            await asyncio.sleep(LOOK_UP_SECONDS)
+        self.asking, self.progress_at = None, time.monotonic()
+        await self.seek()
+
     def _reject(self, record: object, reason: str, now: int) -> None:
         measures.REJECTED.inc()
-        value = rejected(record, reason=reason, received_at=now)
+        header = self.ports.framing.headers["Rejected"]
+        value = rejected(record, reason=reason, received_at=now, header=header)
         self._rejected.append((self.ports.rejected_topic, None, value, []))
 
     async def _live(self) -> None:
@@ -174,10 +201,10 @@ class Partition:
         table = Table([window.seconds // 60 for window in self.ports.windows])
         await writer.open()
         shown = measures.RECOVERED.labels(self.number)
-        first = await changelog.read(self.place, table.restore, shown.set)
+        first, end = await changelog.read(self.place, table.restore, shown.set)
         table.settle()
         self._start_at(table, first)
-        self.table, self.end = table, 0
+        self.table, self.end = table, end
         await self.seek()
         shown.set(1)
         self.trouble, self.progress_at = None, time.monotonic()
@@ -232,6 +259,6 @@ class Partition:
         rejects, self._rejected = self._rejected, []
         records: list[Sent] = [(self.place.changelog, key, value, []) for key, value in changes.changelog]
         for did in changes.live:
-            value = live.value(did, self.ports.windows)
+            value = live.value(did, self.ports.windows, self.ports.framing.headers["DidMetrics"])
             records.append((self.ports.metrics_topic, did.did.encode(), value, live.headers(did)))
         return records + rejects

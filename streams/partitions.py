@@ -56,8 +56,8 @@ class Partitions:
         if self.assigned_at is None:
             return "waiting for Kafka to assign partitions"
         for number, partition in sorted(self.owned.items()):
-            if partition.trouble:
-                return f"partition {number}: {partition.trouble}"
+            if partition.trouble or partition.asking:
+                return f"partition {number}: {partition.trouble or partition.asking}"
             if partition.lag and time.monotonic() - partition.progress_at > UNREADY_SECONDS:
                 return f"partition {number}: records wait and none are read"
         return None
@@ -74,7 +74,7 @@ class Partitions:
             if not partition.lag:
                 partition.progress_at = now
             partition.end = max(partition.end, end)
-            if partition.lag and now - partition.progress_at > patience:
+            if partition.asking is None and partition.lag and now - partition.progress_at > patience:
                 log.warning("partition %d: %d records wait and none came; seeking again", number, partition.lag)
                 await partition.seek()
 

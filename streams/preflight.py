@@ -5,7 +5,7 @@ A broker or topic that is missing is waited for, with a line now and then; what 
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, NamedTuple
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -38,20 +38,22 @@ class Needed(NamedTuple):
     replication: int
 
 
-async def prepare(connection: dict[str, Any], needed: Needed, *, stopping: Callable[[], bool]) -> None:
-    """Wait until all is there, and make the changelog where it is missing. Raises Unfit."""
-    tries = 0
-    while not stopping():
-        trouble = await _try(connection, needed)
-        if trouble is None:
-            return
-        if tries % SAY_EVERY == 0:
-            log.warning("waiting: %s", trouble)
-        tries += 1
-        await asyncio.sleep(PAUSE_SECONDS)
+async def wait_for(
+    *questions: Callable[[], Awaitable[str | None]], stopping: Callable[[], bool], tell: Callable[[str], None]
+) -> None:
+    """Ask one question after the other until it has no objection; `tell` hears each one, the log now and then."""
+    tries, said = 0, ""
+    for question in questions:
+        while not stopping() and (trouble := await question()):
+            tell(trouble)
+            if trouble != said or tries % SAY_EVERY == 0:
+                log.warning("waiting: %s", trouble)
+            tries, said = tries + 1, trouble
+            await asyncio.sleep(PAUSE_SECONDS)
 
 
-async def _try(connection: dict[str, Any], needed: Needed) -> str | None:
+async def prepared(connection: dict[str, Any], needed: Needed) -> str | None:
+    """What of Kafka and the topics is missing, or None; makes the changelog where it is. Raises Unfit."""
     admin = AIOKafkaAdminClient(**connection, request_timeout_ms=5000)
     try:
         await admin.start()

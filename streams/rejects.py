@@ -8,8 +8,8 @@ from schemas import encode
 PAYLOAD_BYTES: Final = 512 * 1024  # the rest stays where it was found: topic, partition and offset say where
 
 
-def rejected(record: Any, *, reason: str, received_at: int) -> bytes:
-    """The framed Rejected record of a consumed record; its payload is base64 text."""
+def rejected(record: Any, *, reason: str, received_at: int, header: bytes | None = None) -> bytes:
+    """The framed Rejected record of a consumed record; its payload is base64 text, its header may be a registry's."""
     data: bytes = record.value or b""
     where = f"{record.topic} partition {record.partition} offset {record.offset}"
     cut = f"; payload cut from {len(data)} bytes" if len(data) > PAYLOAD_BYTES else ""
@@ -23,4 +23,5 @@ def rejected(record: Any, *, reason: str, received_at: int) -> bytes:
             "payload": b64encode(data[:PAYLOAD_BYTES]).decode(),
             "received_at": received_at,
         },
+        prefix=header,
     )

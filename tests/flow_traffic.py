@@ -1,0 +1,169 @@
+"""A flow topic under load, the workers on it, and the verdict: every DID's last metrics against a recount.
+
+Nothing of `streams` is used here: flows go in through Kafka, metrics come out of it, workers are processes.
+"""
+
+import random
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+
+from app.demo.child import Child
+from app.demo.ports import free_port
+from schemas import decode, encode
+from schemas.topics import TOPICS, topic_name
+from tests.flow_oracle import MINUTE, Record, flow, mismatches
+from tests.processes import Processes
+
+PARTITIONS = 4
+AGES_MS = (0, 2_000, 30_000, 5 * MINUTE - 20_000, 60 * MINUTE - 30_000, 23 * 60 * MINUTE)
+
+
+class FlowTopic:
+    """The topics of a prefix on one broker, and all flows ever sent there."""
+
+    def __init__(self, servers: str, prefix: str, *, seed: int = 1, dids: int = 100) -> None:
+        self.servers, self.prefix = servers, prefix
+        self.rng, self.dids = random.Random(seed), dids
+        self.sent: list[Record] = []
+        self._producer = Producer({"bootstrap.servers": servers, "partitioner": "murmur2_random", "linger.ms": 5})
+
+    def create(self) -> None:
+        """All topics, and wait for them."""
+        admin = AdminClient({"bootstrap.servers": self.servers})
+        topics = [NewTopic(topic_name(self.prefix, topic.record), PARTITIONS, 1) for topic in TOPICS]
+        for future in admin.create_topics(topics).values():
+            future.result()
+
+    def flows(self, number: int) -> list[Record]:
+        """New flows of a few DIDs, now or some time ago: some leave a window while a test runs."""
+        now = time.time_ns() // 1_000_000
+        ages = [self.rng.choice(AGES_MS) for _ in range(number)]
+        return [flow(self.rng, f"+9122436{self.rng.randrange(self.dids):05d}", now - age) for age in ages]
+
+    def send(self, flows: list[Record]) -> None:
+        """Put flows on the topic, some that were sent before along with them; returns before they are acknowledged."""
+        self.sent += flows
+        again = self.rng.sample(self.sent, min(len(self.sent), len(flows) // 20))
+        for record in flows + again:
+            self.put(record["did"].encode(), encode("Flow", record))
+
+    def put(self, key: bytes | None, value: bytes | None) -> None:
+        """Put any bytes on the topic."""
+        self._producer.produce(topic_name(self.prefix, "Flow"), key=key, value=value)
+        self._producer.poll(0)
+
+    def flush(self) -> None:
+        """Wait for all acknowledgements."""
+        assert self._producer.flush(60) == 0
+
+    @contextmanager
+    def traffic(self, rate: int) -> Any:
+        """So many flows a second, as long as the block lasts, and all acknowledged after it."""
+        stop = threading.Event()
+
+        def run() -> None:
+            while not stop.wait(0.1):
+                self.send(self.flows(rate // 10))
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+            self.flush()
+
+    def read(
+        self, record: str, *, quiet_seconds: float = 1.0, within_seconds: float = 60.0
+    ) -> list[tuple[Any, Record]]:
+        """All committed records of a topic, with their Kafka messages, once nothing came for a while."""
+        consumer = Consumer({
+            "bootstrap.servers": self.servers, "group.id": str(uuid.uuid4()), "isolation.level": "read_committed",
+            "auto.offset.reset": "earliest", "enable.auto.commit": False,
+        })  # fmt: skip
+        topic = topic_name(self.prefix, record)
+        consumer.assign([TopicPartition(topic, number, 0) for number in range(PARTITIONS)])
+        read: list[tuple[Any, Record]] = []
+        last, end = time.monotonic(), time.monotonic() + within_seconds
+        while time.monotonic() < min(last + quiet_seconds, end):
+            for message in consumer.consume(1000, timeout=0.2):
+                if message.error() is None:
+                    read.append((message, decode(message.value())[1]))
+                    last = time.monotonic()
+        consumer.close()
+        return read
+
+    def latest(self) -> dict[str, Record]:
+        """The last metrics of each DID, at rest; each on the partition of its flows."""
+        return {message.key().decode(): metrics for message, metrics in self.read("DidMetrics")}
+
+    def wrong(self) -> list[str]:
+        """How the metrics at rest differ from a recount of all that was sent."""
+        return mismatches(self.sent, self.latest())
+
+
+class Workers:
+    """Metrics workers on a prefix, by number, each with a management port that it keeps."""
+
+    def __init__(self, process: Processes, topic: FlowTopic, folder: Path, **settings: str) -> None:
+        self._process, self._folder = process, folder
+        self._ports: dict[int, int] = {}
+        self.running: dict[int, Child] = {}
+        self._settings = {
+            "KAFKA_BOOTSTRAP_SERVERS": topic.servers, "PHONON_TOPIC_PREFIX": topic.prefix,
+            "PHONON_LOG_LEVEL": "info", **settings,
+        }  # fmt: skip
+
+    def start(self, number: int, *command: str) -> Child:
+        """Start one, by default with `python -m streams`; it may take seconds until it is ready."""
+        port = self._ports.setdefault(number, free_port())
+        own = {"PHONON_MANAGEMENT_PORT": str(port), "PHONON_STATE_DIR": str(self._folder / f"state-{number}")}
+        child = self._process.command(command or (sys.executable, "-m", "streams"), settings=self._settings | own)
+        self.running[number] = child
+        return child
+
+    def page(self, number: int, path: str) -> tuple[int, str]:
+        """Status and text of a management page; (0, why) while nobody answers."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._ports[number]}{path}", timeout=3) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+        except OSError as error:
+            return 0, str(error)
+
+    def figure(self, number: int, name: str) -> float:
+        """The sum of a figure over its labels."""
+        lines = self.page(number, "/metrics")[1].splitlines()
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.split("{")[0].split(" ")[0] == name)
+
+    def wait_ready(self, *numbers: int, within_seconds: float = 30.0) -> None:
+        """Wait until they say they are ready."""
+        wait(lambda: all(self.page(number, "/readyz")[0] == 200 for number in numbers), within_seconds)
+
+    def wait_idle(self, within_seconds: float = 40.0) -> None:
+        """Wait until all that run are ready, nothing is left to count and nothing to write."""
+        time.sleep(1.5)  # a worker looks once a second how far the log reaches
+        names = ("phonon_lag_records", "phonon_dids_waiting")
+        self.wait_ready(*self.running, within_seconds=within_seconds)
+        wait(lambda: not any(self.figure(n, name) for n in self.running for name in names), within_seconds)
+
+
+def wait(until: Callable[[], bool], within_seconds: float) -> None:
+    """Ask five times a second."""
+    end = time.monotonic() + within_seconds
+    while not until():
+        assert time.monotonic() < end, f"not within {within_seconds} s"
+        time.sleep(0.2)

@@ -1,0 +1,170 @@
+"""One worker as a process on a real Kafka: what comes out, what it says of itself, how it starts and ends."""
+
+import json
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from app.demo.broker import Broker
+from app.demo.child import Child
+from app.demo.ports import free_port
+from schemas import encode
+from schemas.topics import topic_name
+from tests.flow_oracle import MINUTE, flow
+from tests.flow_traffic import PARTITIONS, FlowTopic, Workers, wait
+from tests.processes import Processes
+
+pytestmark = pytest.mark.broker
+
+BAD = (b"foreign bytes", b"", b"\xc3\x01" + bytes(8), encode("Rejected", {
+    "flow_id": "f", "section": "s", "index": 1, "reason": "r", "payload": "p", "received_at": 0,
+}))  # fmt: skip
+
+
+@pytest.fixture
+def topic(kafka: Broker, prefix: str) -> FlowTopic:
+    topic = FlowTopic(kafka.bootstrap_servers, prefix)
+    topic.create()
+    return topic
+
+
+@pytest.fixture
+def workers(topic: FlowTopic, process: Processes, tmp_path: Path) -> Workers:
+    return Workers(process, topic, tmp_path)
+
+
+def stopped(child: Child) -> int | None:
+    """SIGTERM, and the exit code within a few seconds."""
+    child.signal(signal.SIGTERM)
+    wait(lambda: child.returncode is not None, 8)
+    return child.returncode
+
+
+def test_counts_rejects_restarts_and_forgets(topic: FlowTopic, workers: Workers) -> None:
+    """A backlog with bad records in it, a restart, more, and DIDs that went quiet: exact at each rest."""
+    child = workers.start(0)
+    topic.send(topic.flows(1000))
+    for value in BAD:
+        topic.put(b"+912243692987", value)
+    topic.put(b"+912243692987", None)
+    topic.send(topic.flows(1000))
+    topic.flush()
+    wait(lambda: workers.figure(0, "phonon_flows_total") >= len({r["event_id"] for r in topic.sent}), 30)
+    workers.wait_idle()
+    assert topic.wrong() == []
+    rejected = topic.read("Rejected")
+    assert workers.figure(0, "phonon_records_rejected_total") == len(rejected) == len(BAD) + 1
+    assert {r["section"] for _, r in rejected} == {topic_name(topic.prefix, "Flow")}
+    assert all("partition" in r["reason"] and "offset" in r["reason"] for _, r in rejected)
+    assert stopped(child) == 0
+
+    workers.start(0)
+    topic.send(topic.flows(500))
+    topic.flush()
+    workers.wait_ready(0)
+    workers.wait_idle()
+    assert topic.wrong() == []
+    assert workers.figure(0, "phonon_flows_total") <= 500
+    message, _ = topic.read("DidMetrics")[-1]
+    assert dict(message.headers())["ce_type"] == b"phonon.did-metrics.v1"
+
+
+def test_a_did_whose_windows_are_empty_is_written_a_last_time(topic: FlowTopic, workers: Workers) -> None:
+    """A replayed past moves on with the clock of its newest flow: the DID of the day before is written with zeros."""
+    now = time.time_ns() // 1_000_000
+    quiet = flow(topic.rng, "+912243600001", now - 24 * 60 * MINUTE)
+    # the same DID's partition gets a flow that carries the clock on: the same key on the record, another DID in it
+    later = flow(topic.rng, "+912243600002", now)
+    child = workers.start(0)
+    topic.put(b"key", encode("Flow", quiet))
+    topic.flush()
+    workers.wait_ready(0)
+    workers.wait_idle()
+    topic.put(b"key", encode("Flow", later))
+    topic.flush()
+    wait(lambda: workers.figure(0, "phonon_flows_total") == 2, 10)
+    workers.wait_idle()
+    latest = topic.latest()
+    assert [window["flows"] for window in latest["+912243600001"]["windows"]] == [0, 0, 0]
+    assert [window["flows"] for window in latest["+912243600002"]["windows"]] == [1, 1, 1]
+    assert workers.figure(0, "phonon_dids") == 1
+    assert stopped(child) == 0
+
+
+def test_first_metrics_come_soon_and_lie_on_the_flows_partitions(topic: FlowTopic, workers: Workers) -> None:
+    """p50 within 0.7 s of the record, by Kafka's timestamps; where a Java client would put them by key."""
+    workers.start(0)
+    workers.wait_ready(0)
+    topic.dids = 100_000
+    for _ in range(30):
+        topic.send(topic.flows(10))
+        topic.flush()
+        time.sleep(0.1)
+    workers.wait_idle()
+    sent = {message.key(): message for message, _ in reversed(topic.read("Flow"))}
+    first = {message.key(): message for message, _ in reversed(topic.read("DidMetrics"))}
+    assert {key: message.partition() for key, message in sent.items()} == {k: m.partition() for k, m in first.items()}
+    assert len({message.partition() for message in first.values()}) == PARTITIONS
+    delays = sorted(first[key].timestamp()[1] - sent[key].timestamp()[1] for key in sent)
+    assert delays[len(delays) // 2] <= 700
+    assert delays[len(delays) * 95 // 100] <= 1500
+
+
+def test_a_missing_broker_is_waited_for(process: Processes, tmp_path: Path) -> None:
+    """Alive, not ready and why, a line now and then, no traceback, and SIGTERM ends it."""
+    topic = FlowTopic(f"127.0.0.1:{free_port()}", "nowhere")
+    workers = Workers(process, topic, tmp_path, PHONON_LOG_FORMAT="json")
+    child = workers.start(0)
+    wait(lambda: workers.page(0, "/healthz")[0] == 200, 15)
+    status, text = workers.page(0, "/readyz")
+    assert (status, json.loads(text)["reason"]) == (503, "waiting for Kafka and its topics")
+    wait(lambda: "no answer from Kafka" in child.output, 15)
+    line = next(line for line in child.output.splitlines() if "no answer" in line)
+    assert json.loads(line)["level"] == "WARNING"
+    assert stopped(child) == 0
+
+
+def test_a_taken_management_port_is_one_line(process: Processes, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        settings = {"PHONON_MANAGEMENT_PORT": port, "PHONON_STATE_DIR": str(tmp_path)}
+        child = process.command([sys.executable, "-m", "streams"], settings=settings)
+        wait(lambda: child.returncode is not None, 15)
+    assert child.returncode == 1
+    assert child.output.count("\n") == 1
+    assert f"PHONON_MANAGEMENT_PORT: cannot listen on 127.0.0.1:{port}" in child.output
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["-m", "streams"], ["-m", "faust", "-A", "streams.app", "worker", "-l", "info"]],
+    ids=["python -m streams", "faust"],
+)
+def test_wrong_settings_are_one_line_and_exit_code_2(command: list[str], process: Processes) -> None:
+    child = process.command([sys.executable, *command], settings={"PHONON_WINDOWS": "5x"})
+    wait(lambda: child.returncode is not None, 15)
+    assert child.returncode == 2
+    assert child.output.startswith("settings: PHONON_WINDOWS is '5x'")
+    assert child.output.count("\n") == 1
+
+
+def test_fausts_own_command_runs_it_and_names_missing_topics(
+    kafka: Broker, prefix: str, process: Processes, tmp_path: Path
+) -> None:
+    topic = FlowTopic(kafka.bootstrap_servers, prefix)
+    workers = Workers(process, topic, tmp_path / "deep")
+    faust = str(Path(sys.executable).with_name("faust"))
+    child = workers.start(0, faust, "-A", "streams.app", "worker", "-l", "info")
+    wait(lambda: f"topic {prefix}.flow.v1 is missing" in child.output, 15)
+    topic.create()
+    workers.wait_ready(0)
+    topic.send(topic.flows(100))
+    topic.flush()
+    wait(lambda: workers.figure(0, "phonon_flows_total") == 100, 10)
+    assert stopped(child) == 0
