@@ -14,7 +14,8 @@ from typing import Any, Final, TextIO
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
 
 from app.cluster import ANSWER_WITHIN_S, ClusterError, Errors, ask, connect
-from schemas import Undecodable, decode
+from schemas import Resolve, Undecodable, decode, without_registry
+from schemas.registry import resolver
 from schemas.settings import Settings
 from schemas.topics import TOPICS, topic_name
 
@@ -61,15 +62,16 @@ def tail(settings: Settings, topics: Sequence[str], out: TextIO, span: Span) -> 
     try:
         places = ask(consumer, errors, lambda: _places(consumer, topics, span))
         consumer.assign(places)
+        resolve = resolver(settings)
         for message in itertools.islice(_messages(consumer, len(places), follow=span.follow), span.count):
-            out.write(line(message) + "\n")
+            out.write(line(message, resolve) + "\n")
             out.flush()
     finally:
         consumer.close()
 
 
-def line(message: Message) -> str:
-    """One record as a line of JSON."""
+def line(message: Message, resolve: Resolve = without_registry) -> str:
+    """One record as a line of JSON; `resolve` says what a schema registry's ids mean."""
     headers: Any = message.headers() or ()  # a list of pairs, whatever the stubs say
     shown = {
         "topic": message.topic(),
@@ -80,16 +82,16 @@ def line(message: Message) -> str:
         "headers": {name: _text(value) for name, value in headers},
     }
     try:
-        return json.dumps(shown | _decoded(message.value()), ensure_ascii=False, allow_nan=False)
+        return json.dumps(shown | _decoded(message.value(), resolve), ensure_ascii=False, allow_nan=False)
     except ValueError as odd:  # a number that JSON has no word for
         return json.dumps(shown | _raw(message.value(), str(odd)), ensure_ascii=False)
 
 
-def _decoded(value: bytes | None) -> dict[str, Any]:
+def _decoded(value: bytes | None, resolve: Resolve) -> dict[str, Any]:
     if value is None:
         return {"record": None, "value": None}
     try:
-        record, fields = decode(value)
+        record, fields = decode(value, resolve)
     except Undecodable as reason:
         return _raw(value, str(reason))
     return {"record": record, "value": fields}

@@ -27,6 +27,7 @@ __all__ = [
     "HEADERS",
     "SCHEMAS",
     "SINGLE_OBJECT",
+    "WIRE_HEADER_BYTES",
     "Resolve",
     "Undecodable",
     "UnknownId",
@@ -36,6 +37,8 @@ __all__ = [
     "encode",
     "encoder",
     "registry_header",
+    "registry_id",
+    "without_registry",
     "written_by",
 ]
 
@@ -90,6 +93,13 @@ def header(schema: Schema) -> bytes:
 def registry_header(id_: int) -> bytes:
     """The header of Confluent's wire format: 00 and a registry's id, 5 bytes."""
     return struct.pack(">BI", WIRE_FORMAT, id_)
+
+
+def registry_id(value: bytes) -> int | None:
+    """The registry's id in a value of Confluent's wire format; None where it is none."""
+    if len(value) >= WIRE_HEADER_BYTES and value[0] == WIRE_FORMAT:
+        return int.from_bytes(value[1:WIRE_HEADER_BYTES], "big")
+    return None
 
 
 def canonical_text(schema: Schema) -> str:
@@ -168,6 +178,7 @@ def _frame(value: bytes, resolve: Resolve) -> tuple[Written, int]:
             return _WRITTEN[value[:HEADER_BYTES]], HEADER_BYTES
         except KeyError:
             raise Undecodable(f"unknown schema fingerprint {value[2:HEADER_BYTES].hex()}") from None
-    if len(value) >= WIRE_HEADER_BYTES and value[0] == WIRE_FORMAT:
-        return resolve(int.from_bytes(value[1:WIRE_HEADER_BYTES], "big")), WIRE_HEADER_BYTES
+    id_ = registry_id(value)
+    if id_ is not None:
+        return resolve(id_), WIRE_HEADER_BYTES
     raise Undecodable("neither single-object encoding nor a schema registry's framing")

@@ -22,7 +22,18 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import quote, unquote, urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
-from schemas import HEADERS, SCHEMAS, Undecodable, UnknownId, Written, canonical_text, registry_header, written_by
+from schemas import (
+    HEADERS,
+    SCHEMAS,
+    Resolve,
+    Undecodable,
+    UnknownId,
+    Written,
+    canonical_text,
+    registry_header,
+    without_registry,
+    written_by,
+)
 from schemas.settings import Settings
 from schemas.topics import topic_name
 
@@ -207,6 +218,11 @@ class Headers:
         except RegistryError as error:
             self._problem, self._again_at = str(error), time.monotonic() + RETRY_SECONDS
         return self._problem
+
+
+def resolver(settings: Settings) -> Resolve:
+    """What ids mean, for a reader that may block; where the settings name no registry, nothing."""
+    return Registry(settings.schema_registry_url).look_up if settings.schema_registry_url else without_registry
 
 
 def _read(refusal: HTTPError) -> bytes:
