@@ -47,6 +47,7 @@ def test_there_are_the_commands_of_the_contract() -> None:
         "send",
         "spool status",
         "spool drain",
+        "dashboard",
         "demo",
     }
 
@@ -118,7 +119,9 @@ def test_a_wrong_setting_is_code_2_and_one_line(
     assert capsys.readouterr() == ("", f"phonon-events: {said}\n")
 
 
-@pytest.mark.parametrize("arguments", [["serve"], ["metrics"], ["send", "-"], ["spool", "status"], ["demo"]])
+@pytest.mark.parametrize(
+    "arguments", [["serve"], ["metrics"], ["send", "-"], ["spool", "status"], ["dashboard"], ["demo"]]
+)
 def test_every_command_checks_its_settings_first(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
