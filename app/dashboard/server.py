@@ -36,8 +36,9 @@ GRACEFUL_SECONDS: Final = 2
 class Page:
     """One process of the page: its parts and its routes."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, source: type[Source] = Source) -> None:
         self.settings = settings
+        self.source = source
         self.state = State(_now_ms())
         self.link = Link(since=_now_ms())
         self.urls = settings.receiver_metrics_url or (own_receiver(settings),)
@@ -59,7 +60,7 @@ class Page:
     async def lifespan(self, _app: Any) -> AsyncIterator[None]:
         """Read the topic and the receivers for as long as the page is served."""
         loop = asyncio.get_running_loop()
-        source = Source(
+        source = self.source(
             self.settings,
             deliver=lambda batch: _in(loop, partial(self.take, batch)),
             say=lambda link: _in(loop, partial(setattr, self, "link", link)),

@@ -1,0 +1,193 @@
+// The page's composition root: stream -> store -> head, list, one DID. Rule: parts meet here and nowhere else.
+
+import {$, attribute, h, write} from "./dom.js";
+import {ATTEMPTS, FEW, METRICS, ZERO, add} from "./figures.js";
+import {number} from "./format.js";
+import {createList} from "./list.js";
+import {createOne} from "./one.js";
+import {createStatus} from "./status.js";
+import {createStore} from "./store.js";
+import {connect} from "./stream.js";
+import {createSwitch} from "./switch.js";
+
+const KEPT = "phonon-live";
+const store = createStore();
+const view = {window: 0, sort: {key: "calls", down: true}, query: "", active: false, ...kept()};
+const list = createList(store, view, chosen);
+const switches = [createSwitch("list-window", choose), createSwitch("did-window", choose)];
+$("windows").replaceWith(switches[0].element);
+const one = createOne(store, view, switches[1].element);
+const status = createStatus();
+const totals = METRICS.map((metric) => {
+  const value = h("b"), of = h("span", {class: "n"});
+  const box = h("div", {title: metric.hint, "data-total": metric.key}, h("dt", {}, metric.name), h("dd", {}, value, of));
+  $("totals").append(box);
+  return {metric, value, of, box};
+});
+let stream = "connecting";
+
+function kept() {
+  try {
+    const {window, sort, active} = JSON.parse(localStorage.getItem(KEPT)) ?? {};
+    return {...(Number.isInteger(window) && {window}), ...(sort?.key && {sort}), ...(active && {active: true})};
+  } catch {
+    return {};
+  }
+}
+
+// The view was changed by hand.
+function chosen() {
+  const {window, sort, active} = view;
+  try {
+    localStorage.setItem(KEPT, JSON.stringify({window, sort, active}));
+  } catch { /* a browser that keeps nothing */ }
+  list.draw({sort: true});
+  one.redraw();
+  requestAnimationFrame(summary);
+}
+
+function choose(window) {
+  if (!store.windows[window]) return;
+  view.window = window;
+  windows();
+  chosen();
+}
+
+function windows() {
+  view.window = Math.min(view.window, Math.max(0, store.windows.length - 1));
+  switches.forEach((one_) => one_.show(store.windows, view.window));
+}
+
+// The figures of all shown DIDs together: counts add up, ratios are made from the sums.
+function summary() {
+  const sum = [...ZERO], order = list.order();
+  for (const row of order) if (row.counts[view.window]) add(sum, row.counts[view.window]);
+  for (const {metric, value, of, box} of totals) {
+    write(value, metric.text(metric.value(sum)));
+    const n = metric.of == null ? null : sum[metric.of];
+    write(of, n == null ? (store.windows[view.window] ? `in ${store.windows[view.window].name}` : "") : n ? `of ${number(n)}` : "");
+    attribute(box, "data-few", n != null && n < FEW ? "" : null);
+  }
+  const all = store.rows.size, shown = order.length;
+  write($("count"), !all ? "" : shown === all ? `${number(all)} DID${all === 1 ? "" : "s"}` : `${number(shown)} of ${number(all)} DIDs`);
+  document.title = all ? `${number(sum[ATTEMPTS])} calls in ${store.windows[view.window]?.name ?? ""} · Phonon live` : "Phonon live";
+  empty(all, shown);
+}
+
+// What a newcomer sees first, and what to do about it.
+function empty(all, shown) {
+  const receivers = store.status?.receivers;
+  const why = shown || !(store.status?.loaded ?? all) ? "" : all ? "none" : receivers?.deliveries > 0 ? "worker" : "nothing";
+  const box = $("empty");
+  $("dids").hidden = Boolean(why);
+  box.hidden = !why;
+  if (box.why === why) return;
+  box.why = why;
+  const code = (text) => h("code", {}, text);
+  box.replaceChildren(...{
+    "": [],
+    none: [h("h2", {}, "No DID matches"), h("p", {}, "Change the search, or show DIDs without calls in this window too.")],
+    worker: [h("h2", {}, "Deliveries arrive, figures do not"), h("p", {}, "The receiver has taken deliveries, but no metrics worker has written a figure. Is one running?"), h("p", {}, code("phonon-events metrics"))],
+    nothing: [
+      h("h2", {}, "No calls yet"),
+      h("p", {}, "A DID appears here within a second of its first call. For that there must be:"),
+      h("ol", {}, h("li", {}, "the topics: ", code("phonon-events topics create")), h("li", {}, "a receiver, to which Phonon posts: ", code("phonon-events serve")), h("li", {}, "a metrics worker: ", code("phonon-events metrics"))),
+      h("p", {}, "Just looking? ", code("phonon-events send --synthetic 300"), " posts made-up calls, and ", code("make run"), " starts everything with live traffic."),
+    ],
+  }[why]);
+}
+
+function route() {
+  const did = /^#\/did\/(.+)$/.exec(location.hash)?.[1];
+  const was = !$("one").hidden;
+  $("list").hidden = Boolean(did);
+  $("one").hidden = !did;
+  if (did) {
+    one.open(decodeURIComponent(did));
+    scrollTo(0, 0);
+  } else {
+    one.close();
+    if (was) list.restore();
+    list.draw();
+  }
+}
+
+connect({
+  state(now) {
+    stream = now;
+    status(stream, store);
+  },
+  snapshot(message) {
+    store.snapshot(message);
+    windows();
+    list.draw({sort: true});
+    requestAnimationFrame(summary);
+    one.changed();
+  },
+  changes(rows) {
+    store.changes(rows);
+    if (rows.some(([did]) => one.shows(did))) one.changed();
+    const first = store.grown && store.rows.size === rows.length;
+    list.draw({sort: first});
+    if (first) requestAnimationFrame(summary);
+  },
+  sample() {
+    store.sample();
+    list.draw();
+    one.changed();
+  },
+  status(message) {
+    store.status = message;
+    store.offset = message.now - Date.now();
+    if (stream === "lost") stream = "open";
+    status(stream, store);
+  },
+});
+
+setInterval(() => {
+  if (!$("list").hidden) list.tick();
+  if (!$("list").hidden) summary();
+  one.tick();
+  status(stream, store);
+}, 1_000);
+
+$("search").addEventListener("input", (event) => {
+  view.query = event.target.value;
+  chosen();
+});
+$("search").addEventListener("keydown", (event) => {
+  if (event.key === "Escape") {
+    event.target.value = view.query = "";
+    chosen();
+  } else if (event.key === "ArrowDown" || event.key === "Enter") {
+    event.preventDefault();
+    requestAnimationFrame(list.enter);
+  }
+});
+$("active").checked = view.active;
+$("active").addEventListener("change", (event) => {
+  view.active = event.target.checked;
+  chosen();
+});
+$("help").addEventListener("click", () => $("keys").showModal());
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  $("dids").focus();
+});
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input[type=search]") || $("keys").open) return;
+  if (event.key === "/") {
+    event.preventDefault();
+    location.hash = "#/";
+    requestAnimationFrame(() => $("search").focus());
+  } else if (/^[1-9]$/.test(event.key)) {
+    choose(Number(event.key) - 1);
+  } else if (event.key === "Escape" && !$("one").hidden) {
+    location.hash = "#/";
+  } else if (event.key === "?") {
+    $("keys").showModal();
+  }
+});
+addEventListener("hashchange", route);
+route();
+status(stream, store);

@@ -1,0 +1,44 @@
+// Making and changing elements. Rule: text only ever as text, and nothing is written that already stands there.
+
+const SVG = "http://www.w3.org/2000/svg";
+const SVG_TAGS = new Set(["svg", "path", "line", "circle", "text", "rect", "g"]);
+
+export function h(tag, attributes = {}, ...children) {
+  const element = SVG_TAGS.has(tag) ? document.createElementNS(SVG, tag) : document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === true) element.setAttribute(name, "");
+    else if (value !== false && value != null) element.setAttribute(name, value);
+  }
+  element.append(...children.filter((child) => child != null));
+  return element;
+}
+
+export const $ = (id) => document.getElementById(id);
+
+export function write(element, text) {
+  if (element.written === text) return false;
+  element.written = text;
+  element.textContent = text;
+  return true;
+}
+
+export function attribute(element, name, value) {
+  if (element.getAttribute(name) === value) return;
+  if (value == null) element.removeAttribute(name);
+  else element.setAttribute(name, value);
+}
+
+const still = matchMedia("(prefers-reduced-motion: reduce)");
+
+// A tint that goes by itself; without motion it stands for its time and is gone.
+export function tint(element, since = 0, lasts = 2600) {
+  element.tinted?.cancel();
+  const steps = still.matches ? {easing: "steps(1, jump-end)"} : {easing: "ease-in"};
+  element.tinted = element.animate([{backgroundColor: "var(--fresh)"}, {backgroundColor: "transparent"}], {duration: lasts, ...steps});
+  element.tinted.currentTime = since;
+}
+
+export function untint(element) {
+  element.tinted?.cancel();
+  element.tinted = null;
+}

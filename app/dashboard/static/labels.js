@@ -1,0 +1,40 @@
+// Every figure of a window: its group, its name, how it is written. Rule: complete (a test holds it to the schema);
+// what a figure means comes from the schema itself.
+
+import {duration, number, percent} from "./format.js";
+
+// of: the count that a ratio or an average stands on.
+export const GROUPS = [
+  ["Calls", [
+    ["attempts", "Calls", number], ["answered", "Answered", number],
+    ["answer_seizure_ratio", "Answer rate", percent, "attempts"], ["network_effectiveness_ratio", "Network effectiveness", percent, "attempts"],
+    ["talk_ms", "Talk time", duration], ["average_call_duration_ms", "Average duration", duration, "answered"],
+    ["short_calls", "Short calls (under 10 s)", number], ["short_call_ratio", "Share of short calls", percent, "answered"],
+    ["rung", "Calls that rang", number], ["ring_ms", "Ringing time", duration], ["average_ring_ms", "Average ringing", duration, "rung"],
+  ]],
+  ["Outcomes", [
+    ["busy", "Busy", number], ["no_answer", "No answer", number], ["rejected", "Rejected", number], ["cancelled", "Cancelled", number],
+    ["bad_number", "Bad number", number], ["unreachable", "Unreachable", number], ["congestion", "Congestion", number], ["unknown_cause", "Unknown", number],
+  ]],
+  ["Direction", [
+    ["inbound_attempts", "Inbound", number], ["inbound_answered", "Inbound answered", number],
+    ["outbound_attempts", "Outbound", number], ["outbound_answered", "Outbound answered", number],
+  ]],
+  ["Agents", [
+    ["agent_attempts", "Calls to agents", number], ["agent_answered", "Answered by agents", number],
+    ["agent_answer_ratio", "Agents' answer rate", percent, "agent_attempts"], ["agent_talk_ms", "Agents' talk time", duration],
+    ["flows_to_agent", "Callers put to an agent", number], ["flows_abandoned", "Abandoned", number],
+    ["abandonment_ratio", "Abandonment", percent, "flows_to_agent"], ["served_in_time", "Agent within 20 s", number],
+    ["service_level", "Service level", percent, "flows_to_agent"], ["time_to_agent_ms", "Waiting time", duration],
+    ["agents_timed", "Waits known", number], ["average_time_to_agent_ms", "Average wait", duration, "agents_timed"],
+  ]],
+  ["Flows and messages", [
+    ["flows", "Flows", number], ["flows_reached", "Flows that reached the visitor", number], ["dtmf_presses", "Keys pressed", number],
+    ["sms", "SMS", number], ["emails", "E-mails", number], ["recordings", "Recordings", number],
+  ]],
+];
+
+export const OUTCOMES = [["answered", "Answered"], ...GROUPS[1][1].map(([key, name]) => [key, name])];
+
+export const HEADLINES = ["attempts", "answer_seizure_ratio", "average_call_duration_ms", "abandonment_ratio", "service_level", "average_time_to_agent_ms"];
+export const FIGURES = new Map(GROUPS.flatMap(([, figures]) => figures.map(([key, name, text, of]) => [key, {name, text, of}])));

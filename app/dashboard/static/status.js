@@ -1,0 +1,54 @@
+// The head of the page: is it live, how old is it, what have the receivers taken. Rule: it never looks better than it is.
+
+import {$, attribute, h, write} from "./dom.js";
+import {age, decimal, moment, number} from "./format.js";
+
+const QUIET_MS = 120_000;
+
+// Pure: what holds, in words. level: good, busy, quiet or bad.
+export function condition(stream, status, rows, now) {
+  const last = status?.written_at;
+  if (stream === "lost") return {level: "bad", text: "Not connected", why: `No connection to the server of this page. ${rows ? `Figures are those of ${moment(last ?? now, now)}.` : ""} Trying again …`};
+  if (!status || stream !== "open") return {level: "busy", text: "Connecting …"};
+  const {state, reason, since} = status.kafka;
+  if (state === "no_topic") return {level: "bad", text: "No topic", why: `Kafka answers, but ${reason}: \`phonon-events topics create\` makes it.`};
+  if (state === "away") return {level: "bad", text: "Kafka is away", why: `Kafka has not answered since ${moment(since, now)} (${reason}). ${rows ? `Figures are those of ${moment(last ?? since, now)}.` : ""} Calls are not lost: the receiver keeps them in its spool.`};
+  if (!status.loaded) return {level: "busy", text: "Reading …"};
+  if (last && now - last > QUIET_MS) return {level: "quiet", text: "Quiet"};
+  return {level: "good", text: "Live"};
+}
+
+const FLOW = [
+  ["deliveries", "Deliveries", "deliveries_per_second"],
+  ["events", "Events", "events_per_second"],
+  ["spooled", "Spooled", null],
+];
+
+export function createStatus() {
+  const cells = new Map(FLOW.map(([key, name]) => {
+    const value = h("b"), rate = h("span", {class: "rate"});
+    const box = h("div", {id: `flow-${key}`}, h("dt", {}, name), h("dd", {}, value, rate));
+    $("flow").append(box);
+    return [key, {value, rate, box}];
+  }));
+
+  return function show(stream, store) {
+    const now = store.now(), {status} = store;
+    const {level, text, why} = condition(stream, status, store.rows.size, now);
+    attribute(document.documentElement, "data-level", level);
+    write($("link-text"), text);
+    $("banner").hidden = !why;
+    write($("banner"), why ?? "");
+    const last = status?.written_at;
+    write($("age"), last ? `newest figures ${age(now - last) === "now" ? "now" : `${age(now - last)} ago`}${status.as_of && now - status.as_of > QUIET_MS ? `, as of ${moment(status.as_of, now)}` : ""}` : "");
+    const receivers = status?.receivers;
+    for (const [key, , per] of FLOW) {
+      const {value, rate, box} = cells.get(key);
+      write(value, number(receivers?.[key]));
+      write(rate, per && receivers?.[per] != null ? `${decimal(receivers[per])}/s` : "");
+      const partly = receivers && receivers.answering < receivers.asked;
+      attribute(box, "title", partly ? `Unknown: ${receivers.answering} of ${receivers.asked} receivers answer (PHONON_RECEIVER_METRICS_URL)` : null);
+      attribute(box, "data-alarm", key === "spooled" && receivers?.spooled > 0 ? "" : null);
+    }
+  };
+}

@@ -1,0 +1,77 @@
+// All that the page knows. Rule: no element is touched here; who shows something asks what was touched since.
+
+import {ATTEMPTS, COUNTS} from "./figures.js";
+
+export function createStore() {
+  const store = {
+    rows: new Map(), // DID -> row
+    windows: [], // {name, seconds}
+    points: 60,
+    sampleMs: 10_000,
+    startedAt: 0,
+    touched: new Set(),
+    whole: false, // everything is new
+    grown: false, // there are DIDs that were not there
+    status: null,
+    offset: 0, // server's clock - ours
+
+    now: () => Date.now() + store.offset,
+
+    snapshot(message) {
+      if (message.counts.join() !== COUNTS.join()) return location.reload(); // the server is of another version
+      store.windows = message.windows.map(([name, seconds]) => ({name, seconds}));
+      store.points = message.points;
+      store.sampleMs = message.sample_ms;
+      store.startedAt = message.started_at;
+      store.rows.clear();
+      const width = store.windows.length;
+      for (const [did, shown, asOf, ...rest] of message.rows) {
+        store.rows.set(did, row(did, shown, asOf, rest.slice(0, width), rest[width]));
+      }
+      store.whole = true;
+      return undefined;
+    },
+
+    changes(list) {
+      const at = performance.now();
+      for (const [did, shown, asOf, ...counts] of list) {
+        const known = store.rows.get(did);
+        if (known) {
+          change(known, asOf, counts, at);
+        } else {
+          store.rows.set(did, {...row(did, shown, asOf, counts, []), at, grew: counts.at(-1)?.[ATTEMPTS] ?? 0});
+          store.grown = true;
+        }
+        store.touched.add(did);
+      }
+    },
+
+    sample() {
+      for (const one of store.rows.values()) {
+        one.trend.push(one.counts[0]?.[ATTEMPTS] ?? -1);
+        if (one.trend.length > store.points) one.trend.shift();
+        one.version += 1;
+      }
+      for (const did of store.rows.keys()) store.touched.add(did);
+    },
+  };
+  return store;
+}
+
+// was: the counts before the last new calls; at: when those came (performance.now()); grew: how many they were.
+function row(did, shown, asOf, counts, trend) {
+  return {did, shown, digits: did.replace(/\D/g, ""), asOf, counts, trend, was: null, at: -1e9, grew: 0, version: 0};
+}
+
+// Figures also fall because time passes; only new calls are news.
+function change(known, asOf, counts, at) {
+  const grew = Math.max(...counts.map((now, w) => (now && known.counts[w] ? now[ATTEMPTS] - known.counts[w][ATTEMPTS] : 0)));
+  if (grew > 0) {
+    known.was = known.counts;
+    known.grew = at - known.at < 2_600 ? known.grew + grew : grew;
+    known.at = at;
+  }
+  known.counts = counts;
+  known.asOf = asOf;
+  known.version += 1;
+}

@@ -1,0 +1,46 @@
+// The connection to the page's server. Rule: it says at once when it is gone, comes back by itself, and rests while
+// nobody looks (a browser has six connections to a server, and a hidden page needs none).
+
+const SILENT_MS = 5_000;
+const AGAIN_MS = 3_000;
+const HIDDEN_MS = 20_000;
+
+export function connect(on) {
+  let source = null, heard = 0, hidden = 0;
+
+  function open() {
+    close();
+    heard = performance.now();
+    source = new EventSource("events");
+    for (const kind of ["snapshot", "changes", "sample", "status"]) {
+      source.addEventListener(kind, (event) => {
+        heard = performance.now();
+        on[kind](JSON.parse(event.data));
+      });
+    }
+    source.onopen = () => on.state("open");
+    source.onerror = () => {
+      on.state("lost");
+      if (source.readyState === EventSource.CLOSED) setTimeout(open, AGAIN_MS); // refused: EventSource gives up, we do not
+    };
+  }
+
+  function close() {
+    source?.close();
+    source = null;
+  }
+
+  setInterval(() => {
+    if (source && performance.now() - heard > SILENT_MS) {
+      on.state("lost");
+      open();
+    }
+  }, 1_000);
+
+  document.addEventListener("visibilitychange", () => {
+    clearTimeout(hidden);
+    if (document.hidden) hidden = setTimeout(close, HIDDEN_MS);
+    else if (!source) open();
+  });
+  open();
+}

@@ -1,0 +1,158 @@
+"""A source of made-up figures in place of Kafka, for what is about the page alone: how it looks, and how fast it is.
+
+    python -m tests.dashboard_fake [DIDS] [CHANGES_PER_SECOND] [PORT]
+
+The figures agree with each other as a worker's do: every ratio follows from its counts.
+"""
+
+import dataclasses
+import math
+import random
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import uvicorn
+
+from app.dashboard.figures import latest
+from app.dashboard.server import Page
+from app.dashboard.source import Batch, Link, Source
+from schemas import SCHEMAS, encode
+from schemas.settings import Settings, read_settings
+
+WINDOWS = (("5m", 300), ("1h", 3600), ("24h", 86_400))
+FIGURES = [field["name"] for field in SCHEMAS["DidMetrics"]["fields"][2]["type"]["items"]["fields"][4:]]
+RATIOS = {
+    "answer_seizure_ratio": ("answered", "attempts"),
+    "average_call_duration_ms": ("talk_ms", "answered"),
+    "short_call_ratio": ("short_calls", "answered"),
+    "average_ring_ms": ("ring_ms", "rung"),
+    "agent_answer_ratio": ("agent_answered", "agent_attempts"),
+    "abandonment_ratio": ("flows_abandoned", "flows_to_agent"),
+    "service_level": ("served_in_time", "flows_to_agent"),
+    "average_time_to_agent_ms": ("time_to_agent_ms", "agents_timed"),
+}
+CAUSES = ("no_answer", "busy", "rejected", "cancelled", "bad_number", "unreachable", "congestion", "unknown_cause")
+CITIES = ("22", "11", "80", "44", "33", "40")
+
+
+class Line:
+    """One DID: its counts per window, and how it behaves."""
+
+    def __init__(self, chance: random.Random, number: int) -> None:
+        self.chance = chance
+        self.did = f"+91{CITIES[number % 6]}{40_000_000 + number * 7919 % 9_000_000}"
+        self.answers = chance.uniform(0.3, 0.85)
+        self.agents = chance.uniform(0.2, 0.9)
+        self.swift = chance.uniform(0.4, 0.95)
+        self.talk = chance.lognormvariate(5.0, 0.35)
+        self.inbound = chance.random() < 0.7
+        self.counts = [dict.fromkeys(FIGURES, 0) for _ in WINDOWS]
+
+    def call(self, among: range = range(len(WINDOWS))) -> None:
+        """One more call in these windows."""
+        for name, number in self._call().items():
+            for window in among:
+                self.counts[window][name] += number
+
+    def rest(self, part: float) -> None:
+        """Let a part of the shortest window go by."""
+        self.counts[0] = {name: math.floor(number * part) for name, number in self.counts[0].items()}
+
+    def _call(self) -> dict[str, int]:
+        chance, way = self.chance, "inbound" if self.inbound else "outbound"
+        call = {"attempts": 1, f"{way}_attempts": 1, "flows": 1, "rung": 1, "ring_ms": chance.randrange(3_000, 25_000)}
+        if chance.random() > self.answers:
+            return call | {chance.choices(CAUSES, (30, 14, 6, 4, 4, 2, 3, 1))[0]: 1}
+        talk = round(chance.lognormvariate(math.log(self.talk), 0.6) * 1000)
+        call |= {
+            "answered": 1,
+            f"{way}_answered": 1,
+            "flows_reached": 1,
+            "talk_ms": talk,
+            "short_calls": int(talk < 10_000),
+        }
+        call |= {"dtmf_presses": chance.randrange(4), "sms": int(chance.random() < 0.4), "recordings": 1}
+        if chance.random() < self.agents:
+            call |= {"flows_to_agent": 1, "agent_attempts": chance.choice((1, 1, 2))}
+            if chance.random() < 0.93:
+                wait = round(chance.expovariate(1 / (28_000 * (1.05 - self.swift))))
+                call |= {"agent_answered": 1, "agent_talk_ms": talk, "agents_timed": 1, "time_to_agent_ms": wait}
+                call |= {"served_in_time": int(wait <= 20_000)}
+            else:
+                call |= {"flows_abandoned": 1}
+        return call
+
+    def value(self, now: int) -> bytes:
+        """The record, framed."""
+        end = (now // 60_000 + 1) * 60_000
+        windows = [
+            {"name": name, "seconds": s, "start": end - s * 1000, "end": end} | counts | ratios(counts)
+            for (name, s), counts in zip(WINDOWS, self.counts, strict=True)
+        ]
+        return encode("DidMetrics", {"did": self.did, "as_of": now, "windows": windows})
+
+
+def ratios(counts: dict[str, int]) -> dict[str, Any]:
+    known = counts["attempts"] - counts["unknown_cause"]
+    effective = sum(counts[name] for name in ("answered", "busy", "no_answer", "rejected"))
+    found = {name: counts[a] / counts[b] if counts[b] else None for name, (a, b) in RATIOS.items()}
+    return found | {"network_effectiveness_ratio": effective / known if known else None}
+
+
+def lines(number: int, seed: int = 1) -> list[Line]:
+    """DIDs with their past, the first the busiest."""
+    chance, found = random.Random(seed), []
+    for n in range(number):
+        line = Line(chance, n)
+        share = 900 / (n + 1) ** 0.75
+        for among, calls in ((range(3), share / 22), (range(1, 3), share / 5), (range(2, 3), share)):
+            for _ in range(min(400, round(calls * chance.uniform(0.6, 1.4)))):
+                line.call(among)
+        found.append(line)
+    return found
+
+
+def fake_source(number: int, per_second: float) -> type[Source]:
+    """A source of that many DIDs and changes a second."""
+
+    class Fake(Source):
+        def __init__(self, settings: Settings, deliver: Callable[[Batch], None], say: Callable[[Link], None]) -> None:
+            self._deliver, self._say = deliver, say
+            self._stop = threading.Event()
+            self._lines = lines(number)
+            self._thread = threading.Thread(target=self._run, daemon=True)
+
+        def _run(self) -> None:
+            chance, now = random.Random(2), round(time.time() * 1000)
+            self._say(Link("connected", "", now, loaded=True))
+            self._deliver(Batch(latest(line.value(now), now) for line in self._lines))
+            owed = 0.0
+            while not self._stop.wait(0.25):
+                owed += per_second / 4
+                some = [self._lines[min(int(chance.paretovariate(0.6)) - 1, number - 1)] for _ in range(int(owed) // 2)]
+                some += [chance.choice(self._lines) for _ in range(int(owed) - len(some))]
+                owed -= int(owed)
+                now = round(time.time() * 1000)
+                for line in some:
+                    if chance.random() < 0.08:
+                        line.rest(chance.uniform(0.5, 1))
+                    line.call()
+                self._deliver(
+                    Batch(latest(line.value(now), now) for line in {line.did: line for line in some}.values())
+                )
+
+    return Fake
+
+
+def main() -> None:
+    number, per_second, port = (int(text) for text in (sys.argv[1:] + ["40", "3", "8090"][len(sys.argv) - 1 :]))
+    settings = dataclasses.replace(read_settings({}), dashboard_port=port)
+    page = Page(settings, fake_source(number, per_second))
+    uvicorn.run(page.app, host="127.0.0.1", port=port, log_level="warning")
+
+
+if __name__ == "__main__":
+    main()
