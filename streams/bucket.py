@@ -9,13 +9,15 @@ never rewrites more than that. Packed: a version byte, the counts as Avro longs 
 from typing import Final
 
 from schemas.encoding import long
-from streams.decoding import varint
+from streams.decoding import compile_reader
 from streams.metrics import COUNTS, joined, lanes
 
 ID_BYTES: Final = 16
 LIMIT: Final = 512  # flows in a bucket
 VERSION: Final = 1
 _VERSION: Final = bytes([VERSION])
+_COUNTS: Final = {"type": "record", "name": "Counts", "fields": [{"name": name, "type": "long"} for name in COUNTS]}
+_read: Final = compile_reader(_COUNTS, dict.fromkeys(COUNTS))
 
 
 class Bucket:
@@ -64,20 +66,9 @@ class Bucket:
         try:
             if data[0] != VERSION:
                 raise ValueError(f"bucket version {data[0]}; this program reads {VERSION}")
-            values, at = _read(data)
+            values, at = _read(data, 1)
         except IndexError:
             raise ValueError("a bucket cut short") from None
         if (len(data) - at) % ID_BYTES:
             raise ValueError("a bucket whose ids are cut short")
-        return cls(joined(values), data[at:])
-
-
-def _read(data: bytes) -> tuple[tuple[int, ...], int]:
-    """The counts, and where the ids begin."""
-    values, at = [], 1
-    for _ in COUNTS:
-        value, at = varint(data, at)
-        if value & 1 or value >> 65:
-            raise ValueError("a count that is none")
-        values.append(value >> 1)
-    return tuple(values), at
+        return cls(joined(values.values()), data[at:])

@@ -8,7 +8,7 @@ The names stand here once, in the order of contract section 5.
 """
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 COUNTS: Final = (
@@ -131,9 +131,12 @@ def lanes(total: int) -> tuple[int, ...]:
     return _LANES.unpack(total.to_bytes(_LANES.size, "little"))
 
 
-def joined(values: tuple[int, ...]) -> int:
-    """The one integer of counts given in the order of COUNTS; `lanes` undone."""
-    return sum(value << (64 * n) for n, value in enumerate(values))
+def joined(values: Iterable[int]) -> int:
+    """The one integer of counts given in the order of COUNTS; `lanes` undone. ValueError where one is below 0."""
+    try:
+        return int.from_bytes(_LANES.pack(*values), "little")
+    except struct.error:
+        raise ValueError("a count below 0, or beyond 64 bits") from None
 
 
 def ratios(values: Mapping[str, int]) -> dict[str, float | None]:

@@ -139,7 +139,9 @@ class Table:
             return
         _, minute, part = _KEY.unpack_from(key)
         did = key[_KEY.size :].decode()
-        rolling = self.dids.setdefault(did, Rolling(0, len(self.lengths)))
+        rolling = self.dids.get(did)
+        if rolling is None:
+            rolling = self.dids[did] = Rolling(0, len(self.lengths))
         rolling.restore(minute, part, Bucket.unpack(value))
         self._at.setdefault(minute, {})[did] = None
 

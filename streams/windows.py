@@ -64,6 +64,10 @@ class Rolling:
 
     def restore(self, minute: int, part: int, bucket: Bucket) -> None:
         """Put back a bucket from the changelog; `settle` once all are there."""
+        parts = self.minutes.get(minute)
+        if parts is None and part == 0:
+            self.minutes[minute] = [bucket]
+            return
         parts = self.minutes.setdefault(minute, [])
         while len(parts) <= part:
             parts.append(Bucket())
