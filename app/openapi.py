@@ -82,7 +82,11 @@ def _response(status: int, meaning: str) -> dict[str, Any]:
 
 
 def _delivery() -> dict[str, Any]:
-    known = {"type": "object", "anyOf": [{"required": [name]} for name in sorted(KNOWN)]}
+    there = {"not": {"type": "null"}}
+    known = {
+        "type": "object",
+        "anyOf": [{"required": [name], "properties": {name: there}} for name in sorted(KNOWN)],
+    }
     return {"anyOf": [known, {"type": "object", "required": ["body"], "properties": {"body": known}}]}
 
 

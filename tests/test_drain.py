@@ -1,0 +1,69 @@
+"""The drainer: oldest first, removed only when acknowledged, nothing in the way of the rest."""
+
+import time
+from pathlib import Path
+
+from app.drain import Drainer
+from app.main import Receiver
+from app.metrics import Metrics
+from app.outcomes import Unacknowledged
+from app.segment import Row
+from app.spool import ASIDE, Outlet, Spool, prepare, segments
+from schemas import decode
+from schemas.settings import read_settings
+from tests.fakes import FakePublisher
+
+PIPELINE = Receiver(read_settings({})).webhook.pipeline
+
+
+def body(n: int) -> bytes:
+    return b'{"phonon-uuid": "flow-%03d"}' % n
+
+
+def spooled(folder: Path, *bodies: bytes) -> None:
+    prepare(folder)
+    spool = Spool(folder, most_bytes=10**6)
+    spool.commit([Row(1_000 + n, "", content) for n, content in enumerate(bodies)])
+    spool.close()
+
+
+def drainer(folder: Path, publisher: FakePublisher, rate: int = 10_000) -> Drainer:
+    outlet = Outlet(folder)
+    assert outlet.acquire()
+    return Drainer(outlet=outlet, pipeline=PIPELINE, publisher=publisher, metrics=Metrics(), rate=rate)
+
+
+def flows(publisher: FakePublisher) -> list[str]:
+    return [decode(record.value)[1]["flow_id"] for record in publisher.published]
+
+
+async def test_oldest_first_and_nothing_left(tmp_path: Path) -> None:
+    spooled(tmp_path, *map(body, range(150)))
+    publisher = FakePublisher()
+    assert await drainer(tmp_path, publisher).drain_once() == 150
+    batches = [sorted(flows(publisher)[n : n + 64]) for n in range(0, 150, 64)]
+    assert [flow for batch in batches for flow in batch] == [f"flow-{n:03d}" for n in range(150)]
+    assert segments(tmp_path) == []
+
+
+async def test_what_is_not_acknowledged_stays(tmp_path: Path) -> None:
+    spooled(tmp_path, body(1), body(2))
+    publisher = FakePublisher(Unacknowledged("late"))
+    assert await drainer(tmp_path, publisher).drain_once() == 0
+    assert len(list(Outlet(tmp_path).waiting())) == 2
+
+
+async def test_what_can_not_be_read_is_set_aside_and_the_rest_goes_on(tmp_path: Path) -> None:
+    spooled(tmp_path, body(1), b"not json", body(3))
+    publisher = FakePublisher()
+    assert await drainer(tmp_path, publisher).drain_once() == 2
+    assert flows(publisher) == ["flow-001", "flow-003"]
+    assert [path.read_bytes() for path in (tmp_path / ASIDE).iterdir()] == [b"not json"]
+    assert segments(tmp_path) == []
+
+
+async def test_the_rate_is_bounded(tmp_path: Path) -> None:
+    spooled(tmp_path, *map(body, range(40)))
+    began = time.monotonic()
+    assert await drainer(tmp_path, FakePublisher(), rate=100).drain_once() == 40
+    assert time.monotonic() - began > 0.3

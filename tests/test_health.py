@@ -1,0 +1,71 @@
+"""Ready means stored durably; and the three addresses of the management port."""
+
+import json
+from typing import Any
+
+import pytest
+
+from app.health import Management, Readiness
+from app.metrics import Metrics
+from app.outcomes import SpoolStatus
+
+
+class Answer:
+    """What came back."""
+
+    def __init__(self, messages: list[dict[str, Any]]) -> None:
+        self.status: int = messages[0]["status"]
+        self.body: bytes = messages[1]["body"]
+
+
+async def ask(path: str, *, method: str = "GET", readiness: Readiness | None = None) -> Answer:
+    management = Management(
+        readiness=lambda: readiness or Readiness("", ""),
+        spool_status=lambda: SpoolStatus(3, 400, 1.5, 2),
+        metrics=Metrics(),
+    )
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    await management({"path": path, "method": method}, receive, send)
+    return Answer(sent)
+
+
+@pytest.mark.parametrize(
+    ("readiness", "ready"),
+    [
+        (Readiness("", ""), True),
+        (Readiness("no answer", ""), True),
+        (Readiness("", "the disk is full"), True),
+        (Readiness("no answer", "the disk is full"), False),
+        (Readiness("", "", stopping=True), False),
+    ],
+)
+async def test_ready_is_what_would_be_stored(readiness: Readiness, ready: bool) -> None:
+    answer = await ask("/readyz", readiness=readiness)
+    assert answer.status == (200 if ready else 503)
+    said = json.loads(answer.body)
+    assert said["ready"] is ready
+    assert (said["kafka"], said["spool"]) == (readiness.kafka or "ok", readiness.spool or "ok")
+
+
+async def test_alive() -> None:
+    assert (await ask("/healthz")).status == 200
+    assert (await ask("/healthz", method="HEAD")).body == b""
+
+
+async def test_metrics_hold_the_spool() -> None:
+    text = (await ask("/metrics")).body.decode()
+    assert "phonon_spool_rows 3.0" in text
+    assert "phonon_spool_oldest_age_seconds 1.5" in text
+    assert "phonon_spool_set_aside 2.0" in text
+
+
+async def test_nothing_else_is_there() -> None:
+    assert (await ask("/webhooks/phonon")).status == 404
+    assert (await ask("/metrics", method="POST")).status == 405

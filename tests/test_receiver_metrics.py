@@ -1,0 +1,39 @@
+"""The list of metrics is what is exposed, with closed labels."""
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from app.metrics import METRICS, ON_SCRAPE, Metrics
+from app.openapi import MEANINGS
+
+
+def families(metrics: Metrics) -> dict[str, str]:
+    on_scrape = {metric.name: 0.0 for metric in METRICS if metric.name.startswith(ON_SCRAPE)}
+    text = metrics.exposition(on_scrape).decode()
+    return {family.name: family.type for family in text_string_to_metric_families(text)}
+
+
+def test_the_list_is_what_is_exposed() -> None:
+    expected = {metric.name.removesuffix("_total"): metric.type for metric in METRICS}
+    assert families(Metrics()) == expected
+
+
+def test_every_metric_says_what_it_is() -> None:
+    assert all(metric.help.endswith(".") and metric.name.startswith("phonon_") for metric in METRICS)
+    assert all(metric.name.endswith("_total") is (metric.type == "counter") for metric in METRICS)
+
+
+def test_counting() -> None:
+    metrics = Metrics()
+    metrics.count("phonon_deliveries_total", "200")
+    metrics.count("phonon_deliveries_total", "200", 2)
+    metrics.count("phonon_spooled_total")
+    assert metrics.registry.get_sample_value("phonon_deliveries_total", {"status": "200"}) == 3
+    assert metrics.registry.get_sample_value("phonon_spooled_total") == 1
+    assert set(map(str, MEANINGS)) >= {"200"}
+
+
+def test_an_anomaly_that_is_none_of_ours_is_other() -> None:
+    metrics = Metrics()
+    metrics.anomalies(["duration:mismatch", "+912243692987:odd", "x" * 200])
+    assert metrics.registry.get_sample_value("phonon_anomalies_total", {"kind": "duration:mismatch"}) == 1
+    assert metrics.registry.get_sample_value("phonon_anomalies_total", {"kind": "other"}) == 2
