@@ -31,6 +31,7 @@ from app.demo.mock_topics import ask_for_topics
 from app.demo.parts import Parts
 from app.demo.watch import MetricsReader, Seen, counters
 from app.topics import create_topics
+from schemas.registry import resolver
 from schemas.settings import Settings, read_settings
 from schemas.topics import topic_name
 
@@ -79,7 +80,7 @@ def _run(settings: Settings, console: Console, stack: ExitStack, *, rate: float,
     for line in parts.addresses(ours, kafka, running.worker_port, datetime.now(UTC)):
         say(line)
     topic = topic_name(ours.topic_prefix, "DidMetrics")
-    reader = stack.enter_context(closing(MetricsReader(ours.kafka, topic)))
+    reader = stack.enter_context(closing(MetricsReader(ours.kafka, topic, resolver(ours))))
     _first(running, reader)
     console.print(f"First figures {time.monotonic() - begun:.1f} s after the start; Ctrl-C stops everything.")
     _show(

@@ -13,7 +13,7 @@ from confluent_kafka import Consumer, Message, TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.demo.ports import LOOPBACK
-from schemas import decode
+from schemas import Resolve, decode, without_registry
 
 DELIVERIES, EVENTS, SPOOLED = "phonon_deliveries_total", "phonon_events_total", "phonon_spool_rows"
 
@@ -33,8 +33,9 @@ class Seen:
 class MetricsReader:
     """A reader of the metrics topic, from its beginning."""
 
-    def __init__(self, kafka: Mapping[str, str], topic: str) -> None:
+    def __init__(self, kafka: Mapping[str, str], topic: str, resolve: Resolve = without_registry) -> None:
         self.seen = Seen()
+        self._resolve = resolve
         self._topic = topic
         self._consumer = Consumer({**kafka, "group.id": "phonon-demo", "enable.auto.commit": False, "log_level": 2})
         partitions = self._consumer.list_topics(topic, timeout=10).topics[topic].partitions
@@ -49,7 +50,7 @@ class MetricsReader:
     def _take(self, message: Message) -> None:
         value = message.value()
         if message.error() is None and value:
-            self.seen.add(decode(value)[1], message.timestamp()[1])
+            self.seen.add(decode(value, self._resolve)[1], message.timestamp()[1])
 
     def close(self) -> None:
         self._consumer.close()
