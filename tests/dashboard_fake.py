@@ -20,6 +20,7 @@ from app.dashboard.figures import latest
 from app.dashboard.server import Page
 from app.dashboard.source import Batch, Link, Source
 from schemas import SCHEMAS, encode
+from schemas.registry import Registry
 from schemas.settings import Settings, read_settings
 
 WINDOWS = (("5m", 300), ("1h", 3600), ("24h", 86_400))
@@ -36,6 +37,10 @@ RATIOS = {
 }
 CAUSES = ("no_answer", "busy", "rejected", "cancelled", "bad_number", "unreachable", "congestion", "unknown_cause")
 CITIES = ("22", "11", "80", "44", "33", "40")
+
+
+Deliver = Callable[[Batch], None]
+Say = Callable[[Link], None]
 
 
 class Line:
@@ -119,7 +124,7 @@ def fake_source(number: int, per_second: float) -> type[Source]:
     """A source of that many DIDs and changes a second."""
 
     class Fake(Source):
-        def __init__(self, settings: Settings, deliver: Callable[[Batch], None], say: Callable[[Link], None]) -> None:
+        def __init__(self, settings: Settings, registry: Registry | None, deliver: Deliver, say: Say) -> None:
             self._deliver, self._say = deliver, say
             self._stop = threading.Event()
             self._lines = lines(number)

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 import phonenumbers
 
-from schemas import SCHEMAS, Undecodable, decode
+from schemas import SCHEMAS, Resolve, Undecodable, decode, without_registry
 
 #: The counts of a window that the list needs, in the order in which they travel.
 COUNTS: Final = ("attempts", "answered", "talk_ms", "flows_to_agent", "flows_abandoned", "served_in_time")
@@ -31,9 +31,9 @@ class Latest(NamedTuple):
     value: bytes
 
 
-def latest(value: bytes, written_at: int) -> Latest:
-    """A record of the metrics topic and the time Kafka has for it, ms. Raises Undecodable."""
-    record, fields = decode(value)
+def latest(value: bytes, written_at: int, resolve: Resolve = without_registry) -> Latest:
+    """A record of the metrics topic and the time Kafka has for it, ms. Raises Undecodable, and what `resolve` raises."""
+    record, fields = decode(value, resolve)
     if record != "DidMetrics":
         raise Undecodable(f"a {record} among the metrics")
     windows = fields["windows"]

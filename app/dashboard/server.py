@@ -7,7 +7,7 @@ import asyncio
 import logging
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from types import FrameType
@@ -28,6 +28,7 @@ from app.dashboard.source import Batch, Link, Source
 from app.dashboard.state import SAMPLE_SECONDS, State
 from app.dashboard.stream import Streams
 from app.listen import GentleServer, listen, server_config
+from schemas.registry import Registry
 from schemas.settings import Settings
 
 GRACEFUL_SECONDS: Final = 2
@@ -38,7 +39,12 @@ class Page:
 
     def __init__(self, settings: Settings, source: type[Source] = Source) -> None:
         self.settings = settings
-        self.source = source
+        self.source = source(
+            settings,
+            Registry(settings.schema_registry_url) if settings.schema_registry_url else None,
+            deliver=lambda batch: self._in_loop(partial(self.take, batch)),
+            say=lambda link: self._in_loop(partial(setattr, self, "link", link)),
+        )
         self.state = State(_now_ms())
         self.link = Link(since=_now_ms())
         self.urls = settings.receiver_metrics_url or (own_receiver(settings),)
@@ -59,13 +65,8 @@ class Page:
     @asynccontextmanager
     async def lifespan(self, _app: Any) -> AsyncIterator[None]:
         """Read the topic and the receivers for as long as the page is served."""
-        loop = asyncio.get_running_loop()
-        source = self.source(
-            self.settings,
-            deliver=lambda batch: _in(loop, partial(self.take, batch)),
-            say=lambda link: _in(loop, partial(setattr, self, "link", link)),
-        )
-        source.start()
+        self._loop = asyncio.get_running_loop()
+        self.source.start()
         tasks = [asyncio.create_task(work) for work in (self._sample(), watch(self.urls, self.receivers))]
         try:
             yield
@@ -73,7 +74,14 @@ class Page:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
-            await asyncio.to_thread(source.stop)
+            await asyncio.to_thread(self.source.stop)
+
+    def _in_loop(self, call: Callable[[], None]) -> None:
+        """Do what the source's thread asks for; once the loop has ended there is nothing more to do."""
+        try:
+            self._loop.call_soon_threadsafe(call)
+        except RuntimeError:
+            pass
 
     def take(self, batch: Batch) -> None:
         """Take what the source has read."""
@@ -91,6 +99,7 @@ class Page:
         return {
             "now": _now_ms(),
             "kafka": {"state": link.state, "reason": link.reason, "since": link.since},
+            "registry": link.registry,
             "loaded": link.loaded,
             "unreadable": link.unreadable,
             "written_at": self.state.written_at or None,
@@ -183,14 +192,6 @@ def address(settings: Settings, port: int) -> str:
     host = settings.dashboard_host
     token = "<PHONON_TOKEN>/" if page_credentials(settings).token else ""
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/{token}"
-
-
-def _in(loop: asyncio.AbstractEventLoop, call: Any) -> None:
-    """Call it in the loop; when that has ended there is nothing more to do."""
-    try:
-        loop.call_soon_threadsafe(call)
-    except RuntimeError:
-        pass
 
 
 def _now_ms() -> int:

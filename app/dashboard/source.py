@@ -16,7 +16,8 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from app.cluster import ClusterError, Errors, connect
 from app.dashboard.figures import Latest, latest
-from schemas import Undecodable
+from schemas import Undecodable, UnknownId, without_registry
+from schemas.registry import Registry, RegistryError
 from schemas.settings import Settings, SettingsError
 from schemas.topics import topic_name
 
@@ -43,11 +44,15 @@ Key = bytes | str | None
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """How the way to Kafka is: connecting, connected, away or no_topic; why, in one line; since when, ms."""
+    """How the way to Kafka is: connecting, connected, away or no_topic; why, in one line; since when, ms.
+
+    `registry` says what is wrong with the schema registry, if that keeps records from being read.
+    """
 
     state: str = "connecting"
     reason: str = ""
     since: int = 0
+    registry: str = ""
     loaded: bool = False
     unreadable: int = 0
 
@@ -61,8 +66,16 @@ class Batch(list[Latest]):
 class Source:
     """The thread. `deliver` and `say` are called in it with what was read and how the link is."""
 
-    def __init__(self, settings: Settings, deliver: Callable[[Batch], None], say: Callable[[Link], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        registry: Registry | None,
+        deliver: Callable[[Batch], None],
+        say: Callable[[Link], None],
+    ) -> None:
         self._settings = settings
+        self._registry = registry
+        self._resolve = registry.resolve if registry else without_registry
         self._topic = topic_name(settings.topic_prefix, "DidMetrics")
         self._deliver, self._say = deliver, say
         self._link = Link(since=_now_ms())
@@ -137,21 +150,40 @@ class Source:
                 probed = time.monotonic()
 
     def _flush(self, newest: dict[Key, Message]) -> None:
-        batch, gone = Batch(), []
+        """Deliver what was read; what a registry has not explained yet stays for the next time."""
+        batch, gone, waiting, unknown = Batch(), [], dict[Key, Message](), set[int]()
         for key, message in newest.items():
             value: Any = message.value()
             if value is None:
                 gone.append(key.decode("utf-8", "replace") if isinstance(key, bytes) else str(key))
                 continue
             try:
-                batch.append(latest(value, message.timestamp()[1]))
+                batch.append(latest(value, message.timestamp()[1], self._resolve))
+            except UnknownId as one:
+                waiting[key] = message
+                unknown.add(one.id)
             except Undecodable as reason:
                 self._now(unreadable=self._link.unreadable + 1)
                 log.warning("a record can't be read: %s", reason)
         newest.clear()
+        newest.update(waiting)
         if batch or gone:
             batch.gone = tuple(gone)
             self._deliver(batch)
+        if unknown and self._learn(unknown):
+            self._flush(newest)
+
+    def _learn(self, ids: set[int]) -> bool:
+        """Ask the registry, which may take a while; whether it has answered."""
+        if self._registry is None:
+            return False
+        try:
+            self._registry.learn(ids)
+        except RegistryError as problem:
+            self._now(registry=str(problem))
+            return False
+        self._now(registry="")
+        return True
 
     def _now(self, **known: Any) -> None:
         """Say how the link is, if that is news."""
