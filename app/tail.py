@@ -63,7 +63,7 @@ def tail(settings: Settings, topics: Sequence[str], out: TextIO, span: Span) -> 
         places = ask(consumer, errors, lambda: _places(consumer, topics, span))
         consumer.assign(places)
         resolve = resolver(settings)
-        for message in itertools.islice(_messages(consumer, len(places), follow=span.follow), span.count):
+        for message in itertools.islice(_messages(consumer, errors, len(places), follow=span.follow), span.count):
             out.write(line(message, resolve) + "\n")
             out.flush()
     finally:
@@ -119,11 +119,19 @@ def _places(consumer: Consumer, topics: Sequence[str], span: Span) -> list[Topic
     return places
 
 
-def _messages(consumer: Consumer, partitions: int, *, follow: bool) -> Iterator[Message]:
-    """Records as they come; without `follow` it ends when every partition has been read to its end."""
+def _messages(consumer: Consumer, errors: Errors, partitions: int, *, follow: bool) -> Iterator[Message]:
+    """Records as they come; without `follow` it ends when every partition has been read to its end.
+
+    Only without it is silence a failure: until the end there is always something to read.
+    """
     at_end: set[tuple[str | None, int | None]] = set()
+    silent_s = 0.0
     while follow or len(at_end) < partitions:
-        for message in consumer.consume(BATCH, POLL_S):
+        batch = consumer.consume(BATCH, POLL_S)
+        silent_s = 0.0 if batch else silent_s + POLL_S
+        if silent_s > ANSWER_WITHIN_S and not follow:
+            raise ClusterError(f"Kafka at {errors.servers} fell silent: {errors.reason or 'no reason given'}")
+        for message in batch:
             error = message.error()
             if error is None:
                 yield message

@@ -17,8 +17,8 @@ from confluent_kafka import Producer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.cluster import ClusterError
-from app.tail import Span, UnknownTopic, full_names, line, tail
+from app.cluster import ClusterError, Errors
+from app.tail import Span, UnknownTopic, _messages, full_names, line, tail
 from app.topics import create_topics
 from schemas import encode
 from schemas.settings import Settings, read_settings
@@ -158,6 +158,20 @@ def test_a_topic_that_is_not_there_is_said_in_one_line(settings: Settings) -> No
         ClusterError, match=r"no topic .*flow\.v1 on this Kafka: `phonon-events topics create` makes it"
     ):
         read(settings, "flow")
+
+
+class Silent:
+    """A consumer of a Kafka that is gone: nothing comes, not even the end of a partition."""
+
+    def consume(self, _number: int, _timeout: float) -> list[Any]:
+        return []
+
+
+def test_a_kafka_that_falls_silent_before_the_end_is_said_in_one_line() -> None:
+    errors = Errors("broker:9092")
+    errors.reason = "Connection refused"
+    with pytest.raises(ClusterError, match="^Kafka at broker:9092 fell silent: Connection refused$"):
+        list(_messages(Silent(), errors, 1, follow=False))  # type: ignore[arg-type]
 
 
 @pytest.mark.broker
