@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 import phonenumbers
 
-from schemas import SCHEMAS, Resolve, Undecodable, decode, without_registry
+from schemas import SCHEMAS, SINGLE_OBJECT, Resolve, Undecodable, decode, encode, without_registry
 
 #: The counts of a window that the list needs, in the order in which they travel.
 COUNTS: Final = ("attempts", "answered", "talk_ms", "flows_to_agent", "flows_abandoned", "served_in_time")
@@ -32,7 +32,7 @@ class Latest(NamedTuple):
 
 
 def latest(value: bytes, written_at: int, resolve: Resolve = without_registry) -> Latest:
-    """A record of the metrics topic and the time Kafka has for it, ms. Raises Undecodable, and what `resolve` raises."""
+    """A record of the metrics topic and the time Kafka has for it, ms. Raises Undecodable and what `resolve` does."""
     record, fields = decode(value, resolve)
     if record != "DidMetrics":
         raise Undecodable(f"a {record} among the metrics")
@@ -44,7 +44,7 @@ def latest(value: bytes, written_at: int, resolve: Resolve = without_registry) -
         written_at=written_at,
         windows=tuple((window["name"], window["seconds"]) for window in windows),
         counts=tuple(tuple(window[name] for name in COUNTS) for window in windows),
-        value=value,
+        value=value if value.startswith(SINGLE_OBJECT) else encode(record, fields),
     )
 
 
