@@ -170,7 +170,7 @@ class Silent:
 def test_a_kafka_that_falls_silent_before_the_end_is_said_in_one_line() -> None:
     errors = Errors("broker:9092")
     errors.reason = "Connection refused"
-    with pytest.raises(ClusterError, match="^Kafka at broker:9092 fell silent: Connection refused$"):
+    with pytest.raises(ClusterError, match=r"^Kafka at broker:9092 fell silent: Connection refused$"):
         list(_messages(Silent(), errors, 1, follow=False))  # type: ignore[arg-type]
 
 
