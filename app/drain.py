@@ -62,8 +62,9 @@ class Drainer:
             while True:
                 try:
                     await asyncio.sleep(await self._turn())
-                except OSError as error:
-                    log.error("the spool can't be drained: %s", error.strerror)  # noqa: TRY400 - paths tell nothing
+                except Exception:  # nobody else would ever drain again
+                    self.metrics.count("phonon_failures_total", "drain")
+                    log.exception("the spool can't be drained")
                     await asyncio.sleep(OTHER_DRAINS_SECONDS)
         finally:
             self.outlet.release()

@@ -35,13 +35,15 @@ BACKLOG: Final = 2048
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises OSError."""
+    """A socket at that address, which listens once a server is ready: before, senders are refused, not kept waiting.
+
+    Raises OSError.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
-        listener.listen(BACKLOG)
     except OSError:
         listener.close()
         raise
@@ -56,6 +58,7 @@ def server_config(app: Any, *, lifespan: str = "on", graceful_seconds: int = GRA
         http=TimedProtocol,
         ws="none",
         loop="auto",
+        backlog=BACKLOG,
         lifespan=lifespan,  # type: ignore[arg-type]
         log_config=None,
         access_log=False,
@@ -116,11 +119,12 @@ async def serve_management(app: Any, settings: Settings) -> None:
     The lock says which worker's turn it is; so a port that is taken all the same is another program's, and said once.
     """
     host, port = settings.management_host, settings.management_port
-    turn = os.open(Path(settings.spool_dir) / f"management-{port}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    said = False
+    path = Path(settings.spool_dir) / f"management-{port}.lock"
+    turn, said = -1, False
     try:
         while True:
             try:
+                turn = turn if turn != -1 else os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
                 fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 await _serve_on(app, listen(host, port))
             except OSError as error:
@@ -129,7 +133,8 @@ async def serve_management(app: Any, settings: Settings) -> None:
                     said = True
             await asyncio.sleep(RETRY_SECONDS)
     finally:
-        os.close(turn)
+        if turn != -1:
+            os.close(turn)
 
 
 async def _serve_on(app: Any, listener: socket.socket) -> None:

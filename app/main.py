@@ -38,6 +38,7 @@ from app.webhook import Limits, Scope, Send, Webhook
 from app.workers import follow_parent, keep_workers
 from schemas.registry import Headers, Registry
 from schemas.settings import Settings, SettingsError, read_settings
+from schemas.topics import record_limit_bytes
 
 __all__ = ["Receiver", "app", "check", "drain", "serve"]  # noqa: F822 - app is made on demand
 
@@ -60,6 +61,7 @@ def make_publisher(settings: Settings, records: Records) -> Publisher:
         partial(open_producer, producer_config(settings)),
         topics=needed_topics(settings.topic_prefix),
         stall_after=min(settings.stall_after, settings.answer_within / 4),
+        most_bytes=record_limit_bytes(settings.max_body_bytes),
         before=registration(settings, records),
     )
 

@@ -33,6 +33,8 @@ METADATA_SECONDS: Final = 1.0
 START_SECONDS: Final = 3.0
 #: A delivery of more records is produced in slices, so that it neither fills the queue nor holds up the loop.
 SLICE_RECORDS: Final = 2_000
+#: What a record's key, headers and framing take of the limit at most.
+HEADERS_BYTES: Final = 16 * 1024
 QUEUE_MESSAGES: Final = 200_000
 #: A record that Kafka will never take, however often it is sent.
 PERMANENT: Final = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD, KafkaError.INVALID_MSG})
@@ -122,6 +124,7 @@ class Publisher:
         *,
         topics: frozenset[str],
         stall_after: float,
+        most_bytes: int = 2**31,
         before: Callable[[], str] = lambda: "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -131,6 +134,7 @@ class Publisher:
         self._opened = opened
         self._topics = topics
         self._stall_after = stall_after
+        self._most_bytes = most_bytes - HEADERS_BYTES
         self._before = before  # what must be done before anything is published: says what is in the way, may block
         self._said: set[str] = set()
         self._clock = clock
@@ -194,6 +198,8 @@ class Publisher:
             raise Unacknowledged(self.reason)
         if len(self._producer) + len(records) > QUEUE_MESSAGES // 2:
             raise Unacknowledged("the producer's queue is full")
+        if max(len(record.value) for record in records) > self._most_bytes:
+            raise Unpublishable("MSG_SIZE_TOO_LARGE")
         countdown = Countdown(self, len(records), self._advance())
         place = self._waiting if live or self.state is State.TRYING else self._drained
         try:
@@ -274,13 +280,15 @@ class Publisher:
         return self._seen
 
     def _tick(self) -> None:
-        self._producer.poll(0)
-        now = self._advance()
-        oldest = next(iter(self._waiting), None)
-        if oldest is not None and self._is_late(now - oldest.since, now - self._acknowledged_at):
-            self.fall(f"no acknowledgement within {now - oldest.since:.1f} s", late=True)
-        delay = TICK_SECONDS if self._waiting or self._drained else IDLE_SECONDS
-        self._timer = asyncio.get_running_loop().call_later(delay, self._tick)
+        try:
+            self._producer.poll(0)
+            now = self._advance()
+            oldest = next(iter(self._waiting), None)
+            if oldest is not None and self._is_late(now - oldest.since, now - self._acknowledged_at):
+                self.fall(f"no acknowledgement within {now - oldest.since:.1f} s", late=True)
+        finally:  # whatever went wrong once, acknowledgements are looked for again
+            delay = TICK_SECONDS if self._waiting or self._drained else IDLE_SECONDS
+            self._timer = asyncio.get_running_loop().call_later(delay, self._tick)
 
     def _is_late(self, age: float, quiet: float) -> bool:
         """Whether Kafka is: with others being acknowledged meanwhile it is busy, and has twice as long."""
@@ -290,9 +298,12 @@ class Publisher:
         """While Kafka is down, ask it for its topics; when it has them all, let deliveries try."""
         while True:
             await self._down.wait()
-            if self._fatal:
-                self._producer, self._fatal = self._open(), False
-            problem = await asyncio.to_thread(self._ask)
+            try:
+                if self._fatal:
+                    self._producer, self._fatal = self._open(), False
+                problem = await asyncio.to_thread(self._ask)
+            except Exception as error:  # noqa: BLE001 - nobody else would ever ask again
+                problem = f"the question failed ({type(error).__name__})"
             self._asked.set()
             if problem:
                 self._say(problem)

@@ -97,10 +97,14 @@ class Soak:
         self.kafka.resume()
 
     async def worker_dies(self) -> None:
-        children = Path(f"/proc/{self.receiver.child.pid}/task/{self.receiver.child.pid}/children").read_text().split()
+        self._kill_one_worker()
+        await asyncio.sleep(3)
+
+    def _kill_one_worker(self) -> None:
+        pid = self.receiver.child.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         if children:
             os.kill(int(self.chance.choice(children)), signal.SIGKILL)
-        await asyncio.sleep(3)
 
 
 async def soak(options: argparse.Namespace) -> int:
@@ -123,9 +127,8 @@ async def soak(options: argparse.Namespace) -> int:
             processes.stop_all()
         verdict = await asyncio.to_thread(oracle.judge, kafka.bootstrap_servers, PREFIX)
     slowest = max(phase.slowest_seconds for phase in oracle.phases)
-    print(
-        f"seed {options.seed}: {verdict.line()}; slowest answer {slowest:.2f} s; memory {first:.0f} -> {last:.0f} MiB"
-    )  # noqa: T201
+    memory = f"memory {first:.0f} -> {last:.0f} MiB"
+    print(f"seed {options.seed}: {verdict.line()}; slowest {slowest:.2f} s; {memory}")  # noqa: T201
     good = not (verdict.losses or verdict.strangers or verdict.wrong) and fresh == "200"
     return 0 if good and slowest < ANSWER_WITHIN_SECONDS else 1
 

@@ -147,6 +147,16 @@ async def test_a_record_that_is_refused_for_good_is_no_outage(setting: Setting) 
     assert setting.publisher.healthy
 
 
+async def test_sizes_are_checked_before_anything_is_produced() -> None:
+    setting = Setting()
+    setting.publisher = Publisher(setting._opened, topics=TOPICS, stall_after=STALL, most_bytes=100_000)
+    await setting.publisher.start()
+    with pytest.raises(Unpublishable):
+        await setting.publisher.publish([A_RECORD, A_RECORD._replace(value=bytes(100_000))])
+    assert setting.fake.produced == []
+    await setting.publisher.stop()
+
+
 async def test_more_than_the_queue_holds_is_not_begun(setting: Setting) -> None:
     setting.fake.hangs = True
     setting.fake._queue = [lambda *_: None] * (QUEUE_MESSAGES // 2)
