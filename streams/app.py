@@ -136,7 +136,7 @@ def _connect(app: MetricsApp, source: str) -> None:
 
     @app.on_partitions_assigned.connect(weak=False)
     async def assigned(_: Any, assigned: set[Any], **__: Any) -> None:
-        await partitions.assigned(tp.partition for tp in assigned if tp.topic == source)
+        partitions.own(tp.partition for tp in assigned if tp.topic == source)
 
     @app.on_before_shutdown.connect(weak=False)
     async def stopping(*_: Any, **__: Any) -> None:

@@ -80,10 +80,10 @@ class Partition:
         self._task = asyncio.create_task(self._live(), name=f"partition {self.number}")
 
     async def stop(self) -> None:
-        """Flush a last time, if that is possible within 3 s, and let go."""
+        """Flush a last time, if that is possible within 3 s, and let go. What is still being read is let go at once."""
         self._stopping.set()
         if self._task is not None:
-            _, waiting = await asyncio.wait({self._task}, timeout=3)
+            _, waiting = await asyncio.wait({self._task}, timeout=3 if self.table else 0)
             for task in waiting:
                 task.cancel()
         if self._lookup is not None:
@@ -224,6 +224,7 @@ class Partition:
         while not self._stopping.is_set():
             await self._wait(BEHIND_FLUSH_SECONDS if self.lag > BEHIND_RECORDS else FLUSH_SECONDS)
             await self._flush(writer)
+        await self._flush(writer)
 
     async def _wait(self, seconds: float) -> None:
         try:

@@ -23,27 +23,30 @@ class Partitions:
     def __init__(self, make: Callable[[int], Partition]) -> None:
         self._make = make
         self.owned: dict[int, Partition] = {}
-        self.assigned_at: float | None = None  # monotonic; None before the first assignment and in a rebalance
+        self.assigned = False  # not before the first assignment, and not in a rebalance
+        self._leaving: set[asyncio.Task[None]] = set()
 
     def revoked(self) -> None:
         """A rebalance has begun. What is ours goes on until we hear who gets it."""
-        self.assigned_at = None
+        self.assigned = False
 
-    async def assigned(self, numbers: Iterable[int]) -> None:
+    def own(self, numbers: Iterable[int]) -> None:
         """The rebalance's outcome: let go of what is not ours any more, begin with what is new."""
         now = set(numbers)
-        leaving = [self.owned.pop(number) for number in self.owned.keys() - now]
+        for number in self.owned.keys() - now:
+            task = asyncio.create_task(self.owned.pop(number).stop())  # in its own time: the others go on
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)
         for number in sorted(now - self.owned.keys()):
             self.owned[number] = self._make(number)
             self.owned[number].start()
-        self.assigned_at = time.monotonic()
+        self.assigned = True
         log.info("partitions owned: %s", ", ".join(map(str, sorted(now))) or "none")
-        await _stop(leaving)
 
     async def stop(self) -> None:
         """Flush and let go of all."""
-        leaving, self.owned = list(self.owned.values()), {}
-        await _stop(leaving)
+        owned, self.owned = list(self.owned.values()), {}
+        await asyncio.gather(*[partition.stop() for partition in owned], *self._leaving)
 
     async def count(self, fetched: Fetched) -> None:
         """Count a chunk of an owned partition; one of another's is its owner's to read."""
@@ -53,7 +56,7 @@ class Partitions:
 
     def trouble(self) -> str | None:
         """Why this worker is not ready; None when it is."""
-        if self.assigned_at is None:
+        if not self.assigned:
             return "waiting for Kafka to assign partitions"
         for number, partition in sorted(self.owned.items()):
             if partition.trouble or partition.asking:
@@ -92,8 +95,3 @@ class Partitions:
             age = now_ms - (partition.last_timestamp or now_ms)
             measures.LAG_RECORDS.labels(number).set(partition.lag)
             measures.LAG_SECONDS.labels(number).set(max(0, age) / 1000 if partition.lag else 0)
-
-
-async def _stop(partitions: list[Partition]) -> None:
-    if partitions:
-        await asyncio.gather(*[partition.stop() for partition in partitions])

@@ -12,6 +12,7 @@ import urllib.request
 import uuid
 from collections.abc import Callable
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,10 @@ class FlowTopic:
         self.servers, self.prefix = servers, prefix
         self.rng, self.dids = random.Random(seed), dids
         self.sent: list[Record] = []
-        self._producer = Producer({"bootstrap.servers": servers, "partitioner": "murmur2_random", "linger.ms": 5})
+
+    @cached_property
+    def _producer(self) -> Producer:
+        return Producer({"bootstrap.servers": self.servers, "partitioner": "murmur2_random", "linger.ms": 5})
 
     def create(self) -> None:
         """All topics, and wait for them."""

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from schemas.settings import Window
 from streams import live
 from streams.flows import event_id
-from streams.metrics import counts
+from streams.metrics import COUNTS, counts
 from streams.table import COUNTED, DUPLICATE, LATE, Flow, Table
 from tests.flow_oracle import Record, flow, mismatches
 
@@ -203,3 +203,30 @@ class TestEmission:
         assert not log.metrics
         log.flush(log.restored(), now=NOW)
         assert log.metrics["A"]["windows"][0]["flows"] == 1
+
+
+def test_a_changelog_of_the_first_released_format_is_read() -> None:
+    """Recorded from version 1: one DID's minute of one answered flow, the offset 42 and the clock. Keep it as it is."""
+    counts = ["02", "02", *["00"] * 8, "02", "02", "00", "00", "a0fe0a", *["00"] * 6, "02", "02", *["00"] * 9]
+    bucket = "01" + "".join(counts) + "00112233445566778899aabbccddeeff"
+    recorded = {
+        b"b" + (29_396_668).to_bytes(8, "big") + b"\0\0" + b"+912243692987": bytes.fromhex(bucket),
+        b"o": b"\x01" + b"".join(n.to_bytes(8, "big") for n in (42, 1_763_800_100_000, 2_000, 1_763_800_101_000)),
+    }
+    table = new_table()
+    for key, value in recorded.items():
+        table.restore(key, value)
+    table.settle()
+    assert table.next_offset == 42
+    assert (table.clock.w, table.clock.lag, table.clock.floor) == (1_763_800_100_000, 2_000, 1_763_800_101_000)
+    changes = table.take(now=1_763_800_103_000, seconds=0, most=1)
+    window = live.as_dict(changes.live[0], WINDOWS)["windows"][0]
+    assert {name: value for name, value in window.items() if value and name in COUNTS} == {
+        "attempts": 1, "answered": 1, "inbound_attempts": 1, "inbound_answered": 1, "talk_ms": 90_000,
+        "flows": 1, "flows_reached": 1,
+    }  # fmt: skip
+    again = Log()
+    add(table, flow(random.Random(1), "+912243692987", 1_763_800_100_000))
+    assert changes.changelog[-1][0] == b"o"
+    again.flush(table, now=1_763_800_104_000)
+    assert again.state.keys() == recorded.keys()

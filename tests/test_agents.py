@@ -1,0 +1,160 @@
+"""The agent's work without Kafka: a chunk is counted, skipped, read again or set aside; the shell only hands it on."""
+
+import asyncio
+import random
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from schemas import decode, encode
+from schemas.settings import Window
+from streams import changelog
+from streams.agents import count_flows
+from streams.changelog import Place
+from streams.chunks import Fetched
+from streams.framing import Framing
+from streams.offsets import Chunk
+from streams.partition import Partition, Ports
+from streams.partitions import Partitions
+from streams.table import Table
+from tests.flow_oracle import flow
+
+NOW = 1_763_800_000_000
+SOURCE = "phonon.flow.v1"
+
+
+class Shore:
+    """A partition whose state is read, and what it asked for."""
+
+    def __init__(self, *, next_offset: int = 100) -> None:
+        self.sought: list[int] = []
+        ports = Ports((Window("5m", 300),), "metrics", "rejected", self.seek, Framing(), lambda: NOW)
+        self.partition = Partition(Place("group", "log", SOURCE, 3, {}), ports)
+        self.table = self.partition.table = Table((5,))
+        self.table.passed(next_offset)
+
+    async def seek(self, _partition: int, offset: int) -> None:
+        self.sought.append(offset)
+
+    @property
+    def flows(self) -> int:
+        return sum(len(did.ids) for did in self.table.dids.values())
+
+
+def fetched(first: int, number: int, *, value: bytes | None = None, end: int = 1000) -> Fetched:
+    records = [
+        SimpleNamespace(
+            topic=SOURCE, partition=3, offset=offset, timestamp=NOW,
+            value=value or encode("Flow", flow(random.Random(offset), "A", NOW)),
+        )
+        for offset in range(first, first + number)
+    ]  # fmt: skip
+    return Fetched(3, Chunk(first, first + number - 1, end), records, 1)
+
+
+@pytest.mark.parametrize(
+    ("first", "number", "flows", "next_offset", "sought"),
+    [
+        (100, 5, 5, 105, []),
+        (90, 15, 5, 105, []),
+        (90, 10, 0, 100, []),
+        (101, 5, 0, 100, [100]),
+    ],
+    ids=["the next", "an overlap", "counted before", "a gap"],
+)
+async def test_a_chunk_is_taken_as_its_offsets_say(
+    first: int, number: int, flows: int, next_offset: int, sought: list[int]
+) -> None:
+    shore = Shore()
+    await shore.partition.count(fetched(first, number))
+    assert (shore.flows, shore.table.next_offset, shore.sought) == (flows, next_offset, sought)
+
+
+async def test_a_gap_met_again_is_passed_only_if_the_log_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    shore, asked = Shore(), []
+
+    async def first_from(_place: Place, offset: int) -> int | None:
+        asked.append(offset)
+        return {1: None, 2: 100, 3: 110}[len(asked)]
+
+    monkeypatch.setattr(changelog, "first_from", first_from)
+    for _ in range(4):
+        await shore.partition.count(fetched(110, 5))
+    assert asked == [100, 100, 100]
+    assert (shore.table.next_offset, shore.sought) == (110, [100, 100, 100, 110])
+    await shore.partition.count(fetched(110, 5))
+    assert (shore.flows, shore.table.next_offset) == (5, 115)
+
+
+async def test_a_topic_made_anew_is_read_from_its_start() -> None:
+    shore = Shore()
+    await shore.partition.count(fetched(0, 10, end=10))
+    assert (shore.flows, shore.table.next_offset) == (10, 10)
+
+
+async def test_bad_records_are_set_aside_with_their_place_and_passed() -> None:
+    shore = Shore()
+    await shore.partition.count(fetched(100, 2, value=b"foreign"))
+    assert shore.table.next_offset == 102
+    topics, keys, values, _ = zip(*shore.partition._rejected, strict=True)
+    assert (set(topics), set(keys)) == ({"rejected"}, {None})
+    name, record = decode(values[1])
+    assert (name, record["section"], record["payload"]) == ("Rejected", SOURCE, "Zm9yZWlnbg==")
+    assert record["reason"].endswith("(phonon.flow.v1 partition 3 offset 101)")
+
+
+async def test_before_the_state_is_read_chunks_are_dropped() -> None:
+    shore = Shore()
+    shore.partition.table = None
+    await shore.partition.count(fetched(100, 2))
+    assert shore.flows == 0
+
+
+async def test_the_agent_hands_on_every_chunk_and_says_so() -> None:
+    """An error of ours goes up, to end the worker: nothing is skipped."""
+    done: list[Any] = []
+    app = SimpleNamespace(
+        agent=lambda *_, **__: lambda function: function, consumer=SimpleNamespace(counted=done.append)
+    )
+    shore = Shore()
+    partitions = Partitions(lambda _: shore.partition)
+    partitions.owned[3] = shore.partition
+    agent = count_flows(app, "topic", partitions)
+
+    async def chunks(*given: Fetched) -> Any:
+        for chunk in given:
+            yield chunk
+
+    await agent(chunks(fetched(100, 3), fetched(103, 2), fetched(0, 1)._replace(partition=7)))
+    assert (shore.flows, len(done)) == (5, 3)
+    broken = fetched(105, 1)._replace(records=[None])
+    with pytest.raises(AttributeError):
+        await agent(chunks(broken))
+    assert done[-1] is broken
+
+
+async def test_ownership_says_why_it_is_not_ready() -> None:
+    partitions = Partitions(lambda _: Shore().partition)
+    assert partitions.trouble() == "waiting for Kafka to assign partitions"
+    partitions.assigned = True
+    assert partitions.trouble() is None
+    partitions.owned[3] = Shore().partition
+    assert partitions.trouble() == "partition 3: reading its state"
+    partitions.revoked()
+    assert partitions.trouble() == "waiting for Kafka to assign partitions"
+
+
+async def test_a_stalled_fetch_is_sought_again_and_then_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    shore = Shore()
+    shore.partition.trouble = None
+    partitions = Partitions(lambda _: shore.partition)
+    partitions.owned[3], partitions.assigned = shore.partition, True
+    await partitions.watch({3: 500})
+    assert (shore.sought, shore.partition.lag, partitions.trouble()) == ([], 400, None)
+    shore.partition.progress_at -= 6
+    await partitions.watch({3: 500})
+    assert (shore.sought, partitions.trouble()) == ([100], None)
+    shore.partition.progress_at -= 60
+    assert partitions.trouble() == "partition 3: records wait and none are read"
+    await asyncio.sleep(0)

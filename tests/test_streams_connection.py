@@ -1,0 +1,47 @@
+"""connection: librdkafka's names as aiokafka's and Faust's."""
+
+import ssl
+
+import faust
+import pytest
+
+from streams import connection
+
+
+def test_plain() -> None:
+    kafka = {"bootstrap.servers": "a:1, b:2"}
+    assert connection.arguments(kafka) == {
+        "bootstrap_servers": ["a:1", "b:2"],
+        "security_protocol": "PLAINTEXT",
+        "ssl_context": None,
+    }
+    assert connection.credentials(kafka) is None
+    assert connection.urls(kafka) == ["kafka://a:1", "kafka://b:2"]
+
+
+@pytest.mark.parametrize("name", ["sasl.mechanism", "sasl.mechanisms"])
+def test_sasl_over_tls(name: str) -> None:
+    kafka = {
+        "bootstrap.servers": "a:1", "security.protocol": "sasl_ssl", name: "scram-sha-512",
+        "sasl.username": "svc", "sasl.password": "secret",
+    }  # fmt: skip
+    given = connection.arguments(kafka)
+    assert isinstance(given.pop("ssl_context"), ssl.SSLContext)
+    assert given == {
+        "bootstrap_servers": ["a:1"], "security_protocol": "SASL_SSL", "sasl_mechanism": "SCRAM-SHA-512",
+        "sasl_plain_username": "svc", "sasl_plain_password": "secret",
+    }  # fmt: skip
+    credentials = connection.credentials(kafka)
+    assert isinstance(credentials, faust.SASLCredentials)
+    assert (credentials.protocol.value, credentials.mechanism.value) == ("SASL_SSL", "SCRAM-SHA-512")
+
+
+def test_tls_checks_the_name_unless_told_otherwise() -> None:
+    kafka = {"bootstrap.servers": "a:1", "security.protocol": "SSL"}
+    context = connection.tls(kafka)
+    lenient = connection.tls(kafka | {"ssl.endpoint.identification.algorithm": "none"})
+    assert context is not None
+    assert lenient is not None
+    assert (context.check_hostname, lenient.check_hostname) == (True, False)
+    assert lenient.verify_mode is ssl.CERT_REQUIRED
+    assert isinstance(connection.credentials(kafka), faust.SSLCredentials)
