@@ -43,6 +43,7 @@ class Management:
     readiness: Callable[[], Readiness]
     spool_status: Callable[[], SpoolStatus]
     metrics: Metrics
+    spool_limit_bytes: int = 0
 
     async def __call__(self, scope: Any, _receive: Receive, send: Callable[[Any], Awaitable[None]]) -> None:
         """Answer one request."""
@@ -69,6 +70,8 @@ class Management:
             "phonon_spool_bytes": status.bytes,
             "phonon_spool_oldest_age_seconds": status.oldest_age_seconds,
             "phonon_spool_set_aside": status.damaged,
+            "phonon_spool_disk_bytes": status.disk_bytes,
+            "phonon_spool_limit_bytes": self.spool_limit_bytes,
         }
         return self.metrics.exposition({name: float(value) for name, value in spool.items()})
 

@@ -137,6 +137,7 @@ class Receiver:
                 readiness=self.readiness,
                 spool_status=partial(status, self.settings.spool_dir),
                 metrics=self.metrics,
+                spool_limit_bytes=self.settings.spool_max_bytes,
             )
             for work in (serve_management(management, self.settings), self.drainer.run(), self._observe()):
                 stack.push_async_callback(_ended, asyncio.create_task(work))
@@ -149,6 +150,7 @@ class Receiver:
         """Set the gauges, every second."""
         while True:
             self.metrics.set("phonon_in_flight", self.webhook.in_flight)
+            self.metrics.set("phonon_ready", self.readiness().ready)
             self.metrics.set("phonon_kafka_healthy", self.publisher.healthy)
             statistics = json.loads(self.publisher.statistics.get("text", "{}"))
             self.metrics.set("phonon_kafka_queue_messages", statistics.get("msg_cnt", 0))

@@ -48,6 +48,9 @@ METRICS: Final = (
     Metric("phonon_acknowledge_seconds", "histogram", "Seconds from the first produce to the last acknowledgement."),
     Metric("phonon_answer_seconds", "histogram", "Seconds from the request's headers to its answer."),
     Metric("phonon_in_flight", "gauge", "Deliveries being worked on."),
+    Metric(
+        "phonon_ready", "gauge", "1 while a delivery would be stored durably (the least of all workers).", (), "livemin"
+    ),
     Metric("phonon_failures_total", "counter", "Errors in the receiver's own code; the delivery was kept.", ("where",)),
     Metric("phonon_spooled_total", "counter", "Deliveries written to the spool."),
     Metric("phonon_drained_total", "counter", "Spooled deliveries published."),
@@ -68,6 +71,8 @@ METRICS: Final = (
     Metric("phonon_spool_bytes", "gauge", "Bytes of the bodies that wait in the spool."),
     Metric("phonon_spool_oldest_age_seconds", "gauge", "Seconds since the oldest waiting delivery was received."),
     Metric("phonon_spool_set_aside", "gauge", "Files in the spool's aside folder."),
+    Metric("phonon_spool_disk_bytes", "gauge", "Bytes that the spool takes of the disk."),
+    Metric("phonon_spool_limit_bytes", "gauge", "Bytes that it may take; beyond them 507."),
 )
 #: Measured when asked, once for the host: not kept by the workers.
 ON_SCRAPE: Final = "phonon_spool_"

@@ -39,12 +39,16 @@ class State(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class SpoolStatus:
-    """What waits: deliveries, bytes of their bodies, seconds since the oldest was received; files set aside."""
+    """What waits: deliveries, bytes of their bodies, seconds since the oldest was received; files set aside.
+
+    `disk_bytes` is what all of it takes of the disk, what is sent and not yet deleted included.
+    """
 
     rows: int
     bytes: int
     oldest_age_seconds: float
     damaged: int
+    disk_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,7 @@ def status(folder: Path, *, now: float | None = None) -> SpoolStatus:
     aside = folder / ASIDE
     damaged = sum(1 for _ in aside.iterdir()) if aside.is_dir() else 0
     age = (time.time() if now is None else now) - oldest / 1000 if rows else 0.0
-    return SpoolStatus(rows, size, max(age, 0.0), damaged)
+    return SpoolStatus(rows, size, max(age, 0.0), damaged, used_bytes(folder) if aside.is_dir() else 0)
 
 
 def _kept(folder: Path) -> Iterator[Waiting]:

@@ -22,6 +22,7 @@ def application(trouble: Callable[[], str | None], measure: Callable[[], None]) 
 
     async def figures(_: web.Request) -> web.Response:
         measure()
+        measures.READY.set(trouble() is None)
         return web.Response(body=generate_latest(measures.REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     app = web.Application()

@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 REGISTRY: Final = CollectorRegistry()
 
+READY: Final = Gauge("phonon_ready", "1 while this worker counts, 0 where /readyz says why not", registry=REGISTRY)
 FLOWS: Final = Counter("phonon_flows", "Flow records counted", registry=REGISTRY)
 LATE: Final = Counter("phonon_flows_late", "Flow records too old for the largest window, left out", registry=REGISTRY)
 DUPLICATE: Final = Counter("phonon_flows_duplicate", "Flow records counted before, left out", registry=REGISTRY)
