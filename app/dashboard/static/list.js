@@ -1,6 +1,6 @@
 // The table of DIDs. Rule: only the rows in view are elements; a cell is written only when its text is another one.
-// A place in the table shows whatever DID stands there, so scrolling and sorting move text, not elements; the focus
-// follows its DID. The table says its full length (aria-rowcount) and each row its place (aria-rowindex).
+// A place in the table shows whatever DID stands there, so sorting moves text, not elements; the focus follows its DID.
+// The table says its full length (aria-rowcount) and each row its place (aria-rowindex).
 
 import {$, attribute, h, tint, untint, write} from "./dom.js";
 import {FEW, METRICS} from "./figures.js";
@@ -85,13 +85,22 @@ export function createList(store, view, changed) {
       body.append(slots.at(-1).tr);
     }
     while (slots.length > Math.min(fit, order.length)) slots.pop().tr.remove();
-    first = Math.max(0, Math.min(Math.floor(region.scrollTop / ROW) - SPARE, order.length - slots.length));
-    first -= first % 2; // stripes stay where they are
-    first = Math.max(0, Math.min(first, order.length - slots.length));
+    const had = body.contains(document.activeElement);
+    turn(Math.max(0, Math.min(Math.floor(region.scrollTop / ROW) - SPARE, order.length - slots.length)));
     pad(above, first);
     pad(below, order.length - first - slots.length);
     slots.forEach((place, i) => show(place, order[first + i], first + i));
-    keepFocus();
+    keepFocus(had);
+  }
+
+  // Scrolled by a few rows, only as many places show another one: those that left go to the other end.
+  function turn(to) {
+    const by = to - first;
+    first = to;
+    if (!by || Math.abs(by) >= slots.length) return;
+    const moved = by > 0 ? slots.splice(0, by) : slots.splice(by);
+    slots = by > 0 ? [...slots, ...moved] : [...moved, ...slots];
+    body[by > 0 ? "append" : "prepend"](...moved.map((place) => place.tr));
   }
 
   function pad(tr, rows) {
@@ -153,15 +162,13 @@ export function createList(store, view, changed) {
     write(place.words, by == null ? "" : by > 0 ? `up ${by}` : by < 0 ? `down ${-by}` : "steady");
   }
 
-  // One row is in the tab order; the arrows move it.
-  function keepFocus() {
-    const had = document.activeElement?.closest?.("tbody tr");
+  // One row is in the tab order; the arrows move it. The focus follows its DID, or rests on the table.
+  function keepFocus(had) {
     const at = slots.findIndex((place) => place.row?.did === focused);
-    slots.forEach((place, i) => attribute(place.link, "tabindex", i === (at < 0 ? Math.min(SPARE, slots.length - 1, first ? SPARE : 0) : at) ? "0" : "-1"));
-    if (had && body.contains(had) && had.dataset.did !== focused) {
-      if (at >= 0) slots[at].link.focus({preventScroll: true});
-      else region.focus({preventScroll: true});
-    }
+    const tabbed = at < 0 ? Math.min(slots.length - 1, first ? SPARE : 0) : at;
+    slots.forEach((place, i) => attribute(place.link, "tabindex", i === tabbed ? "0" : "-1"));
+    if (!had || slots[at]?.link === document.activeElement) return;
+    (slots[at]?.link ?? region).focus({preventScroll: true});
   }
 
   function go(index) {
@@ -173,7 +180,7 @@ export function createList(store, view, changed) {
     focused = order[to].did;
     heldAt = performance.now();
     frame();
-    slots.find((place) => place.row.did === focused)?.link.focus({preventScroll: true});
+    keepFocus(true);
   }
 
   function move(event) {
