@@ -17,6 +17,9 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 BATCH_BYTES = 256 * 1024
 TRANSACTION_TIMEOUT_MS = 20_000
 WRITE_WITHIN_SECONDS = 15.0
+CLOSE_WITHIN_SECONDS = 2.0
+
+_CLOSING: set["asyncio.Task[None]"] = set()
 
 Sent = tuple[str, bytes | None, bytes | None, list[tuple[str, bytes]]]  # topic, key, value, headers
 
@@ -29,6 +32,13 @@ class Place(NamedTuple):
     source: str
     partition: int
     connection: dict[str, Any]
+
+
+def _closed(task: "asyncio.Task[None]") -> None:
+    """Forget it; whatever it ended with was told by the flush that failed."""
+    _CLOSING.discard(task)
+    if not task.cancelled():
+        task.exception()
 
 
 class Writer:
@@ -75,12 +85,11 @@ class Writer:
         await asyncio.gather(*acks)
 
     async def close(self) -> None:
-        """Let go, without waiting for a broker that does not answer."""
-        try:
-            async with asyncio.timeout(2):
-                await self._producer.stop()
-        except Exception:  # noqa: BLE001, S110 - the next owner fences whatever is left
-            pass
+        """Let go. Where no broker answers it ends by itself, when its batches expire; the next owner fences it."""
+        closing = asyncio.create_task(self._producer.stop(), name="close a writer")
+        _CLOSING.add(closing)
+        closing.add_done_callback(_closed)
+        await asyncio.wait({closing}, timeout=CLOSE_WITHIN_SECONDS)
 
 
 async def first_from(place: Place, offset: int) -> int | None:

@@ -5,11 +5,21 @@ A broker or topic that is missing is waited for, with a line now and then; what 
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, NamedTuple
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.conn import create_conn
+from aiokafka.errors import (
+    KafkaError,
+    SaslAuthenticationFailed,
+    TopicAlreadyExistsError,
+    UnsupportedSaslMechanismError,
+    for_code,
+)
+
+from schemas.settings import UNTRUSTED_CERTIFICATE, WRONG_CREDENTIALS, WRONG_PROTOCOL
 
 log = logging.getLogger("streams.preflight")
 
@@ -23,6 +33,15 @@ CHANGELOG_CONFIG: Final = {
     "max.compaction.lag.ms": "3600000",
     "delete.retention.ms": "3600000",
 }
+
+
+#: What waiting does not mend, and the setting to look at.
+REFUSALS: Final = (
+    (SaslAuthenticationFailed, WRONG_CREDENTIALS),
+    (UnsupportedSaslMechanismError, WRONG_CREDENTIALS),
+    (ssl.SSLCertVerificationError, UNTRUSTED_CERTIFICATE),
+    (ssl.SSLError, WRONG_PROTOCOL),
+)
 
 
 class Unfit(Exception):  # noqa: N818 - it names the state of things
@@ -59,9 +78,24 @@ async def prepared(connection: dict[str, Any], needed: Needed) -> str | None:
         await admin.start()
         return await _check(admin, needed)
     except (KafkaError, OSError, TimeoutError) as error:
-        return f"no answer from Kafka at {','.join(connection['bootstrap_servers'])} ({type(error).__name__})"
+        return await _why(connection, error)
     finally:
         await admin.close()
+
+
+async def _why(connection: dict[str, Any], error: Exception) -> str:
+    """One line on why there is no answer. aiokafka only logs it, so the first server is asked once more, alone."""
+    servers = connection["bootstrap_servers"]
+    host, _, port = servers[0].rpartition(":")
+    arguments = {name: value for name, value in connection.items() if name != "bootstrap_servers"}
+    try:
+        (await create_conn(host, int(port), **arguments, request_timeout_ms=3000)).close()
+    except Exception as reason:  # noqa: BLE001 - whatever it is, it explains more
+        error = reason
+    for kind, line in REFUSALS:
+        if isinstance(error, kind):
+            return f"Kafka at {','.join(servers)} {line}"
+    return f"no answer from Kafka at {','.join(servers)} ({getattr(error, 'strerror', None) or type(error).__name__})"
 
 
 async def _check(admin: AIOKafkaAdminClient, needed: Needed) -> str | None:

@@ -36,10 +36,13 @@ class Rolling:
         bucket = parts[-1]
         bucket.add(event_id, counts)
         self.ids.add(event_id)
-        age = self.minute - minute
+        age, sums, before, after = self.minute - minute, self.sums, -1, -1
         for n, length in enumerate(lengths):
             if age < length:
-                self.sums[n] += counts
+                if sums[n] is not before:  # windows that hold the same share one sum: most DIDs woke today
+                    before = sums[n]
+                    after = before + counts
+                sums[n] = after
         return len(parts) - 1, bucket
 
     def advance(self, minute: int, *, lengths: Sequence[int]) -> list[tuple[int, int]]:
