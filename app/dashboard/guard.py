@@ -40,6 +40,13 @@ def page_credentials(settings: Settings) -> Credentials:
     return Credentials(basic=basic, token=token, anonymous=read.anonymous)
 
 
+def address(settings: Settings, port: int) -> str:
+    """Where to look; the token is named, not shown."""
+    host = settings.dashboard_host
+    token = "<PHONON_TOKEN>/" if page_credentials(settings).token else ""
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/{token}"
+
+
 class Guard:
     """ASGI around the page."""
 

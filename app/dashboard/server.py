@@ -21,7 +21,7 @@ from starlette.routing import Route
 from app import log
 from app.credentials import refuse_open_door
 from app.dashboard import assets, messages
-from app.dashboard.guard import Guard, page_credentials
+from app.dashboard.guard import Guard, address, page_credentials
 from app.dashboard.rates import Receiver, summary
 from app.dashboard.scrape import watch
 from app.dashboard.source import Batch, Link, Source
@@ -187,15 +187,8 @@ def dashboard(settings: Settings) -> int:
     return 0 if server.started else 1
 
 
-def address(settings: Settings, port: int) -> str:
-    """Where to look; the token is named, not shown."""
-    host = settings.dashboard_host
-    token = "<PHONON_TOKEN>/" if page_credentials(settings).token else ""
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}/{token}"
-
-
 def _now_ms() -> int:
     return round(time.time() * 1000)
 
 
-__all__ = ["Page", "address", "dashboard"]
+__all__ = ["Page", "dashboard"]

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from app.dashboard.guard import address
 from app.demo.broker import Broker
 from app.demo.child import Child
 from app.demo.kafka_node import KafkaNode
@@ -29,6 +30,9 @@ def environment(outer: Mapping[str, str], settings: Settings, kafka: Broker, dir
         "PHONON_MANAGEMENT_HOST": LOOPBACK,
         "PHONON_PORT": str(free_port(settings.port)),
         "PHONON_MANAGEMENT_PORT": str(free_port(settings.management_port)),
+        "PHONON_DASHBOARD_HOST": LOOPBACK,
+        "PHONON_DASHBOARD_PORT": str(free_port(settings.dashboard_port)),
+        "PHONON_RECEIVER_METRICS_URL": "",
         "PHONON_SPOOL_DIR": str(directory / "spool"),
         "PHONON_STATE_DIR": str(directory / "state"),
     }
@@ -42,7 +46,7 @@ def environment(outer: Mapping[str, str], settings: Settings, kafka: Broker, dir
 
 
 class Parts:
-    """Worker, receiver and traffic, each with its log in the directory; the stack stops the last one first."""
+    """Worker, receiver, page and traffic, each with its log in the directory; the stack stops the last one first."""
 
     def __init__(self, environment: Mapping[str, str], directory: Path, stack: ExitStack, kafka: Broker) -> None:
         self._environment, self._directory, self._stack = environment, directory, stack
@@ -55,9 +59,11 @@ class Parts:
         program = str(Path(sys.executable).with_name("phonon-events"))
         worker = self._child("worker", [program, "metrics"], PHONON_MANAGEMENT_PORT=str(self.worker_port))
         receiver = self._child("receiver", [program, "serve"])
+        page = self._child("live page", [program, "dashboard"])
         self._wait(receiver, settings.management_port)
         self._child("traffic", [sys.executable, "-m", "app.demo.traffic", str(rate), str(seed)])
         self._wait(worker, self.worker_port)
+        self._wait(page, settings.dashboard_port, "healthz")
 
     def _child(self, name: str, command: list[str], **settings: str) -> Child:
         env = {**self._environment, **settings}
@@ -66,8 +72,8 @@ class Parts:
         self._children.append(child)
         return child
 
-    def _wait(self, child: Child, port: int) -> None:
-        child.wait_until(lambda: answers(f"http://{LOOPBACK}:{port}/readyz"), within_seconds=READY_WITHIN_SECONDS)
+    def _wait(self, child: Child, port: int, question: str = "readyz") -> None:
+        child.wait_until(lambda: answers(f"http://{LOOPBACK}:{port}/{question}"), within_seconds=READY_WITHIN_SECONDS)
 
     def require(self) -> None:
         """Raise if one of them has ended."""
@@ -81,6 +87,7 @@ def addresses(settings: Settings, kafka: Broker, worker_port: int, now: datetime
     names = f"KAFKA_BOOTSTRAP_SERVERS={kafka.bootstrap_servers} PHONON_TOPIC_PREFIX={settings.topic_prefix}"
     return [
         "",
+        f"Live page           {address(settings, settings.dashboard_port)}",
         f"Post deliveries to  {url}",
         f"Receiver            http://{LOOPBACK}:{settings.management_port}/metrics, /readyz, /healthz",
         f"Metrics worker      http://{LOOPBACK}:{worker_port}/metrics, /readyz, /healthz",
