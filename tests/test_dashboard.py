@@ -1,0 +1,359 @@
+"""The page's server: what it keeps, what it sends to whom, and whom it lets in. No Kafka, no browser."""
+
+import asyncio
+import dataclasses
+import json
+import random
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.credentials import refuse_open_door
+from app.dashboard import messages
+from app.dashboard.figures import COUNTS, Latest, latest, meanings, shown
+from app.dashboard.guard import address, page_credentials
+from app.dashboard.rates import RATE_SECONDS, Receiver, summary, totals
+from app.dashboard.server import Page, own_receiver
+from app.dashboard.state import MOST_POINTS, TREND, State
+from app.dashboard.stream import Streams
+from schemas import SCHEMAS, Undecodable, encode
+from schemas.settings import SettingsError, read_settings
+from tests.dashboard_fake import FIGURES, lines
+
+WINDOWS = (("5m", 300), ("1h", 3600))
+OTHER = (("10m", 600), ("1h", 3600))
+
+
+def record(did: str, calls: int, at: int = 1, windows: Any = WINDOWS) -> Latest:
+    counts = tuple((calls * (w + 1), calls, 0, 0, 0, 0) for w in range(len(windows)))
+    return Latest(did, did, at, at, windows, counts, b"")
+
+
+def events(data: bytes) -> list[tuple[str, Any]]:
+    """The events of a piece of a stream."""
+    found = []
+    for block in data.decode().split("\n\n"):
+        lines_ = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
+        if "event" in lines_:
+            found.append((lines_["event"], json.loads(lines_["data"])))
+    return found
+
+
+# what a record becomes
+
+
+def test_a_record_becomes_the_counts_of_each_window() -> None:
+    line = lines(1)[0]
+    one = latest(line.value(60_000), 61_000)
+    assert (one.did, one.as_of, one.written_at) == ("+912240000000", 60_000, 61_000)
+    assert one.windows == (("5m", 300), ("1h", 3600), ("24h", 86_400))
+    assert one.counts == tuple(tuple(counts[name] for name in COUNTS) for counts in line.counts)
+
+
+def test_what_is_no_metrics_record_is_refused() -> None:
+    rejected = {"flow_id": "1", "section": "s", "reason": "r", "payload": "p", "received_at": 0}
+    fields = {f["name"]: f.get("default") for f in SCHEMAS["Rejected"]["fields"]} | rejected
+    for value in (b"", b"nothing of ours", encode("Rejected", fields)):
+        with pytest.raises(Undecodable):
+            latest(value, 0)
+
+
+def test_a_did_is_shown_as_people_read_it() -> None:
+    assert [shown(did) for did in ("+912243692987", "unknown", "1800-CALL")] == [
+        "+91 22 4369 2987",
+        "unknown",
+        "1800-CALL",
+    ]
+
+
+def test_every_figure_has_a_meaning() -> None:
+    assert set(FIGURES) <= set(meanings())
+    assert meanings()["answered"] == "Visitor legs answered, a count."
+
+
+# the state
+
+
+def test_the_last_record_of_a_did_holds() -> None:
+    state = State(0)
+    state.take([record("a", 1), record("b", 1)])
+    state.take([record("a", 2, at=5)])
+    assert {did: row.latest.counts[0][0] for did, row in state.rows.items()} == {"a": 2, "b": 1}
+    assert (state.written_at, state.as_of) == (5, 5)
+
+
+@given(st.lists(st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 9)), max_size=4), max_size=12), st.data())
+def test_whoever_asks_for_changes_now_and_then_has_it_all(batches: list[list[tuple[str, int]]], data: Any) -> None:
+    state, known, seen = State(0), dict[str, int](), 0
+    for batch in batches:
+        state.take([record(did, calls) for did, calls in batch])
+        if data.draw(st.booleans()):
+            changed = state.changes(seen)
+            assert len({row.latest.did for row in changed}) == len(changed), "each DID once"
+            known |= {row.latest.did: row.latest.counts[0][0] for row in changed}
+            seen = state.revision
+    known |= {row.latest.did: row.latest.counts[0][0] for row in state.changes(seen)}
+    assert known == {did: row.latest.counts[0][0] for did, row in state.rows.items()}
+
+
+def test_other_windows_or_a_did_that_is_gone_are_a_new_epoch() -> None:
+    state = State(0)
+    state.take([record("a", 3)])
+    state.sample()
+    epoch = state.epoch
+    state.take([record("b", 4, at=2, windows=OTHER)])
+    assert (state.windows, state.epoch) == (OTHER, epoch + 1)
+    assert state.rows["a"].counts(OTHER) == [None, (6, 3, 0, 0, 0, 0)], "what has the window is shown"
+    assert len(state.rows["a"].trend) == 0
+    state.take([record("a", 5, at=1)])
+    assert state.windows == OTHER, "an older record does not bring the old windows back"
+    state.take([], gone=["a", "never there"])
+    assert (list(state.rows), state.epoch) == (["b"], epoch + 2)
+
+
+@given(st.integers(0, 3 * MOST_POINTS), st.integers(1, 3 * MOST_POINTS))
+def test_the_history_covers_all_since_the_start_and_stays_bounded(before: int, after: int) -> None:
+    state = State(1_000)
+    state.take([record("old", 0)])
+    for n in range(before + after):
+        if n == before:
+            state.take([record("new", 0)])
+        state.take([record(did, n) for did in state.rows])
+        state.sample()
+    for did, since in (("old", 0), ("new", before)):
+        history = state.history(state.rows[did])
+        samples = [(time - 1_000) // 10_000 for time in history["times"]]
+        assert history["windows"][0]["attempts"] == samples, "each point holds what was at its time"
+        assert history["windows"][1]["attempts"] == [2 * n for n in samples]
+        assert samples == [n for n in range(before + after) if n >= since and n % state.stride == 0]
+        assert len(samples) <= MOST_POINTS
+        newest = list(range(since, before + after))[-TREND:]
+        assert list(state.rows[did].trend) == newest
+
+
+# the streams
+
+
+class Reader:
+    """One open page."""
+
+    def __init__(self, streams: Streams) -> None:
+        self.stream: AsyncIterator[bytes] = streams.stream()
+        self.rows: dict[str, int] = {}
+        self.kinds: list[str] = []
+
+    async def read(self) -> list[str]:
+        """The kinds of events of the next piece, applied to what this page knows."""
+        found = events(await asyncio.wait_for(anext(self.stream), 5))
+        for kind, content in found:
+            if kind == "snapshot":
+                self.rows = {did: counts[0] for did, _, _, counts, *_ in content["rows"]}
+            elif kind == "changes":
+                self.rows |= {did: counts[0] for did, _, _, counts, *_ in content}
+        return [kind for kind, _ in found if kind != "status"]
+
+
+def streams_of(state: State) -> Streams:
+    return Streams(state, lambda: {"now": 0})
+
+
+async def test_a_page_gets_a_snapshot_then_what_changed_once() -> None:
+    state = State(0)
+    state.take([record("a", 1), record("b", 2)])
+    page = Reader(streams_of(state))
+    assert await page.read() == []  # how soon to come again
+    assert await page.read() == ["snapshot"]
+    for calls in range(50):
+        state.take([record("a", calls)])
+    assert await page.read() == ["changes"]
+    assert page.rows == {"a": 49, "b": 2}
+
+
+async def test_a_page_that_does_not_read_costs_nothing_and_gets_each_did_once() -> None:
+    state = State(0)
+    state.take([record(str(n), 0) for n in range(100)])
+    streams = streams_of(state)
+    slow, chance = Reader(streams), random.Random(1)
+    assert [await slow.read(), await slow.read()] == [[], ["snapshot"]]
+    for _ in range(5_000):
+        state.take([record(str(chance.randrange(100)), chance.randrange(1000))])
+    piece = await anext(slow.stream)
+    [(kind, rows), *_] = events(piece)
+    assert (kind, len(rows)) == ("changes", 100)
+    assert {did: counts[0] for did, _, _, counts, *_ in rows} == {
+        d: r.latest.counts[0][0] for d, r in state.rows.items()
+    }
+    for _ in range(3):
+        state.sample()
+    assert await slow.read() == ["snapshot"], "who has missed samples begins anew"
+
+
+async def test_pages_that_keep_up_share_the_bytes_and_a_sample_follows_what_changed() -> None:
+    state = State(0)
+    state.take([record("a", 1)])
+    streams = streams_of(state)
+    pages = [Reader(streams), Reader(streams)]
+    for page in pages:
+        await page.read()
+        await page.read()
+    before = (streams._now(),)
+    state.take([record("a", 2)])
+    state.sample()
+    first, second = (streams.since(before[0], streams._now()) for _ in range(2))
+    assert first is second
+    assert [kind for kind, _ in events(first)] == ["changes", "sample"]
+    assert [await page.read() for page in pages] == [["changes", "sample"]] * 2
+
+
+async def test_a_page_that_goes_makes_room() -> None:
+    streams = streams_of(State(0))
+    page = streams.stream()
+    await anext(page)
+    assert streams.open == 1
+    await page.aclose()  # type: ignore[attr-defined]
+    assert streams.open == 0
+
+
+async def test_streams_end_when_the_server_stops() -> None:
+    streams = streams_of(State(0))
+    streams.stopping = True
+    assert len([piece async for piece in streams.stream()]) == 1
+
+
+def test_an_event_is_one_line_whatever_is_in_it() -> None:
+    assert messages.event("x", {"a": "1\n2"}) == b'event: x\ndata: {"a":"1\\n2"}\n\n'
+
+
+# the receivers
+
+
+PAGE = """# HELP phonon_deliveries_total Deliveries
+phonon_deliveries_total{status="200"} 40.0
+phonon_deliveries_total{status="202"} 2.0
+phonon_events_total{topic="phonon.flow.v1"} 300.0
+phonon_spooled_total 9.0
+phonon_spool_rows 3.0
+"""
+
+
+def test_what_a_receiver_says_is_added_up_over_labels() -> None:
+    assert totals(PAGE) == {"deliveries": 42, "events": 300, "spooled": 3}
+
+
+def test_rates_are_over_the_last_seconds_and_survive_a_restart() -> None:
+    receiver = Receiver()
+    for second, count in enumerate((100, 110, 120, 5, 15)):
+        receiver.add(second * 2.0, f"phonon_deliveries_total {count}\n")
+    assert receiver.rate("deliveries") == (10 + 10 + 5 + 10) / 8
+    for second in range(20):
+        receiver.add(10 + second, "phonon_deliveries_total 15\n")
+    assert receiver.rate("deliveries") == 0
+    assert len(receiver.looks) <= RATE_SECONDS + 2
+
+
+def test_a_receiver_that_does_not_answer_makes_the_sum_unknown() -> None:
+    one, other = Receiver(), Receiver()
+    one.add(0, PAGE)
+    other.add(0, PAGE)
+    assert summary([one, other])["deliveries"] == 84
+    other.add(2, None)
+    assert summary([one, other]) == {
+        "asked": 2,
+        "answering": 1,
+        "deliveries": None,
+        "events": None,
+        "spooled": None,
+        "deliveries_per_second": None,
+        "events_per_second": None,
+    }
+
+
+def test_without_an_address_the_receiver_of_the_same_settings_is_asked() -> None:
+    settings = read_settings({"PHONON_MANAGEMENT_HOST": "0.0.0.0", "PHONON_MANAGEMENT_PORT": "9123"})
+    assert own_receiver(settings) == "http://127.0.0.1:9123/metrics"
+
+
+# who may look
+
+Ask = Callable[..., Any]
+BASIC = {"PHONON_DASHBOARD_BASIC_AUTH": "lead:secret"}
+SENDERS = {"PHONON_BASIC_AUTH": "phonon:push"}
+TOKEN = {"PHONON_TOKEN": "t0ken"}
+
+
+async def get(environ: dict[str, str], path: str = "/", host: str = "127.0.0.1", **how: Any) -> httpx.Response:
+    """A page of these settings asked once, without its lifespan."""
+    transport = httpx.ASGITransport(Page(read_settings(environ)).app, client=(how.pop("peer", "127.0.0.1"), 1))
+    async with httpx.AsyncClient(transport=transport, base_url=f"http://{host}:8090") as client:
+        return await client.get(path, **how)
+
+
+async def test_on_loopback_the_page_is_open_and_nothing_of_it_comes_from_elsewhere() -> None:
+    reply = await get({})
+    assert reply.status_code == 200
+    policy = reply.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "http" not in reply.text.replace("https://", "http")
+    assert [(await get({}, f"/static/{name}")).status_code for name in ("app.js", "style.css", "favicon.svg")] == [
+        200
+    ] * 3
+    assert (await get({}, "/static/nothing.js")).status_code == 404
+    assert (await get({}, "/dids/%2B91")).status_code == 404
+
+
+async def test_under_a_foreign_name_or_from_elsewhere_it_is_not() -> None:
+    assert (await get({}, host="evil.example")).status_code == 404
+    assert (await get({}, peer="203.0.113.9")).status_code == 401
+    assert (await get({"PHONON_ALLOW_ANONYMOUS": "true"}, host="board", peer="203.0.113.9")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("environ", "path", "how", "status"),
+    [
+        (BASIC, "/", {}, 401),
+        (BASIC, "/events", {}, 401),
+        (BASIC, "/static/app.js", {"auth": ("lead", "wrong")}, 401),
+        (BASIC, "/", {"auth": ("lead", "secret")}, 200),
+        (BASIC | SENDERS, "/", {"auth": ("phonon", "push")}, 401),
+        (BASIC | TOKEN, "/", {"auth": ("lead", "secret")}, 200),
+        (SENDERS, "/", {"auth": ("phonon", "push")}, 200),
+        (TOKEN, "/", {}, 401),
+        (TOKEN, "/wrong/", {}, 401),
+        (TOKEN, "/t0ken/", {}, 200),
+        (TOKEN, "/t0ken/static/app.js", {}, 200),
+        (TOKEN, "/", {"headers": {"authorization": "Bearer t0ken"}}, 200),
+        (SENDERS | TOKEN, "/t0ken/", {}, 401),
+        (SENDERS | TOKEN, "/t0ken/", {"auth": ("phonon", "push")}, 200),
+        (BASIC, "/healthz", {}, 200),
+        (TOKEN, "/readyz", {}, 503),
+    ],
+)
+async def test_what_is_configured_must_pass(environ: dict[str, str], path: str, how: Any, status: int) -> None:
+    reply = await get(environ, path, host="board.example", peer="203.0.113.9", **how)
+    assert reply.status_code == status
+    assert reply.headers["x-content-type-options"] == "nosniff"
+    assert ("www-authenticate" in reply.headers) == (status == 401)
+
+
+async def test_a_token_without_its_slash_is_sent_on() -> None:
+    reply = await get(TOKEN, "/t0ken")
+    assert (reply.status_code, reply.headers["location"]) == (307, "t0ken/")
+
+
+def test_it_does_not_start_open_on_a_public_address() -> None:
+    keys = {"setting": "PHONON_DASHBOARD_HOST", "keys": "PHONON_DASHBOARD_BASIC_AUTH"}
+    nothing = page_credentials(read_settings({"PHONON_ALLOWED_IPS": "10.0.0.0/8"}))
+    with pytest.raises(SettingsError, match=r"PHONON_DASHBOARD_HOST is '0.0.0.0'.*set PHONON_DASHBOARD_BASIC_AUTH"):
+        refuse_open_door(nothing, "0.0.0.0", **keys)
+    for environ in (BASIC, SENDERS, TOKEN, {"PHONON_ALLOW_ANONYMOUS": "true"}):
+        refuse_open_door(page_credentials(read_settings(environ)), "0.0.0.0", **keys)
+
+
+def test_the_address_names_the_token_and_does_not_show_it() -> None:
+    assert address(read_settings(TOKEN), 8090) == "http://127.0.0.1:8090/<PHONON_TOKEN>/"
+    assert address(dataclasses.replace(read_settings({}), dashboard_host="::1"), 1) == "http://[::1]:1/"
