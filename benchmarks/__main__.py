@@ -60,7 +60,7 @@ def main() -> None:
     options.add_argument("--records", type=int, default=100_000)
     options.add_argument("--output", type=Path, default=RESULTS)
     given = options.parse_args()
-    begun, console = time.monotonic(), Console()
+    begun, console, busy = time.monotonic(), Console(), os.getloadavg()[0]
     if not console.is_terminal:
         console = Console(width=WIDTH)
     with console.status("starting a broker") as status, broker(say=console.print, real_only=True) as kafka:
@@ -86,7 +86,7 @@ def main() -> None:
     if failures:
         console.print(f"[red]answers other than 200: {failures}")
     minutes = (time.monotonic() - begun) / 60
-    when = f"{datetime.now(UTC):%Y-%m-%d}, {minutes:.1f} minutes. {machine()}."
+    when = f"{datetime.now(UTC):%Y-%m-%d}, {minutes:.1f} minutes. {machine()}; load average before the run {busy:.1f}."
     given.output.write_text(
         f"# Results of `make bench`\n\n{when}\nMedians, ranges in brackets; turns A B C A B C on the same broker. "
         f"Answers other than 200: {failures or 'none'}.\n\n" + "\n".join(as_markdown(*part) for part in parts),

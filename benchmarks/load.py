@@ -4,7 +4,8 @@
 
 Closed loop (no rate): every connection posts again as soon as it was answered. Open loop: deliveries start at their
 times whatever the receiver does, and each is timed from when it should have started (no coordinated omission). Every
-delivery is the provider's sample with a uuid of its own, signed. Prints one line of JSON.
+delivery is the provider's sample with a uuid of its own, signed. Prints one line of JSON. Times are the performance
+counter's: uvloop's own clock counts whole ms.
 """
 
 import argparse
@@ -124,12 +125,12 @@ class Connection(asyncio.Protocol):
 async def closed_loop(port: int, connections: int, seconds: float, source: Iterator[bytes]) -> Tally:
     """Every connection posts as fast as it is answered."""
     loop, tally = asyncio.get_running_loop(), Tally()
-    end, left = loop.time() + seconds, connections
+    end, left = time.perf_counter() + seconds, connections
     all_done: asyncio.Future[None] = loop.create_future()
 
     def answered(connection: Connection, status: int) -> None:
         nonlocal left
-        now = loop.time()
+        now = time.perf_counter()
         tally.add(status, now - connection.begun)
         if now < end and connection.open:
             connection.post(next(source), now)
@@ -140,7 +141,7 @@ async def closed_loop(port: int, connections: int, seconds: float, source: Itera
 
     made = [await loop.create_connection(lambda: Connection(answered), "127.0.0.1", port) for _ in range(connections)]
     for _, connection in made:
-        connection.post(next(source), loop.time())
+        connection.post(next(source), time.perf_counter())
     await asyncio.wait_for(all_done, seconds + GRACE_SECONDS)
     for transport, _ in made:
         transport.close()
@@ -154,7 +155,7 @@ async def open_loop(port: int, rate: float, seconds: float, source: Iterator[byt
     all_done: asyncio.Future[None] = loop.create_future()
 
     def answered(connection: Connection, status: int) -> None:
-        tally.add(status, loop.time() - connection.begun)
+        tally.add(status, time.perf_counter() - connection.begun)
         if connection.open:
             idle.append(connection)
         if len(tally.seconds) == total:
@@ -169,11 +170,11 @@ async def open_loop(port: int, rate: float, seconds: float, source: Iterator[byt
             _, connection = await loop.create_connection(lambda: Connection(answered), "127.0.0.1", port)
         connection.post(next(source), due)
 
-    begun = loop.time()
+    begun = time.perf_counter()
     async with asyncio.TaskGroup() as posts:
         for number in range(total):
             due = begun + number / rate
-            await asyncio.sleep(max(0.0, due - loop.time()))
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
             posts.create_task(post(due))
     await asyncio.wait_for(all_done, GRACE_SECONDS)
     return tally
