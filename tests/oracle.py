@@ -22,7 +22,7 @@ from schemas import decode
 
 EVENTS = {"CallLeg": 2, "Dtmf": 3, "Sms": 1, "Email": 1, "FlowKey": 2, "Recording": 1, "Flow": 1}
 CONNECTIONS = 64
-RETRY_SECONDS = 0.3
+RETRY_SECONDS = 0.5
 GIVE_UP_SECONDS = 15.0
 
 
@@ -113,7 +113,7 @@ class Oracle:
         while not (await self._send(delivery, phase)).startswith("2"):
             if stop.is_set() or time.monotonic() > give_up:
                 return
-            await asyncio.sleep(RETRY_SECONDS)
+            await asyncio.sleep(RETRY_SECONDS * (1 + self._random.random()))
         if self._random.random() < 0.03:
             await self._send(delivery, phase)
 
