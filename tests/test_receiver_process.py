@@ -355,3 +355,13 @@ def resident_bytes(pid: int) -> int:
 
 def descriptors(pid: int) -> int:
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+def test_an_orphaned_spool_is_drained_by_hand(process: Processes, ports: Ports, kafka: Broker, prefix: str) -> None:
+    child = process("serve", settings=ports.settings | {"KAFKA_BOOTSTRAP_SERVERS": NOWHERE}, ready=ports.ready)
+    assert ports.post()[0] == 202
+    child.kill()
+    drain = process("spool", "drain", settings=ports.settings)
+    assert drain.wait(20) == 0, drain.output
+    assert not list(ports.spool.glob("*.spool"))
+    assert len(list(read_all(kafka.bootstrap_servers, prefix))) == 8
