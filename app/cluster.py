@@ -3,14 +3,17 @@
 For tools that a person runs (topics, tail). The receiver has its own producer in app/publish.py.
 """
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
 
+from app.refusal import REFUSALS, refusal
 from schemas.settings import SettingsError
 
 ANSWER_WITHIN_S: Final = 8.0
+LOOK_S: Final = 1.0
 #: How long until a broker that is not there counts as such, and librdkafka's own lines kept off the terminal.
 CLIENT: Final = {"socket.connection.setup.timeout.ms": "5000", "log_level": "0"}
 
@@ -39,8 +42,19 @@ class Errors:
         self.reason = ""
 
     def __call__(self, error: KafkaError) -> None:
-        if error.code() in (KafkaError._AUTHENTICATION, KafkaError._SSL) or not self.reason:
-            self.reason = _one_line(error)
+        told = "" if error.code() == KafkaError._ALL_BROKERS_DOWN else _one_line(error)  # that says nothing
+        self.reason = refusal(error) or self.reason or told
+
+    @property
+    def refused(self) -> bool:
+        """Whether asking again is of no use."""
+        return self.reason in REFUSALS
+
+    def line(self) -> str:
+        """Why nothing answers."""
+        if self.refused:
+            return f"Kafka at {self.servers} {self.reason}"
+        return f"no answer from Kafka at {self.servers} ({self.reason or 'is KAFKA_SECURITY_PROTOCOL right?'})"
 
 
 def connect(kind: Callable[[dict[str, Any]], Made], kafka: Mapping[str, str], errors: Errors, **own: str) -> Made:
@@ -60,6 +74,7 @@ class Client(Protocol):
     """What an admin client and a consumer have in common: polling serves their callbacks."""
 
     def poll(self, timeout: float = ...) -> object: ...
+    def list_topics(self, *, timeout: float) -> Any: ...
 
 
 def ask(client: Client, errors: Errors, question: Callable[[], Answer]) -> Answer:
@@ -72,8 +87,19 @@ def ask(client: Client, errors: Errors, question: Callable[[], Answer]) -> Answe
         if not unreachable:
             raise ClusterError(f"Kafka refused: {_one_line(error)}") from None
         client.poll(0)
-        because = f" ({errors.reason})" if errors.reason else ""
-        raise ClusterError(f"no answer from Kafka at {errors.servers}{because}") from None
+        raise ClusterError(errors.line()) from None
+
+
+def look(client: Client, errors: Errors) -> Any:
+    """The cluster's metadata. Raises ClusterError, at once where Kafka does not let us in."""
+    deadline = time.monotonic() + ANSWER_WITHIN_S
+    while True:
+        try:
+            return client.list_topics(timeout=LOOK_S)
+        except KafkaException:
+            client.poll(0)
+            if errors.refused or time.monotonic() > deadline:
+                raise ClusterError(errors.line()) from None
 
 
 def _one_line(error: KafkaError) -> str:

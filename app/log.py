@@ -11,7 +11,7 @@ import traceback
 from types import TracebackType
 from typing import Any, Final
 
-LIBRARIES: Final = {"uvicorn": logging.WARNING, "librdkafka": logging.ERROR, "asyncio": logging.WARNING}
+LIBRARIES: Final = {"uvicorn": logging.WARNING, "librdkafka": logging.CRITICAL, "asyncio": logging.WARNING}
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
 

@@ -21,6 +21,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from app.outcomes import State, Unacknowledged, Unpublishable
 from app.records import Record
+from app.refusal import refusal
 from schemas.settings import Settings, SettingsError
 from schemas.topics import TOPICS, record_limit_bytes, topic_name
 
@@ -30,6 +31,7 @@ TICK_SECONDS: Final = 0.001
 IDLE_SECONDS: Final = 0.1
 RETRY_SECONDS: Final = 0.25
 METADATA_SECONDS: Final = 1.0
+REFUSED_SECONDS: Final = 5.0
 START_SECONDS: Final = 3.0
 #: A delivery of more records is produced in slices, so that it neither fills the queue nor holds up the loop.
 SLICE_RECORDS: Final = 2_000
@@ -137,6 +139,7 @@ class Publisher:
         self._most_bytes = most_bytes - HEADERS_BYTES
         self._before = before  # what must be done before anything is published: says what is in the way, may block
         self._said: set[str] = set()
+        self._refused = "", 0.0  # why Kafka does not let us in, and when it last said so
         self._clock = clock
         self._seen = self._last = self._acknowledged_at = clock()
         self._waiting: dict[Countdown, None] = {}  # oldest first: what the stall clock watches
@@ -257,8 +260,16 @@ class Publisher:
     def on_error(self, error: Any) -> None:
         """librdkafka's error callback: comes at once when connections break, and says why they can't be made."""
         self._fatal |= error.fatal()
-        if error.fatal() or error.code() in (KafkaError._ALL_BROKERS_DOWN, KafkaError._AUTHENTICATION, KafkaError._SSL):
-            self.fall(error.name(), late=False)
+        refused = refusal(error)
+        if refused:
+            self._refused = f"Kafka {refused}", self._clock()
+        if refused or error.fatal() or error.code() == KafkaError._ALL_BROKERS_DOWN:
+            self.fall(self._why(error), late=False)
+
+    def _why(self, error: Any) -> str:
+        """The error's name, or what Kafka said lately when it did not let us in."""
+        reason, at = self._refused
+        return reason if reason and self._clock() - at < REFUSED_SECONDS else str(error.name())
 
     def _rise(self) -> None:
         log.info("kafka is healthy")
@@ -330,8 +341,8 @@ class Publisher:
         try:
             found = self._producer.list_topics(timeout=METADATA_SECONDS).topics
         except KafkaException as error:
-            known = self.reason if self.reason in ("_AUTHENTICATION", "_SSL") else ""
-            return known or f"no answer ({error.args[0].name()})"
+            why = self._why(error.args[0])
+            return why if why in self._refused else f"no answer ({why})"
         missing = sorted(topic for topic in self._topics if topic not in found or found[topic].error is not None)
         return f"topic {', '.join(missing)} is missing: phonon-events topics create" if missing else ""
 

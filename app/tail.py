@@ -13,7 +13,7 @@ from typing import Any, Final, TextIO
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
 
-from app.cluster import ANSWER_WITHIN_S, ClusterError, Errors, ask, connect
+from app.cluster import ANSWER_WITHIN_S, ClusterError, Errors, ask, connect, look
 from schemas import Resolve, Undecodable, decode, without_registry
 from schemas.registry import resolver
 from schemas.settings import Settings
@@ -60,7 +60,8 @@ def tail(settings: Settings, topics: Sequence[str], out: TextIO, span: Span) -> 
     errors = Errors(settings.kafka["bootstrap.servers"])
     consumer = connect(Consumer, settings.kafka, errors, **CONSUMER)
     try:
-        places = ask(consumer, errors, lambda: _places(consumer, topics, span))
+        found = look(consumer, errors).topics
+        places = ask(consumer, errors, lambda: _places(consumer, found, topics, span))
         consumer.assign(places)
         resolve = resolver(settings)
         for message in itertools.islice(_messages(consumer, errors, len(places), follow=span.follow), span.count):
@@ -105,9 +106,8 @@ def _text(value: bytes | str | None) -> str | None:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
-def _places(consumer: Consumer, topics: Sequence[str], span: Span) -> list[TopicPartition]:
+def _places(consumer: Consumer, found: Any, topics: Sequence[str], span: Span) -> list[TopicPartition]:
     """Where to begin in each partition; its end is looked up now, so that nothing written from now on is missed."""
-    found = consumer.list_topics(timeout=ANSWER_WITHIN_S).topics
     missing = [name for name in topics if name not in found or found[name].error is not None]
     if missing:
         raise ClusterError(f"no topic {missing[0]} on this Kafka: `phonon-events topics create` makes it")

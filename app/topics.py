@@ -21,7 +21,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # public, but 
 )
 from confluent_kafka.cimpl import NewTopic
 
-from app.cluster import ANSWER_WITHIN_S, ClusterError, Errors, ask, connect
+from app.cluster import ANSWER_WITHIN_S, ClusterError, Errors, ask, connect, look
 from schemas.settings import Settings
 from schemas.topics import TOPICS, Topic, topic_config, topic_name
 
@@ -56,7 +56,7 @@ class Cluster:
 
     def check(self) -> list[Difference]:
         """What exists, against what is needed."""
-        found = self._ask(lambda: self._admin.list_topics(timeout=ANSWER_WITHIN_S)).topics
+        found = look(self._admin, self._errors).topics
         present = [name for name in self._topics if name in found and found[name].error is None]
         configs = self._configs(present)
         differences: list[Difference] = []

@@ -253,8 +253,17 @@ def _content(name: str, path: str) -> str:
 def _kafka(given: Mapping[str, str]) -> Mapping[str, str]:
     """KAFKA_X_Y is the librdkafka property x.y."""
     sent = {name[6:].lower().replace("_", "."): v for name, v in given.items() if name.startswith("KAFKA_")}
+    for name in FILES_OF_KAFKA:
+        if name in sent and sent[name] != "probe" and not Path(sent[name]).exists():
+            raise SettingsError(f"KAFKA_{name.upper().replace('.', '_')}: there is no file {sent[name]!r}")
     return MappingProxyType({"bootstrap.servers": "localhost:9092"} | sent)
 
+
+#: What to look at where Kafka does not let us in; to follow "Kafka at ...".
+WRONG_CREDENTIALS: Final = "refuses KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD or KAFKA_SASL_MECHANISM"
+UNTRUSTED_CERTIFICATE: Final = "shows a certificate that KAFKA_SSL_CA_LOCATION does not vouch for"
+WRONG_PROTOCOL: Final = "expects another KAFKA_SECURITY_PROTOCOL"
+FILES_OF_KAFKA: Final = ("ssl.ca.location", "ssl.certificate.location", "ssl.key.location", "ssl.keystore.location")
 
 #: What the receiver's promise stands on; setting it otherwise would break the promise silently.
 PROMISED: Final = {"acks": {"all", "-1"}, "enable.idempotence": {"true"}, "partitioner": {"murmur2", "murmur2_random"}}

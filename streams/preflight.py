@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.conn import create_conn
 from aiokafka.errors import (
+    KafkaConnectionError,
     KafkaError,
     SaslAuthenticationFailed,
     TopicAlreadyExistsError,
@@ -95,7 +96,13 @@ async def _why(connection: dict[str, Any], error: Exception) -> str:
     for kind, line in REFUSALS:
         if isinstance(error, kind):
             return f"Kafka at {','.join(servers)} {line}"
-    return f"no answer from Kafka at {','.join(servers)} ({getattr(error, 'strerror', None) or type(error).__name__})"
+    return f"no answer from Kafka at {','.join(servers)} ({getattr(error, 'strerror', None) or _hint(error)})"
+
+
+def _hint(error: Exception) -> str:
+    """It hangs up without a word where it expects TLS and gets none."""
+    hung_up = isinstance(error, KafkaConnectionError)
+    return type(error).__name__ + (": is KAFKA_SECURITY_PROTOCOL right?" if hung_up else "")
 
 
 async def _check(admin: AIOKafkaAdminClient, needed: Needed) -> str | None:

@@ -12,7 +12,7 @@ from app.outcomes import State, Unacknowledged, Unpublishable
 from app.publish import QUEUE_MESSAGES, SLICE_RECORDS, Publisher, needed_topics, open_producer, producer_config
 from app.records import Record
 from app.topics import create_topics
-from schemas.settings import SettingsError, read_settings
+from schemas.settings import WRONG_CREDENTIALS, SettingsError, read_settings
 from tests.fakes import FakeProducer
 
 TOPICS = needed_topics("phonon")
@@ -137,7 +137,7 @@ async def test_a_wrong_password_is_said(setting: Setting) -> None:
     setting.fake.away = True
     setting.fake.callbacks["error_cb"](KafkaError(KafkaError._AUTHENTICATION))
     await asyncio.sleep(0.5)
-    assert setting.publisher.reason == "_AUTHENTICATION"
+    assert setting.publisher.reason == f"Kafka {WRONG_CREDENTIALS}"
 
 
 async def test_a_record_that_is_refused_for_good_is_no_outage(setting: Setting) -> None:

@@ -65,6 +65,7 @@ BAD = {
     "PHONON_LOG_LEVEL": "loud",
     "SCHEMA_REGISTRY_URL": "registry:8081",
     "KAFKA_ACKS": "1",
+    "KAFKA_SSL_CA_LOCATION": "/nonexistent/ca.pem",
     "KAFKA_ENABLE_IDEMPOTENCE": "false",
     "KAFKA_PARTITIONER": "random",
 }
