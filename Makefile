@@ -5,7 +5,7 @@ PYTHON ?= python3
 UV := .venv/bin/uv pip
 TO := --quiet --python .venv/bin/python
 
-.PHONY: run test lint bench lock clean
+.PHONY: run test lint bench soak lock clean
 run: .venv/ready
 	@exec .venv/bin/phonon-events demo
 
@@ -19,6 +19,9 @@ lint: .venv/ready
 
 bench: .venv/ready
 	.venv/bin/python -m benchmarks
+
+soak: .venv/ready
+	.venv/bin/python -m tests.soak
 
 lock: .venv/ready
 	$(UV) compile pyproject.toml --group dev --generate-hashes --no-emit-index-url --universal --python-version 3.11 -o requirements.lock
