@@ -33,7 +33,7 @@ from app.pipeline import make_pipeline
 from app.problems import Problem, Reply, problem_reply
 from app.publish import Publisher, needed_topics, open_producer, producer_config
 from app.records import NAMES, Records
-from app.spool import Outlet, Spool, prepare, status
+from app.spool import Outlet, SparingStatus, Spool, prepare, status
 from app.webhook import Limits, Scope, Send, Webhook
 from app.workers import follow_parent, keep_workers
 from schemas.registry import Headers, Registry
@@ -135,7 +135,7 @@ class Receiver:
             stack.push_async_callback(self.publisher.stop)
             management = Management(
                 readiness=self.readiness,
-                spool_status=partial(status, self.settings.spool_dir),
+                spool_status=SparingStatus(self.settings.spool_dir),
                 metrics=self.metrics,
                 spool_limit_bytes=self.settings.spool_max_bytes,
             )

@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from app.outcomes import Full, SpoolFailed
 from app.segment import Row
-from app.spool import ASIDE, Outlet, Spool, prepare, status, used_bytes
+from app.spool import ASIDE, Outlet, SparingStatus, Spool, prepare, status, used_bytes
 
 
 class Crash(BaseException):
@@ -287,3 +287,13 @@ async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(10):
         while not condition():  # noqa: ASYNC110 - what is waited for happens in a thread and on the disk
             await asyncio.sleep(0.05)
+
+
+def test_a_large_spool_is_not_read_at_every_question(tmp_path: Path) -> None:
+    prepare(tmp_path)
+    times = iter([0.0, 2.0, 10.0, 39.9, 40.0, 41.0])
+    asked = SparingStatus(tmp_path, clock=lambda: next(times))
+    assert asked().damaged == 0  # took 2 s, so the next look is 38 s later
+    (tmp_path / "aside" / "1.damaged").write_bytes(b"x")
+    assert [asked().damaged, asked().damaged] == [0, 0]
+    assert asked().damaged == 1
