@@ -127,9 +127,8 @@ connect({
   changes(rows) {
     store.changes(rows);
     if (rows.some(([did]) => one.shows(did))) one.changed();
-    const first = store.grown && store.rows.size === rows.length;
-    list.draw({sort: first});
-    if (first) requestAnimationFrame(summary);
+    list.draw();
+    if (!$("empty").hidden) requestAnimationFrame(summary);
   },
   sample() {
     store.sample();

@@ -76,9 +76,9 @@ export function createList(store, view, changed) {
 
   function frame() {
     asked = 0;
-    if (region.closest("[hidden]")) return;
+    if ($("list").hidden) return;
     const due = performance.now() - sortedAt > SORT_EVERY_MS;
-    if (sortedAt < 0 || (due && !holding())) sortNow();
+    if (sortedAt < 0 || !order.length || (due && !holding())) sortNow();
     const fit = Math.ceil(region.clientHeight / ROW) + 2 * SPARE;
     while (slots.length < Math.min(fit, order.length)) {
       slots.push(slot());
@@ -121,8 +121,7 @@ export function createList(store, view, changed) {
       place.cells.forEach((cell) => untint(cell.td));
     }
     attribute(place.tr, "aria-rowindex", String(index + 2));
-    const tinting = (moved || news) && fresh < FRESH_MS;
-    for (const cell of place.cells) figure(cell, row, tinting ? fresh : -1);
+    for (const cell of place.cells) figure(cell, row, fresh, moved || news);
     trend(place, row);
     write(place.updated, age(store.now() - row.asOf));
     place.version = row.version;
@@ -130,14 +129,14 @@ export function createList(store, view, changed) {
     place.at = row.at;
   }
 
-  function figure(cell, row, fresh) {
+  function figure(cell, row, age_, tinting) {
     const {metric, value, of, td} = cell;
     const counts = row.counts[view.window];
     const ratio = counts ? metric.value(counts) : null;
     const text = metric.text(ratio);
     write(value, text);
     if (metric.of == null) {
-      write(of, fresh >= 0 && row.grew > 0 ? `+${number(row.grew)}` : "");
+      write(of, age_ < FRESH_MS && row.grew > 0 ? `+${number(row.grew)}` : "");
     } else {
       const n = counts ? counts[metric.of] : 0;
       write(of, n ? number(n) : "");
@@ -149,7 +148,7 @@ export function createList(store, view, changed) {
       }
     }
     const was = row.was?.[view.window];
-    if (fresh >= 0 && (!was || metric.text(metric.value(was)) !== text)) tint(td, fresh);
+    if (tinting && age_ < FRESH_MS && (!was || metric.text(metric.value(was)) !== text)) tint(td, age_);
   }
 
   function trend(place, row) {

@@ -1,4 +1,4 @@
-// All that the page knows. Rule: no element is touched here; who shows something asks what was touched since.
+// All that the page knows. Rule: no element is touched here; a row has a version, so that who shows it knows if it is new.
 
 import {ATTEMPTS, COUNTS} from "./figures.js";
 
@@ -9,9 +9,6 @@ export function createStore() {
     points: 60,
     sampleMs: 10_000,
     startedAt: 0,
-    touched: new Set(),
-    whole: false, // everything is new
-    grown: false, // there are DIDs that were not there
     status: null,
     offset: 0, // server's clock - ours
 
@@ -28,7 +25,6 @@ export function createStore() {
       for (const [did, shown, asOf, ...rest] of message.rows) {
         store.rows.set(did, row(did, shown, asOf, rest.slice(0, width), rest[width]));
       }
-      store.whole = true;
       return undefined;
     },
 
@@ -40,9 +36,7 @@ export function createStore() {
           change(known, asOf, counts, at);
         } else {
           store.rows.set(did, {...row(did, shown, asOf, counts, []), at, grew: counts.at(-1)?.[ATTEMPTS] ?? 0});
-          store.grown = true;
         }
-        store.touched.add(did);
       }
     },
 
@@ -52,7 +46,6 @@ export function createStore() {
         if (one.trend.length > store.points) one.trend.shift();
         one.version += 1;
       }
-      for (const did of store.rows.keys()) store.touched.add(did);
     },
   };
   return store;

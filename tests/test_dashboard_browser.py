@@ -1,0 +1,323 @@
+"""The page in a real Chromium: what it shows is what the topic holds, by mouse and by keyboard, light and dark.
+
+Where a broker is required (BROKER_TESTS=required, as CI sets), so is the browser. DASHBOARD_PICTURES=docs
+keeps pictures.
+"""
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from confluent_kafka import Producer
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from app.demo.broker import Broker
+from app.demo.child import Child
+from app.demo.ports import free_port
+from schemas import decode
+from schemas.topics import topic_name
+from tests.conftest import without_broker
+from tests.dashboard_fake import FIGURES, Line, lines
+from tests.processes import Processes
+
+pytestmark = pytest.mark.broker
+
+SWITCHES: Final = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
+SIZE: Final = {"width": 1440, "height": 900}
+FEW_DIDS: Final = 60
+PATIENCE_MS: Final = 15_000
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """One browser for all tests here."""
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if path is None:
+        without_broker("no Chromium (Debian's package: chromium)", os.environ)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=SWITCHES)
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Board:
+    """A page that is served from a topic of its own, and the figures that stand on the topic."""
+
+    url: str
+    topic: str
+    producer: Producer
+    lines: list[Line]
+    server: Child
+
+    def write(self, *some: Line) -> None:
+        """Put the figures of these DIDs on the topic as they are now."""
+        for line in some:
+            self.producer.produce(self.topic, key=line.did, value=line.value(round(time.time() * 1000)))
+        assert self.producer.flush(10) == 0
+
+    def figures(self, line: Line) -> list[dict[str, Any]]:
+        """What the topic holds of a DID, window by window."""
+        windows: list[dict[str, Any]] = decode(line.value(0))[1]["windows"]
+        return windows
+
+
+@pytest.fixture
+def board(kafka: Broker, prefix: str, process: Processes) -> Board:
+    port = free_port()
+    settings = {
+        "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
+        "PHONON_TOPIC_PREFIX": prefix,
+        "PHONON_TOPIC_PARTITIONS": "3",
+        "PHONON_DASHBOARD_PORT": str(port),
+        "PHONON_RECEIVER_METRICS_URL": f"http://127.0.0.1:{free_port()}/metrics",
+    }
+    assert process("topics", "create", settings=settings).wait(30) == 0
+    return Board(
+        url=f"http://127.0.0.1:{port}/",
+        topic=topic_name(prefix, "DidMetrics"),
+        producer=Producer({"bootstrap.servers": kafka.bootstrap_servers, "partitioner": "murmur2_random"}),
+        lines=lines(FEW_DIDS),
+        server=process("dashboard", settings=settings, ready=f"http://127.0.0.1:{port}/readyz"),
+    )
+
+
+@pytest.fixture
+def open_page(chromium: Browser) -> Iterator[Callable[..., Page]]:
+    """Opens pages; at the end none of them may have complained, nor asked anyone but its own server."""
+    contexts, complaints = [], list[str]()
+
+    def open_(url: str, **how: Any) -> Page:
+        context = chromium.new_context(viewport=how.pop("viewport", SIZE), locale="en-US", **how)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE_MS)
+        origin = url.split("#")[0]
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda line: complaints.append(line.text) if "Content Security" in line.text else None)
+        page.on("request", lambda asked: None if asked.url.startswith(origin) else complaints.append(asked.url))
+        page.goto(url)
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def percent(ratio: float | None) -> str:
+    return "–" if ratio is None else f"{ratio * 100:.1f} %"
+
+
+def minutes(ms: float | None) -> str:
+    return "–" if ms is None else f"{int(ms / 1000 + 0.5) // 60}:{int(ms / 1000 + 0.5) % 60:02}"
+
+
+def close(shown: str, expected: str) -> bool:
+    """Whether two texts are the same but for how a half is rounded."""
+    if shown == expected:
+        return True
+    numbers = [float(text.replace(" %", "").replace(",", "").replace(":", ".")) for text in (shown, expected)]
+    return abs(numbers[0] - numbers[1]) < 0.11
+
+
+def cells(page: Page, line: Line) -> list[str]:
+    """The figures of a DID's row: calls, answer rate, duration, abandonment, service level."""
+    row = page.locator(f'tr[data-did="{line.did}"]')
+    return [row.locator(f"td.{key} .v").inner_text() for key in ("calls", "answer", "talk", "abandon", "service")]
+
+
+def dids(page: Page) -> list[str]:
+    """The DIDs in view, in their order."""
+    found: list[str] = page.eval_on_selector_all("tbody:not(.pad) tr", "rows => rows.map(row => row.dataset.did)")
+    return found
+
+
+def keep(page: Page, name: str) -> None:
+    """A picture for the README, where one is asked for."""
+    folder = os.environ.get("DASHBOARD_PICTURES")
+    if folder:
+        page.screenshot(path=Path(folder) / f"dashboard-{name}.png")
+
+
+def test_the_page_shows_what_the_topic_holds(board: Board, open_page: Callable[..., Page]) -> None:
+    page = open_page(board.url)
+    expect(page.locator("#empty")).to_contain_text("phonon-events serve")
+    expect(page.locator("#link")).to_have_text("Live")
+    expect(page.locator("#flow-deliveries")).to_have_text("Deliveries–")
+
+    board.write(*board.lines)
+    expect(page.locator("#count")).to_have_text(f"{FEW_DIDS} DIDs")
+    for window, name in enumerate(("5m", "1h", "24h")):
+        page.get_by_text(name, exact=True).first.click()
+        expect(page.locator("#totals [data-total=calls] .n")).to_have_text(f"in {name}")
+        for line in board.lines[:12]:
+            figures = board.figures(line)[window]
+            expected = [
+                f"{figures['attempts']:,}",
+                percent(figures["answer_seizure_ratio"]),
+                minutes(figures["average_call_duration_ms"]),
+                percent(figures["abandonment_ratio"]),
+                percent(figures["service_level"]),
+            ]
+            shown = cells(page, line)
+            assert all(map(close, shown, expected)), (line.did, shown, expected)
+            few = page.locator(f'tr[data-did="{line.did}"] td.answer[data-few]').count() == 1
+            assert few == (figures["attempts"] < 30)
+        calls = sum(board.figures(line)[window]["attempts"] for line in board.lines)
+        expect(page.locator("#totals [data-total=calls] b")).to_have_text(f"{calls:,}")
+
+    last = board.lines[-1]
+    for _ in range(1200):
+        last.call()
+    board.write(last)
+    calls = board.figures(last)[2]["attempts"]
+    expect(page.locator(f'tr[data-did="{last.did}"] td.calls .v')).to_have_text(f"{calls:,}", timeout=3_000)
+    expect(page.locator(f'tr[data-did="{last.did}"] td.calls .n')).to_have_text("+1,200")
+    expect(page.locator("tbody:not(.pad) tr").first).to_have_attribute("data-did", last.did)
+
+    board.server.kill()
+    expect(page.locator("#link")).to_have_text("Not connected")
+    expect(page.locator("#banner")).to_contain_text("No connection to the server of this page")
+
+
+def test_sorting_and_searching_by_mouse_and_by_keyboard(board: Board, open_page: Callable[..., Page]) -> None:
+    board.write(*board.lines)
+    page = open_page(board.url)
+    expect(page.locator("#count")).to_have_text(f"{FEW_DIDS} DIDs")
+    by_calls = sorted(board.lines, key=lambda line: (-board.figures(line)[0]["attempts"], line.did))
+    assert dids(page)[:20] == [line.did for line in by_calls[:20]]
+    table = page.get_by_role("table", name="DIDs with their live figures")
+    expect(table).to_have_attribute("aria-rowcount", str(FEW_DIDS + 1))
+
+    for name, key in (
+        ("DID", "did"),
+        ("Answer rate", "answer_seizure_ratio"),
+        ("Avg duration", "average_call_duration_ms"),
+    ):
+        head = page.get_by_role("columnheader", name=name)
+        head.get_by_role("button").click()
+        down = key != "did"  # numbers begin with the greatest, DIDs with the first
+        expect(head).to_have_attribute("aria-sort", "descending" if down else "ascending")
+
+        def value(line: Line, key: str = key) -> Any:
+            return line.did if key == "did" else board.figures(line)[0][key]
+
+        known = [line for line in board.lines if value(line) is not None]
+        expected = sorted(sorted(known, key=lambda line: line.did), key=value, reverse=down)
+        page.wait_for_timeout(100)
+        assert dids(page)[:15] == [line.did for line in expected[:15]]
+    expect(page.locator("th[aria-sort]")).to_have_count(1)
+    for name in ("Abandoned", "Service level", "Trend", "Updated", "Calls"):
+        page.get_by_role("columnheader", name=name).get_by_role("button").press("Enter")
+        expect(page.get_by_role("columnheader", name=name)).to_have_attribute("aria-sort", "descending")
+    page.get_by_role("columnheader", name="Calls").get_by_role("button").press("Enter")
+    expect(page.get_by_role("columnheader", name="Calls")).to_have_attribute("aria-sort", "ascending")
+
+    wanted = board.lines[7].did
+    for query in (wanted, wanted[3:9], f"0{wanted[3:5]} {wanted[5:9]} {wanted[9:]}"):
+        page.locator("body").press("/")
+        page.keyboard.type(query)
+        expect(page.locator("#count")).to_contain_text("of 60 DIDs")
+        assert wanted in dids(page)
+        page.keyboard.press("Escape")
+        expect(page.locator("#count")).to_have_text(f"{FEW_DIDS} DIDs")
+        page.locator("#search").blur()
+    page.locator("#search").fill("no such DID")
+    expect(page.locator("#empty")).to_contain_text("No DID matches")
+    page.locator("#search").fill("")
+
+    page.get_by_label("DIDs, live").focus()
+    for key in ("End", "PageUp", "Home", "ArrowDown", "ArrowDown"):
+        page.keyboard.press(key)
+    focused = "document.activeElement.closest('tr')"
+    assert page.evaluate(f"{focused}.getAttribute('aria-rowindex')") == "4"
+    did = page.evaluate(f"{focused}.dataset.did")
+    page.keyboard.press("3")
+    expect(page.get_by_label("24h").first).to_be_checked()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=2)).to_be_focused()
+    assert did in page.evaluate("decodeURIComponent(location.hash)")
+    page.keyboard.press("Escape")
+    assert page.evaluate(f"{focused}.dataset.did") == did, "back where one was"
+
+
+def test_a_dids_own_view_shows_all_figures_of_its_record(board: Board, open_page: Callable[..., Page]) -> None:
+    board.write(*board.lines)
+    line = board.lines[0]
+    page = open_page(f"{board.url}#/did/%2B{line.did[1:]}", color_scheme="dark")
+    expect(page.get_by_role("heading", level=2)).to_contain_text("+91 22 4000 0000")
+    page.locator("[data-figure=attempts]").first.wait_for()
+
+    def shown() -> dict[str, list[str]]:
+        found: dict[str, list[str]] = page.evaluate(
+            """() => { const found = {}; for (const cell of document.querySelectorAll("details [data-figure]"))
+               (found[cell.dataset.figure] ??= []).push(cell.querySelector(".v").textContent); return found; }"""
+        )
+        return found
+
+    page.get_by_text("All figures and what they mean").click()
+    before = shown()
+    assert set(before) == set(FIGURES), "every figure of the schema, and no other"
+    for name in FIGURES:
+        expected = [written(name, window[name]) for window in board.figures(line)]
+        assert all(map(close, before[name], expected)), (name, before[name], expected)
+    expect(page.locator("details .meaning").first).to_have_text("Visitor legs, a count.")
+    bar = page.get_by_role("img", name="Outcomes of").first
+    assert f"Answered {board.figures(line)[0]['answered']}" in str(bar.get_attribute("aria-label"))
+
+    line.call()
+    board.write(line)
+    calls = board.figures(line)[0]["attempts"]
+    expect(page.locator("[data-figure=attempts][data-window='5m'] .v").first).to_have_text(str(calls), timeout=4_000)
+    page.get_by_role("link", name="All DIDs").click()
+    expect(page.locator(f'tr[data-did="{line.did}"]')).to_be_visible()
+
+    page.evaluate("location.hash = '#/did/%2B000'")
+    expect(page.locator("#one")).to_contain_text("no figures of this DID")
+
+
+def written(name: str, value: float | None) -> str:
+    if name.endswith(("_ratio", "_level")):
+        return percent(value)
+    if not name.endswith("_ms") or value is None:
+        return "–" if value is None else f"{int(value):,}"
+    seconds = int(value / 1000 + 0.5)
+    hours = f"{seconds // 3600}:" if seconds >= 3600 else ""
+    return hours + (f"{seconds // 60 % 60:02}" if hours else f"{seconds // 60}") + f":{seconds % 60:02}"
+
+
+CONTRAST: Final = (Path(__file__).parent / "contrast.js").read_text()
+
+
+def test_light_and_dark_can_be_read(board: Board, open_page: Callable[..., Page]) -> None:
+    board.write(*board.lines)
+    grounds = set()
+    for scheme in ("light", "dark"):
+        page = open_page(board.url, color_scheme=scheme, reduced_motion="reduce")
+        expect(page.locator("#count")).to_have_text(f"{FEW_DIDS} DIDs")
+        grounds.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+        page.wait_for_timeout(100)
+        assert page.evaluate(CONTRAST) == []
+        keep(page, scheme)
+        page.evaluate("did => { location.hash = '#/did/' + encodeURIComponent(did) }", board.lines[0].did)
+        page.locator("[data-figure=attempts]").first.wait_for()
+        assert page.evaluate(CONTRAST) == []
+        keep(page, f"did-{scheme}")
+    assert grounds == {"rgb(244, 246, 248)", "rgb(13, 18, 24)"}
+
+
+def test_five_thousand_dids_are_sixty_rows(board: Board, open_page: Callable[..., Page]) -> None:
+    many = lines(5_000)
+    board.write(*many)
+    page = open_page(board.url)
+    expect(page.locator("#count")).to_have_text("5,000 DIDs")
+    assert page.locator("tbody:not(.pad) tr").count() < 60
+    page.get_by_label("DIDs, live").focus()
+    page.keyboard.press("End")
+    expect(page.locator('tr[aria-rowindex="5001"] a')).to_be_focused()
