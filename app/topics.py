@@ -26,7 +26,7 @@ from schemas.settings import Settings
 from schemas.topics import TOPICS, Topic, topic_config, topic_name
 
 #: Limits where more than needed is as good; -1 is "no limit".
-AT_LEAST: Final = ("max.message.bytes", "retention.ms")
+AT_LEAST: Final = ("max.message.bytes", "min.insync.replicas", "retention.ms")
 UNLIMITED: Final = -1
 NOT_MENDED: Final = ("partitions", "replication")
 PAUSE_S: Final = 0.1
@@ -87,7 +87,7 @@ class Cluster:
         return found
 
     def _needed(self, topic: Topic) -> dict[str, str]:
-        return topic_config(topic, self._settings.max_body_bytes)
+        return topic_config(topic, self._settings.max_body_bytes, self._settings.topic_replication)
 
     def _counts(self, name: str, partitions: Any) -> Iterable[Difference]:
         if len(partitions) != self._settings.topic_partitions:

@@ -56,9 +56,17 @@ def record_limit_bytes(max_body_bytes: int) -> int:
     return BODY_COPIES * max_body_bytes + RECORD_OVERHEAD_BYTES
 
 
-def topic_config(topic: Topic, max_body_bytes: int) -> dict[str, str]:
-    """The Kafka topic settings that a topic needs: how long it is kept and how large a record may be."""
-    config = {"max.message.bytes": str(record_limit_bytes(max_body_bytes))}
+def in_sync_config(replication: int) -> dict[str, str]:
+    """How many replicas must have a record before it counts as acknowledged: from three on the majority.
+
+    With fewer, one broker that is down would stop all writing, and Kafka's own setting is left alone.
+    """
+    return {"min.insync.replicas": str(replication // 2 + 1)} if replication >= 3 else {}
+
+
+def topic_config(topic: Topic, max_body_bytes: int, replication: int = 1) -> dict[str, str]:
+    """The Kafka topic settings that a topic needs: how long and how safe it is kept, and how large a record may be."""
+    config = {"max.message.bytes": str(record_limit_bytes(max_body_bytes))} | in_sync_config(replication)
     if topic.compacted:
         return config | {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.1", "segment.ms": "600000"}
     return config | {"cleanup.policy": "delete", "retention.ms": str(EVENT_RETENTION_MS)}

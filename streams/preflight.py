@@ -21,6 +21,7 @@ from aiokafka.errors import (
 )
 
 from schemas.settings import UNTRUSTED_CERTIFICATE, WRONG_CREDENTIALS, WRONG_PROTOCOL
+from schemas.topics import in_sync_config
 
 log = logging.getLogger("streams.preflight")
 
@@ -120,7 +121,8 @@ async def _check(admin: AIOKafkaAdminClient, needed: Needed) -> str | None:
 
 
 async def _create(admin: AIOKafkaAdminClient, needed: Needed, partitions: int) -> None:
-    new = NewTopic(needed.changelog, partitions, needed.replication, topic_configs=CHANGELOG_CONFIG)
+    config = CHANGELOG_CONFIG | in_sync_config(needed.replication)
+    new = NewTopic(needed.changelog, partitions, needed.replication, topic_configs=config)
     answer = await admin.create_topics([new])
     for _, code, *_ in answer.topic_errors:
         if code and for_code(code) is not TopicAlreadyExistsError:
