@@ -5,7 +5,7 @@ PYTHON ?= python3
 UV := .venv/bin/uv pip
 TO := --quiet --python .venv/bin/python
 
-.PHONY: run test lint bench soak lock clean
+.PHONY: run test lint docs bench soak lock clean
 run: .venv/ready
 	@exec .venv/bin/phonon-events demo
 
@@ -16,6 +16,9 @@ lint: .venv/ready
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
+
+docs: .venv/ready
+	.venv/bin/python -m documents
 
 bench: .venv/ready
 	.venv/bin/python -m benchmarks

@@ -1,0 +1,31 @@
+"""`python -m documents`: write every document where it is committed."""
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from app.openapi import openapi
+from documents.asyncapi import asyncapi
+from documents.grafana import dashboard
+from schemas.settings import read_settings
+
+ROOT: Final = Path(__file__).parent.parent
+
+
+def documents() -> dict[str, Any]:
+    """Path -> content. The receiver is shown as it should run: with a token."""
+    return {
+        "docs/openapi.json": openapi(read_settings({"PHONON_TOKEN": "shown-nowhere"})),
+        "docs/asyncapi.json": asyncapi(read_settings({})),
+        "deploy/grafana/dashboard.json": dashboard(),
+    }
+
+
+def text(content: Any) -> str:
+    """The text of a document: the same for the same content."""
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    for name, content in documents().items():
+        (ROOT / name).write_text(text(content), encoding="utf-8")

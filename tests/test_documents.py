@@ -1,0 +1,97 @@
+"""Documents that machines read are what the code's tables make, and what their own field's tools accept.
+
+AsyncAPI's parser is a program for Node. It is installed once, from a lock with hashes, into the cache that Kafka's jars
+are in (15 s, 55 MB); without Node the test is skipped, or fails where CI requires brokers.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from openapi_spec_validator import validate
+
+from app.demo.kafka_jars import cache_directory
+from documents.__main__ import documents, text
+from schemas import SCHEMAS
+from schemas.topics import TOPICS, topic_name
+from tests.conftest import without_broker
+
+ROOT = Path(__file__).parent.parent
+TOOL = Path(__file__).parent / "asyncapi"
+INSTALL = ("npm", "ci", "--omit-lockfile-registry-resolved", "--no-audit", "--no-fund", "--silent", "--ignore-scripts")
+WARNING = 1
+"""Severities are those of Spectral: 0 error, 1 warning, 2 and 3 advice."""
+
+
+@pytest.mark.parametrize("name", documents())
+def test_what_is_committed_is_what_the_code_makes(name: str) -> None:
+    assert (ROOT / name).read_text(encoding="utf-8") == text(documents()[name]), "run `make docs`"
+
+
+def test_openapi_is_valid() -> None:
+    validate(json.loads((ROOT / "docs/openapi.json").read_text()))
+
+
+@pytest.fixture(scope="session")
+def parser() -> Path:
+    """AsyncAPI's parser, ready to run."""
+    if not (shutil.which("node") and shutil.which("npm")):
+        without_broker("AsyncAPI's parser needs node and npm", os.environ)
+    lock = hashlib.sha256((TOOL / "package-lock.json").read_bytes()).hexdigest()[:12]
+    home = cache_directory(os.environ) / f"asyncapi-{lock}"
+    if not home.is_dir():
+        home.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=home.parent, prefix="asyncapi-", ignore_cleanup_errors=True) as folder:
+            made = Path(folder) / "made"
+            shutil.copytree(TOOL, made)
+            subprocess.run(INSTALL, cwd=made, check=True, timeout=240)
+            made.rename(home)
+    shutil.copy(TOOL / "validate.mjs", home)
+    return home / "validate.mjs"
+
+
+def parsed(parser: Path, document: Path) -> dict[str, Any]:
+    """What the parser says: its messages, and what it found wrong."""
+    done = subprocess.run(["node", parser, document], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    said: dict[str, Any] = json.loads(done.stdout)
+    said["found"] = [found for found in said["found"] if found["severity"] <= WARNING]
+    return said
+
+
+def test_asyncapi_is_what_its_own_parser_takes(parser: Path) -> None:
+    said = parsed(parser, ROOT / "docs/asyncapi.json")
+    assert said["found"] == []
+    assert sorted(said["messages"]) == sorted(topic.record for topic in TOPICS)
+
+
+def test_asyncapis_parser_follows_the_schemas(parser: Path, tmp_path: Path) -> None:
+    """A schema that is no Avro is found: so the others were read."""
+    shutil.copytree(ROOT / "schemas", tmp_path / "schemas", ignore=shutil.ignore_patterns("*.py*", "released"))
+    (tmp_path / "docs").mkdir()
+    shutil.copy(ROOT / "docs/asyncapi.json", tmp_path / "docs")
+    schema = tmp_path / "schemas/Flow.avsc"
+    schema.write_text(schema.read_text().replace('"type": "string"', '"type": "strong"', 1))
+    assert "strong" in parsed(parser, tmp_path / "docs/asyncapi.json")["found"][0]["message"]
+
+
+def test_asyncapi_shows_every_topic_with_its_schema() -> None:
+    document = json.loads((ROOT / "docs/asyncapi.json").read_text())
+    addresses = {kind: channel["address"] for kind, channel in document["channels"].items()}
+    assert addresses == {topic.kind: topic_name("phonon", topic.record) for topic in TOPICS}
+    for record, message in document["components"]["messages"].items():
+        path = ROOT / "docs" / message["payload"]["schema"]["$ref"]
+        assert json.loads(path.read_text())["name"] == SCHEMAS[record]["name"]
+
+
+def test_asyncapis_headers_are_those_that_are_sent() -> None:
+    sent = set(re.findall(r'"(ce_\w+|content-type|traceparent)"', (ROOT / "app/records.py").read_text()))
+    document = json.loads((ROOT / "docs/asyncapi.json").read_text())
+    assert set(document["components"]["messages"]["Flow"]["headers"]["properties"]) == sent
