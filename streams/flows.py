@@ -1,7 +1,8 @@
 """From a record's bytes to what counts of it. Pure. What is no flow record raises Undecodable, and nothing else.
 
 Beyond the schema, two things are refused that no receiver of ours writes, and that would harm more than their own DID:
-an occurred_at far beyond its received_at, which would carry the whole partition's clock away, and amounts no call has.
+an occurred_at far beyond both its received_at and Kafka's timestamp, which would carry the whole partition's clock
+away, and amounts no call has.
 """
 
 from collections.abc import Mapping
@@ -23,7 +24,7 @@ from streams.metrics import counts
 from streams.table import Flow
 
 FUTURE_MS: Final = 5 * 60_000  # the receiver puts what lies further ahead at received_at
-LATEST_MS: Final = 4_102_444_800_000  # the year 2100
+MOMENTS_MS: Final = range(-62_135_596_800_000, 253_402_300_800_000)  # the years 1 to 9999
 
 _LEG: Final = dict.fromkeys(("role", "direction", "disposition", "answered", "ring_ms", "talk_ms"))
 _WANTED: Final[Mapping[str, Any]] = dict.fromkeys((
@@ -34,11 +35,11 @@ _HEADER: Final = header(SCHEMAS["Flow"])
 _read: Final = compile_reader(SCHEMAS["Flow"], _WANTED)
 
 
-def read(value: bytes | None, resolve: Resolve = without_registry) -> Flow:
-    """The flow of a record's value. Raises Undecodable, and UnknownId as `resolve` does."""
+def read(value: bytes | None, resolve: Resolve = without_registry, *, timestamp: int = 0) -> Flow:
+    """The flow of a record's value. `timestamp`: Kafka's, ms. Raises Undecodable, and UnknownId as `resolve` does."""
     fields = read_fields(value, resolve)
-    at, received_at = fields["occurred_at"], fields["received_at"]
-    if not 0 <= at <= received_at + FUTURE_MS < LATEST_MS:
+    at = fields["occurred_at"]
+    if at not in MOMENTS_MS or at > max(fields["received_at"], timestamp) + FUTURE_MS:
         raise Undecodable("an occurred_at that no receiver writes")
     try:
         return Flow(fields["did"], event_id(fields["event_id"]), at, counts(fields))

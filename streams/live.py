@@ -75,7 +75,7 @@ def headers(live: Live) -> Headers:
 def _common(as_of: int) -> Headers:
     """The headers that all records of a moment share."""
     seconds, ms = divmod(as_of, 1000)
-    time = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    time = datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
     return [
         ("ce_specversion", b"1.0"),
         ("ce_type", _TYPE),

@@ -137,7 +137,7 @@ class Partition:
             if record.offset < since:
                 continue
             try:
-                flow = flows.read(record.value, resolve)
+                flow = flows.read(record.value, resolve, timestamp=record.timestamp)
             except Undecodable as error:
                 self._reject(record, str(error), now)
             except UnknownId:

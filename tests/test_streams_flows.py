@@ -64,7 +64,7 @@ def test_spoiled_bytes_are_undecodable_or_what_the_codec_reads(seed: int, data: 
         encode("Flow", any_flow(1, event_id="not a uuid")),
         encode("Flow", any_flow(1, event_id="00")),
         encode("Flow", any_flow(1, occurred_at=1_763_800_000_000 + 10 * 60_000, received_at=1_763_800_000_000)),
-        encode("Flow", any_flow(1, occurred_at=-1)),
+        encode("Flow", any_flow(1, occurred_at=-(2**60))),
         encode("Flow", any_flow(1, dtmf_count=-1)),
         encode("Flow", any_flow(1, time_to_agent_ms=1 << 60)),
         encode("Flow", any_flow(1, occurred_at=2**62, received_at=2**62)),
@@ -76,6 +76,14 @@ def test_spoiled_bytes_are_undecodable_or_what_the_codec_reads(seed: int, data: 
 def test_what_is_no_flow_is_undecodable(value: bytes | None) -> None:
     with pytest.raises(Undecodable):
         flows.read(value)
+
+
+def test_a_flow_ahead_of_its_receiver_counts_where_kafka_saw_it_as_late() -> None:
+    at = 1_763_800_000_000
+    value = encode("Flow", any_flow(1, occurred_at=at, received_at=0))
+    assert flows.read(value, timestamp=at - flows.FUTURE_MS).occurred_at == at
+    with pytest.raises(Undecodable):
+        flows.read(value, timestamp=at - flows.FUTURE_MS - 1)
 
 
 def test_a_flow_is_read() -> None:
