@@ -55,11 +55,11 @@ def check(settings: Settings) -> None:
         raise SettingsError(f"PHONON_SPOOL_DIR is {str(settings.spool_dir)!r}: {error.strerror}") from None
 
 
-def make_publisher(settings: Settings, records: Records) -> Publisher:
-    """The publisher; it has nothing to do with the network before it is started."""
+def make_publisher(settings: Settings, records: Records, *, raw: bool = False) -> Publisher:
+    """The publisher, of raw bodies too or not; it has nothing to do with the network before it is started."""
     return Publisher(
         partial(open_producer, producer_config(settings)),
-        topics=needed_topics(settings.topic_prefix),
+        topics=needed_topics(settings.topic_prefix, raw=raw),
         stall_after=min(settings.stall_after, settings.answer_within / 4),
         most_bytes=record_limit_bytes(settings.max_body_bytes),
         before=registration(settings, records),
@@ -89,7 +89,7 @@ class Receiver:
         self.metrics = Metrics()
         self.spool = Spool(settings.spool_dir, most_bytes=settings.spool_max_bytes)
         self.pipeline = make_pipeline(settings)
-        self.publisher = make_publisher(settings, self.pipeline.encode)
+        self.publisher = make_publisher(settings, self.pipeline.encode, raw=settings.raw_topic)
         self.webhook = Webhook(
             limits=Limits(
                 body_bytes=settings.max_body_bytes,
@@ -232,7 +232,7 @@ def drain(settings: Settings, progress: Callable[[int], None] = lambda _rows: No
 
 async def _drain(settings: Settings, progress: Callable[[int], None]) -> int:
     outlet, pipeline, done = Outlet(settings.spool_dir), make_pipeline(settings), 0
-    publisher = make_publisher(settings, pipeline.encode)
+    publisher = make_publisher(settings, pipeline.encode, raw=settings.raw_topic)
     drainer = Drainer(
         outlet=outlet,
         pipeline=pipeline,

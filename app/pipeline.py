@@ -13,6 +13,7 @@ from typing import Final
 from app.delivery import NotADelivery, read_document
 from app.json_text import NotJson
 from app.privacy import Privacy, redact
+from app.raw import Raw
 from app.records import Record, Records
 from app.split import Rules, Split, TooManyRows, split
 from schemas import HEADERS
@@ -41,16 +42,20 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """read, split, redact and encode, by one set of rules."""
+    """read, split, redact and encode, by one set of rules; `raw`: the body goes along."""
 
     rules: Rules
     privacy: Privacy
     encode: Records
+    raw: Raw | None = None
 
     def __call__(self, body: bytes, *, received_at: int, traceparent: str) -> Made:
         """The records of a body; received_at in ms. Raises the exceptions of UNREADABLE."""
         parts = redact(split(read_document(body), received_at=received_at, rules=self.rules), self.privacy)
-        return Made(parts, self.encode(parts, traceparent.encode() or None))
+        records = self.encode(parts, traceparent.encode() or None)
+        if self.raw and records:  # without any it is not known yet how to frame them
+            records.insert(0, self.raw(body, records, flow_id=parts.flow_id, received_at=received_at))
+        return Made(parts, records)
 
 
 def make_pipeline(settings: Settings) -> Pipeline:
@@ -60,4 +65,5 @@ def make_pipeline(settings: Settings) -> Pipeline:
         rules=Rules(zone=settings.timezone, region=settings.region),
         privacy=Privacy(drop_content=settings.content == "drop", pseudonym_key=key.encode() if key else None),
         encode=Records(settings.topic_prefix, {} if settings.schema_registry_url else HEADERS),
+        raw=Raw(settings.topic_prefix) if settings.raw_topic else None,
     )

@@ -84,17 +84,17 @@ class Records:
 
     def _event(self, event: Event, constant: list[Header]) -> Record:
         topic, encode, type_ = self._kinds[type(event)]
-        headers = [("ce_id", event.event_id.encode()), type_, _time(event.occurred_at), *constant]
+        headers = [("ce_id", event.event_id.encode()), type_, time_header(event.occurred_at), *constant]
         return Record(topic, event.did.encode(), encode(event), headers)
 
     def _rejected(self, part: Rejected, constant: list[Header]) -> Record:
         topic, encode, type_ = self._kinds[Rejected]
         id_ = event_id("rejected", part.flow_id, part.section, part.index, part.payload)
-        headers = [("ce_id", id_.encode()), type_, _time(part.received_at), *constant]
+        headers = [("ce_id", id_.encode()), type_, time_header(part.received_at), *constant]
         return Record(topic, None, encode(part), headers)
 
 
-def _time(ms: int) -> Header:
+def time_header(ms: int) -> Header:
     """The ce_time of a moment, RFC 3339 in UTC with ms."""
     seconds, rest = divmod(ms, 1000)
     return "ce_time", b"%b.%03dZ" % (_second(seconds), rest)

@@ -23,7 +23,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from app.cluster import ANSWER_WITHIN_S, ClusterError, Errors, ask, connect, look
 from schemas.settings import Settings
-from schemas.topics import TOPICS, Topic, topic_config, topic_name
+from schemas.topics import Topic, topic_config, topics_by_name
 
 #: Limits where more than needed is as good; -1 is "no limit".
 AT_LEAST: Final = ("max.message.bytes", "min.insync.replicas", "retention.ms")
@@ -52,7 +52,7 @@ class Cluster:
         self._settings = settings
         self._errors = Errors(settings.kafka["bootstrap.servers"])
         self._admin = connect(AdminClient, settings.kafka, self._errors)
-        self._topics = {topic_name(settings.topic_prefix, topic.record): topic for topic in TOPICS}
+        self._topics = topics_by_name(settings.topic_prefix, raw=settings.raw_topic)
 
     def check(self) -> list[Difference]:
         """What exists, against what is needed."""

@@ -170,6 +170,7 @@ class Settings:
     topic_prefix: str = _setting(_prefix, "phonon", "first part of all topic names")
     topic_partitions: int = _setting(_whole(1, 10_000), "8", "partitions of each topic")
     topic_replication: int = _setting(_whole(1, 100), "1", "copies of each partition; 3 in production")
+    raw_topic: bool = _setting(_flag, "false", "keep raw bodies on a topic too, for replay --from-raw")
     register_schemas: bool = _setting(_flag, "true", "register schemas at the start; false: only look them up")
 
     timezone: ZoneInfo = _setting(_zone, "Asia/Kolkata", "zone of times that are sent without offset")
@@ -275,6 +276,9 @@ def _checked(settings: Settings) -> Settings:
         raise SettingsError("PHONON_STALL_AFTER must be below PHONON_ANSWER_WITHIN, or every outage is a late answer")
     if settings.numbers == "pseudonymise" and len(settings.pseudonym_key or "") < 8:
         raise SettingsError("PHONON_NUMBERS=pseudonymise needs PHONON_PSEUDONYM_KEY of at least 8 characters")
+    if settings.raw_topic and (settings.content == "drop" or settings.numbers == "pseudonymise"):
+        other = "PHONON_CONTENT=drop" if settings.content == "drop" else "PHONON_NUMBERS=pseudonymise"
+        raise SettingsError(f"PHONON_RAW_TOPIC=true keeps all that {other} takes out: only one of the two can hold")
     for name, allowed in PROMISED.items():
         if settings.kafka.get(name, next(iter(allowed))).lower() not in allowed:
             raise SettingsError(f"KAFKA_{name.upper().replace('.', '_')} must be {' or '.join(sorted(allowed))}")

@@ -40,6 +40,9 @@ TOPICS: Final = (
     Topic("DidMetrics", "did_metrics", "did-metrics", compacted=True),
 )
 
+#: The raw bodies, where PHONON_RAW_TOPIC asks for them. No record and no Avro: it stands apart from TOPICS.
+RAW: Final = Topic("", "delivery", "delivery")
+
 BY_RECORD: Final[Mapping[str, Topic]] = MappingProxyType({topic.record: topic for topic in TOPICS})
 
 #: The kinds that a success reply counts, in its order.
@@ -49,6 +52,17 @@ EVENT_KINDS: Final = ("call_leg", "dtmf", "sms", "email", "key", "recording", "f
 def topic_name(prefix: str, record: str) -> str:
     """The topic of a record: ("phonon", "CallLeg") -> "phonon.call-leg.v1"."""
     return f"{prefix}.{BY_RECORD[record].name}.v1"
+
+
+def raw_topic_name(prefix: str) -> str:
+    """The topic of the raw bodies: "phonon" -> "phonon.delivery.v1"."""
+    return f"{prefix}.{RAW.name}.v1"
+
+
+def topics_by_name(prefix: str, *, raw: bool) -> dict[str, Topic]:
+    """All topics that an installation needs, with the raw one or without."""
+    found = {topic_name(prefix, topic.record): topic for topic in TOPICS}
+    return found | ({raw_topic_name(prefix): RAW} if raw else {})
 
 
 def record_limit_bytes(max_body_bytes: int) -> int:

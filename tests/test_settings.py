@@ -31,6 +31,7 @@ GOOD = {
     "PHONON_TOPIC_PREFIX": "acme",
     "PHONON_TOPIC_PARTITIONS": "3",
     "PHONON_TOPIC_REPLICATION": "3",
+    "PHONON_RAW_TOPIC": "true",
     "PHONON_REGISTER_SCHEMAS": "false",
     "PHONON_TIMEZONE": "Europe/Berlin",
     "PHONON_REGION": "US",
@@ -71,11 +72,16 @@ BAD = {
 }
 
 
+#: Raw bodies can't be kept together with content dropped or numbers as tokens.
+TOGETHER = {name: value for name, value in GOOD.items() if name != "PHONON_RAW_TOPIC"}
+
+
 def test_every_setting_is_read() -> None:
-    default, read = read_settings({}), read_settings(GOOD)
+    default, read = read_settings({}), read_settings(TOGETHER)
     assert set(GOOD) == set(NAMES)
+    assert read_settings({"PHONON_RAW_TOPIC": GOOD["PHONON_RAW_TOPIC"]}).raw_topic
     for f in fields(Settings):
-        if f.metadata:
+        if f.metadata and f.name != "raw_topic":
             assert getattr(read, f.name) != getattr(default, f.name), f.name
 
 
@@ -94,6 +100,8 @@ def test_a_bad_value_is_named(name: str) -> None:
         {"PHONON_ANSWERWITHIN": "4"},
         {"PHONON_ANSWER_WITHIN": "1", "PHONON_STALL_AFTER": "1"},
         {"PHONON_NUMBERS": "pseudonymise"},
+        {"PHONON_RAW_TOPIC": "true", "PHONON_CONTENT": "drop"},
+        {"PHONON_RAW_TOPIC": "true", "PHONON_NUMBERS": "pseudonymise", "PHONON_PSEUDONYM_KEY": "long enough"},
         {"PHONON_TOKEN": "abc", "PHONON_TOKEN_FILE": "/dev/null"},
         {"PHONON_TOKEN_FILE": "/nonexistent"},
         {"PHONON_WINDOWS": "60m,1h"},
@@ -110,7 +118,7 @@ def test_secrets_come_from_files_too_and_are_never_shown(tmp_path: Path) -> None
     settings = read_settings({"PHONON_TOKEN_FILE": str(file), "KAFKA_SASL_PASSWORD": "swordfish"})
     assert settings.token == "from-a-file"
     passwords = {"KAFKA_SASL_PASSWORD": "swordfish", "SCHEMA_REGISTRY_URL": "https://us:swordfish@registry/path"}
-    shown = repr(read_settings(GOOD | passwords))
+    shown = repr(read_settings(TOGETHER | passwords))
     assert not [value for value in (*(GOOD[name] for name in SECRETS), "swordfish") if value in shown]
 
 

@@ -1,0 +1,57 @@
+"""The raw topic: a delivery's body as it came, so that it can be split again after a fix, with the same ids.
+
+Pure. The value is the body after inflating, byte for byte, without any framing. The key is the flow_id: what came of a
+flow stays in its order, and flows spread over the partitions. `ce_time` is received_at and `traceparent` the request's:
+with them a body becomes the same records at any later time. `ce_id` is made of the ids of all records of the delivery,
+so a retry has the same one, and a delivery that tells anything new has another.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final, NamedTuple
+
+from app.ids import event_id
+from app.records import SOURCE, Header, Record, time_header
+from schemas.topics import RAW, raw_topic_name
+
+CONTENT_TYPE: Final = b"application/json"
+TYPE: Final = f"phonon.{RAW.name}.v1".encode()
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Raw:
+    """Makes the raw record of a delivery, for one topic prefix."""
+
+    def __init__(self, topic_prefix: str) -> None:
+        self._topic = raw_topic_name(topic_prefix)
+
+    def __call__(self, body: bytes, records: Sequence[Record], *, flow_id: str, received_at: int) -> Record:
+        """The record of a body that became these records; received_at in ms."""
+        ids = [value.decode() for record in records for name, value in record.headers if name == "ce_id"]
+        headers: list[Header] = [
+            ("ce_id", event_id("raw", flow_id, ids).encode()),
+            ("ce_type", TYPE),
+            time_header(received_at),
+            ("ce_specversion", b"1.0"),
+            ("ce_source", SOURCE),
+            ("content-type", CONTENT_TYPE),
+            *(header for header in records[0].headers if header[0] == "traceparent"),
+        ]
+        return Record(self._topic, flow_id.encode(), body, headers)
+
+
+class Received(NamedTuple):
+    """When and by which request a raw body was received."""
+
+    at_ms: int
+    traceparent: str
+
+
+def received(headers: Iterable[tuple[str, bytes | None]]) -> Received:
+    """What a raw record's headers say. Raises ValueError where they don't."""
+    found = {name: (value or b"").decode("ascii", "replace") for name, value in headers}
+    try:
+        at = datetime.fromisoformat(found["ce_time"])
+        return Received((at - _EPOCH) // timedelta(milliseconds=1), found.get("traceparent", ""))
+    except (KeyError, ValueError, TypeError):
+        raise ValueError("no ce_time that says when it was received") from None
