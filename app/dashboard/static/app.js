@@ -63,7 +63,7 @@ function summary() {
   const sum = [...ZERO], order = list.order();
   for (const row of order) if (row.counts[view.window]) add(sum, row.counts[view.window]);
   for (const {metric, value, of, box} of totals) {
-    write(value, metric.text(metric.value(sum)));
+    write(value, metric.text(store.rows.size ? metric.value(sum) : null));
     const n = metric.of == null ? null : sum[metric.of];
     write(of, n == null ? (store.windows[view.window] ? `in ${store.windows[view.window].name}` : "") : n ? `of ${number(n)}` : "");
     attribute(box, "data-few", n != null && n < FEW ? "" : null);
@@ -77,7 +77,8 @@ function summary() {
 // What a newcomer sees first, and what to do about it.
 function empty(all, shown) {
   const receivers = store.status?.receivers;
-  const why = shown || !(store.status?.loaded ?? all) ? "" : all ? "none" : receivers?.deliveries > 0 ? "worker" : "nothing";
+  const looked = store.status?.loaded || store.status?.kafka.state === "no_topic";
+  const why = shown || !looked ? "" : all ? "none" : receivers?.deliveries > 0 ? "worker" : "nothing";
   const box = $("empty");
   $("dids").hidden = Boolean(why);
   box.hidden = !why;

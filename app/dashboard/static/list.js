@@ -3,7 +3,7 @@
 // The table says its full length (aria-rowcount) and each row its place (aria-rowindex).
 
 import {$, attribute, h, tint, untint, write} from "./dom.js";
-import {FEW, METRICS} from "./figures.js";
+import {ATTEMPTS, FEW, METRICS} from "./figures.js";
 import {age, margin, number} from "./format.js";
 import {ordered, rise} from "./order.js";
 import {HEIGHT, WIDTH, line} from "./spark.js";
@@ -121,6 +121,7 @@ export function createList(store, view, changed) {
       place.cells.forEach((cell) => untint(cell.td));
     }
     attribute(place.tr, "aria-rowindex", String(index + 2));
+    attribute(place.tr, "data-quiet", row.counts[view.window]?.[ATTEMPTS] ? null : "");
     for (const cell of place.cells) figure(cell, row, fresh, moved || news);
     trend(place, row);
     write(place.updated, age(store.now() - row.asOf));

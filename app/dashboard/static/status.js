@@ -12,7 +12,7 @@ export function condition(stream, status, rows, now) {
   if (!status || stream !== "open") return {level: "busy", text: "Connecting …"};
   const {state, reason, since} = status.kafka;
   if (state === "no_topic") return {level: "bad", text: "No topic", why: `Kafka answers, but ${reason}: \`phonon-events topics create\` makes it.`};
-  if (state === "away") return {level: "bad", text: "Kafka is away", why: `Kafka has not answered since ${moment(since, now)} (${reason}). ${rows ? `Figures are those of ${moment(last ?? since, now)}.` : ""} Calls are not lost: the receiver keeps them in its spool.`};
+  if (state === "away") return {level: "bad", text: "Kafka is away", why: `Kafka has not answered since ${moment(since, now)} (${reason}). ${rows ? `Figures are those of ${moment(last ?? since, now)}.` : ""} ${status.receivers.answering ? "The receiver goes on and keeps calls in its spool." : ""}`};
   if (status.registry) return {level: "bad", text: "Registry is away", why: `New figures can't be read: ${status.registry}.`};
   if (!status.loaded) return {level: "busy", text: "Reading …"};
   if (last && now - last > QUIET_MS) return {level: "quiet", text: "Quiet"};
