@@ -25,6 +25,9 @@ from confluent_kafka.serialization import MessageField, SerializationContext
 from app.demo.broker import Broker
 from app.demo.child import Child
 from app.demo.ports import free_port
+from app.outcomes import Unacknowledged
+from app.pipeline import make_pipeline
+from app.publish import Publisher
 from app.topics import create_topics
 from schemas import SCHEMAS, Undecodable, UnknownId, canonical_text, decode, encode, registry_header
 from schemas.registry import Headers, Refused, Registry, RegistryError
@@ -32,6 +35,7 @@ from schemas.settings import read_settings
 from schemas.topics import TOPICS, topic_name
 from tests.apicurio import Door, apicurio
 from tests.conftest import opened
+from tests.fakes import FakeProducer
 from tests.processes import Processes
 
 pytestmark = pytest.mark.broker
@@ -82,6 +86,21 @@ def register(registry: Registry, subject: str, text: str) -> int:
 
 
 # --- the client
+
+
+async def test_before_the_ids_are_known_no_record_is_made_and_none_is_published() -> None:
+    """What comes meanwhile is spooled: not even a large delivery, split on a thread, slips by in another frame."""
+    pipeline = make_pipeline(read_settings({"SCHEMA_REGISTRY_URL": "http://localhost:1"}))
+    made = pipeline(SAMPLE, received_at=1, traceparent="")
+    assert (len(made.split.events), made.records) == (8, [])
+    fake = FakeProducer(frozenset())
+    publisher = Publisher(lambda _: fake, topics=frozenset(), stall_after=1, before=lambda: "no ids yet")
+    await publisher.start()
+    with pytest.raises(Unacknowledged, match="no ids yet"):
+        await publisher.publish(made.records)
+    await publisher.stop()
+    pipeline.encode.frame(dict.fromkeys(SCHEMAS, registry_header(258)))
+    assert {record.value[:5] for record in pipeline(SAMPLE, received_at=1, traceparent="").records} == {b"\0\0\0\1\2"}
 
 
 def test_a_schema_is_registered_once_and_its_compatibility_set(registry_url: str, prefix: str) -> None:
@@ -344,6 +363,8 @@ def test_a_consumer_that_knows_only_the_registry_reads_all_and_nothing_is_lost_w
     assert not ours, "who is at work asks the registry nothing"
     assert "swordfish" not in receiver.output + worker.output
     assert receiver.output.count("schema registry") == 1
+    receiver.kill()
+    worker.kill()
 
 
 def test_both_framings_are_counted_and_shown_and_a_worker_waits_for_an_id_it_cannot_ask_for(
@@ -384,6 +405,7 @@ def test_both_framings_are_counted_and_shown_and_a_worker_waits_for_an_id_it_can
     assert Counter(line["record"] for line in lines if line["topic"] == topic) == {"Flow": 5, None: 2}
     reasons = [line["value"]["reason"] for line in lines if line["record"] == "Rejected"]
     assert any("has no id" in reason for reason in reasons)
+    worker.kill()
 
 
 def test_what_waiting_does_not_mend_is_said(
@@ -403,3 +425,4 @@ def test_what_waiting_does_not_mend_is_said(
         assert child.returncode is None
         assert child.output.count(line) == 1, child.output
         assert "swordfish" not in child.output
+        child.kill()

@@ -127,6 +127,8 @@ def test_every_program_works_over_scram_and_tls(
     eventually(lambda: site.records("did-metrics"))
     assert {record["record"] for record in site.records()} >= {"CallLeg", "Flow", "DidMetrics"}
     assert PASSWORD not in worker.output + receiver.output
+    worker.kill()
+    receiver.kill()
 
 
 REFUSED = {
@@ -163,8 +165,10 @@ def test_what_kafka_refuses_is_one_line_that_names_the_setting(
         assert len([one for one in child.output.splitlines() if one.strip()]) <= 2, child.output
         assert PASSWORD not in child.output
         assert WRONG not in child.output
+        child.kill()
 
 
+@pytest.mark.slow
 async def test_one_of_three_brokers_killed_costs_nothing(
     nodes: list[Node], process: Processes, tmp_path: Path, prefix: str
 ) -> None:
@@ -201,8 +205,9 @@ async def test_one_of_three_brokers_killed_costs_nothing(
         return sum(last.values())
 
     await asyncio.to_thread(eventually, lambda: counted() == wanted)
-    assert worker.returncode is None
-    assert receiver.returncode is None
+    for child in (worker, receiver):
+        assert child.returncode is None
+        child.kill()
 
 
 def said(child: Child, line: str) -> bool:
