@@ -1,5 +1,6 @@
 """What users deploy and install with: the lock, the image, the compose file. Checked without an engine or a network."""
 
+import json
 import re
 import subprocess
 import sys
@@ -21,6 +22,12 @@ LOCK = (ROOT / "requirements.lock").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 COMPOSE: dict[str, Any] = YAML(typ="safe").load(ROOT / "docker-compose.yml")
 OURS = {name: service for name, service in COMPOSE["services"].items() if service["image"] == "phonon-events"}
+
+
+def yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML file."""
+    content: dict[str, Any] = YAML(typ="safe").load(path)
+    return content
 
 
 def tool(name: str, *arguments: str) -> str:
@@ -72,15 +79,58 @@ def test_the_image_holds_what_it_needs_and_no_more() -> None:
     assert all((ROOT / name).exists() for name in wanted)
 
 
-@pytest.mark.parametrize("name", sorted(OURS))
-def test_our_services_are_as_narrow_as_they_can_be(name: str) -> None:
-    service = OURS[name]
-    assert service["read_only"] is True
-    assert service["user"] == "10001:10001"
+@pytest.mark.parametrize("name", sorted(COMPOSE["services"]))
+def test_each_service_is_as_narrow_as_it_can_be(name: str) -> None:
+    service = COMPOSE["services"][name]
+    assert service.get("read_only") or name.startswith("kafka-")
+    assert service["user"].split(":")[0] not in {"", "0", "root"}
     assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
     assert service["restart"] in {"unless-stopped", "on-failure"}
     assert "healthcheck" in service
+    assert {"mem_limit", "pids_limit", "logging"} <= service.keys()
     assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
+
+
+@pytest.mark.parametrize("name", sorted(OURS))
+def test_our_services_run_as_the_image_means_it(name: str) -> None:
+    assert OURS[name]["user"] == "10001:10001"
+    assert "USER 10001:10001" in (ROOT / "Dockerfile").read_text()
+
+
+def test_images_of_others_are_pinned() -> None:
+    images = {service["image"] for service in COMPOSE["services"].values()} - {"phonon-events"}
+    assert [image for image in images if not re.fullmatch(r"[a-z/-]+:v?\d+\.\d+\.\d+", image)] == []
+
+
+def test_what_is_mounted_is_there() -> None:
+    mounts = [mount for service in COMPOSE["services"].values() for mount in service.get("volumes", [])]
+    files = [mount.split(":") for mount in mounts if mount.startswith("./")]
+    assert files
+    assert [source for source, _, mode in files if mode != "ro" or not (ROOT / source).exists()] == []
+    named = {mount.split(":")[0] for mount in mounts if not mount.startswith((".", "/"))}
+    assert named == COMPOSE["volumes"].keys()
+
+
+def test_grafana_finds_prometheus_and_the_dashboard() -> None:
+    folder = ROOT / "deploy/grafana"
+    (source,) = yaml(folder / "provisioning/datasources/prometheus.yml")["datasources"]
+    dashboard = json.loads((folder / "dashboard.json").read_text())
+    assert {panel["datasource"]["uid"] for panel in dashboard["panels"] if panel["type"] != "row"} == {source["uid"]}
+    assert source["url"] == "http://prometheus:9090"
+    (provider,) = yaml(folder / "provisioning/dashboards/phonon-events.yml")["providers"]
+    assert (
+        f"./deploy/grafana/dashboard.json:{provider['options']['path']}/dashboard.json:ro"
+        in (COMPOSE["services"]["grafana"]["volumes"])
+    )
+
+
+def test_prometheus_asks_the_services_that_are_there() -> None:
+    for job in yaml(ROOT / "deploy/prometheus/prometheus.yml")["scrape_configs"]:
+        (found,) = job["dns_sd_configs"]
+        assert found["names"] == [job["job_name"]]
+        assert job["job_name"] in OURS
+        assert str(found["port"]) == NAMES["PHONON_MANAGEMENT_PORT"].metadata["default"]
 
 
 @pytest.mark.parametrize("name", sorted(OURS))
