@@ -4,8 +4,9 @@ import asyncio
 import dataclasses
 import json
 import random
+import time
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 import httpx
 import pytest
@@ -18,9 +19,12 @@ from app.dashboard.figures import COUNTS, Latest, latest, meanings, shown
 from app.dashboard.guard import address, page_credentials
 from app.dashboard.rates import RATE_SECONDS, Receiver, summary, totals
 from app.dashboard.server import Page, own_receiver
+from app.dashboard.source import Link, Source
 from app.dashboard.state import MOST_POINTS, TREND, State
 from app.dashboard.stream import Streams
-from schemas import SCHEMAS, Undecodable, encode
+from app.demo.ports import free_port
+from schemas import SCHEMAS, Undecodable, UnknownId, canonical_text, encode, registry_header, written_by
+from schemas.registry import RegistryError
 from schemas.settings import SettingsError, read_settings
 from tests.dashboard_fake import FIGURES, lines
 
@@ -357,3 +361,65 @@ def test_it_does_not_start_open_on_a_public_address() -> None:
 def test_the_address_names_the_token_and_does_not_show_it() -> None:
     assert address(read_settings(TOKEN), 8090) == "http://127.0.0.1:8090/<PHONON_TOKEN>/"
     assert address(dataclasses.replace(read_settings({}), dashboard_host="::1"), 1) == "http://[::1]:1/"
+
+
+# Kafka away
+
+
+def test_a_kafka_that_is_not_there_is_said_within_seconds() -> None:
+    said: list[Link] = []
+    settings = read_settings({"KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{free_port()}"})
+    source = Source(settings, None, deliver=lambda batch: None, say=said.append)
+    source.start()
+    deadline = time.monotonic() + 10
+    while not said and time.monotonic() < deadline:
+        time.sleep(0.05)
+    source.stop()
+    assert [(link.state, link.loaded) for link in said] == [("away", False)]
+    assert "refused" in said[0].reason
+
+
+# a schema registry
+
+
+class Register:
+    """A registry that is away at first."""
+
+    def __init__(self) -> None:
+        self.away, self.known = True, dict[int, Any]()
+
+    def resolve(self, id_: int) -> Any:
+        if id_ not in self.known:
+            raise UnknownId(id_)
+        return self.known[id_]
+
+    def learn(self, ids: set[int]) -> None:
+        if self.away:
+            raise RegistryError("the schema registry does not answer")
+        self.known |= {id_: written_by(canonical_text(SCHEMAS["DidMetrics"])) for id_ in ids}
+
+
+class Sent(NamedTuple):
+    """A message as far as the source looks at it."""
+
+    value_: bytes
+
+    def value(self) -> bytes:
+        return self.value_
+
+    def timestamp(self) -> tuple[int, int]:
+        return 1, 61_000
+
+
+def test_records_wait_for_the_registry_and_need_it_once() -> None:
+    line = lines(1)[0]
+    framed = registry_header(7) + line.value(60_000)[10:]
+    register, delivered, said = Register(), list[Latest](), list[Link]()
+    source = Source(read_settings({}), cast(Any, register), deliver=delivered.extend, say=said.append)
+    waiting: Any = {b"key": Sent(framed)}
+    source._flush(waiting)
+    assert (list(waiting), delivered, said[-1].registry) == ([b"key"], [], "the schema registry does not answer")
+    register.away = False
+    source._flush(waiting)
+    assert (waiting, said[-1].registry) == ({}, "")
+    assert delivered == [latest(line.value(60_000), 61_000)], "kept as if it had come in the other framing"

@@ -98,13 +98,21 @@ function empty(all, shown) {
   }[why]);
 }
 
+function didOf(hash) {
+  try {
+    return decodeURIComponent(/^#\/did\/(.+)$/.exec(hash)?.[1] ?? "");
+  } catch {
+    return ""; // no address of ours
+  }
+}
+
 function route() {
-  const did = /^#\/did\/(.+)$/.exec(location.hash)?.[1];
+  const did = didOf(location.hash);
   const was = !$("one").hidden;
   $("list").hidden = Boolean(did);
   $("one").hidden = !did;
   if (did) {
-    one.open(decodeURIComponent(did));
+    one.open(did);
     scrollTo(0, 0);
   } else {
     one.close();
