@@ -146,6 +146,10 @@ class Row:
         """Puts a value back: it goes to extra."""
         self._left[name] = value
 
+    def keep_new(self, name: str, value: Any) -> None:
+        """Adds a value to extra, unless one of that name is there."""
+        self._left.setdefault(name, value)
+
     def unreadable(self, name: str, value: Any) -> None:
         """Puts a value back and notes that it could not be read."""
         self.keep(name, value)

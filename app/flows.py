@@ -4,9 +4,9 @@ Pure. A customer's leg and an agent's leg are never added up: one call is one fl
 """
 
 from collections.abc import Iterable
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from app.events import CallLeg
+from app.events import CallLeg, Common, Flow
 
 UNKNOWN_DID: Final = "unknown"
 
@@ -14,13 +14,15 @@ UNKNOWN_DID: Final = "unknown"
 class Messages(NamedTuple):
     """What the main flow holds besides legs, in counts."""
 
-    sms_count: int
-    email_count: int
-    key_count: int
-    recording_count: int
+    sms: int
+    emails: int
+    keys: int
+    recordings: int
+    rejected: int
 
 
-NO_MESSAGES: Final = Messages(0, 0, 0, 0)
+#: What the other flows of a delivery hold besides legs.
+NO_MESSAGES: Final = Messages(0, 0, 0, 0, 0)
 
 
 def main_did(legs: list[CallLeg]) -> str:
@@ -39,23 +41,30 @@ def by_did(legs: list[CallLeg], main: str) -> Iterable[tuple[str, list[CallLeg]]
     return flows.items()
 
 
-def summary(legs: list[CallLeg]) -> dict[str, Any]:
-    """What a flow's legs add up to, as fields of Flow. Times in ms since 1970 UTC, spans in ms."""
+def flow(common: Common, legs: list[CallLeg], messages: Messages) -> Flow:
+    """What its legs add up to. Times in ms since 1970 UTC, spans in ms."""
     visitors = [leg for leg in legs if leg.role == "VISITOR"]
     reached_agents = [leg for leg in legs if leg.role == "AGENT" and leg.answered]
     last = visitors[-1] if visitors else None
-    return {
-        "direction": last.direction if last else "UNKNOWN",
-        "disposition": last.disposition if last else "UNKNOWN",
-        "reached": any(leg.answered for leg in visitors),
-        "agent_reached": bool(reached_agents),
-        "started_at": min([leg.started_at for leg in legs if leg.started_at is not None], default=None),
-        "ended_at": max([leg.ended_at for leg in legs if leg.ended_at is not None], default=None),
-        "talk_ms": sum([leg.talk_ms for leg in visitors if leg.talk_ms is not None]),
-        "time_to_agent_ms": _time_to_agent_ms(visitors, reached_agents) if reached_agents else None,
-        "legs": legs,
-        "dtmf_count": sum([leg.dtmf_count for leg in legs]),
-    }
+    return Flow(
+        *common,
+        main=messages is not NO_MESSAGES,
+        direction=last.direction if last else "UNKNOWN",
+        disposition=last.disposition if last else "UNKNOWN",
+        reached=any(leg.answered for leg in visitors),
+        agent_reached=bool(reached_agents),
+        started_at=min([leg.started_at for leg in legs if leg.started_at is not None], default=None),
+        ended_at=max([leg.ended_at for leg in legs if leg.ended_at is not None], default=None),
+        talk_ms=sum([leg.talk_ms for leg in visitors if leg.talk_ms is not None]),
+        time_to_agent_ms=_time_to_agent_ms(visitors, reached_agents) if reached_agents else None,
+        legs=legs,
+        dtmf_count=sum([leg.dtmf_count for leg in legs]),
+        sms_count=messages.sms,
+        email_count=messages.emails,
+        key_count=messages.keys,
+        recording_count=messages.recordings,
+        rejected_count=messages.rejected,
+    )
 
 
 def _time_to_agent_ms(visitors: list[CallLeg], reached_agents: list[CallLeg]) -> int | None:

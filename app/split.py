@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from app import flows, json_text
 from app.delivery import FLOW_ID, Document, Row
-from app.events import CallLeg, Dtmf, Email, EmailRecipient, Event, Flow, FlowKey, Recording, Rejected, Sms
+from app.events import CallLeg, Common, Dtmf, Email, EmailRecipient, Event, Flow, FlowKey, Recording, Rejected, Sms
 from app.ids import Ids, event_id
 from app.telephony import Times, cause_code, course, e164, instant
 from schemas.topics import BY_RECORD, EVENT_KINDS
@@ -102,35 +102,38 @@ class _Splitter:
         keys: list[Event] = [self._key(place, fields) for place, fields in self._section("keys")]
         recordings = [self._recording(place, fields) for place, fields in self._section("recordingUrls")]
         events += [*keys, *recordings]
-        events += self._flows(legs, flows.Messages(len(sms), len(emails), len(keys), len(recordings)))
+        events += self._flows(
+            legs, flows.Messages(len(sms), len(emails), len(keys), len(recordings), len(self.result.rejected))
+        )
         return self.result
 
     def _leg(self, place: int, fields: dict[str, Any]) -> list[Event]:
         """A leg, and the presses on it."""
         row = Row(fields)
-        cdr_id, callee_type = row.short_text("cdrId"), row.text("calleeType")
+        cdr_id, callee_type, callee = row.short_text("cdrId"), row.text("calleeType"), row.text("calleeNumber")
         times = Times(
             started=row.time("startTime", self.zone),
             ringing=row.time("ringingStartTime", self.zone),
             connected=row.time("connectTime", self.zone),
             ended=row.time("endTime", self.zone),
         )
-        did_as_sent, hangup_cause, duration_ms = (
-            row.short_text("didNumber"),
-            row.text("hangupCause"),
-            row.whole("duration"),
-        )
+        did_as_sent, hangup_cause = row.short_text("didNumber"), row.text("hangupCause")
+        duration_ms, incoming = row.whole("duration"), row.flag("incoming")
+        remote_hangup, is_ringing = row.flag("remoteHangup"), row.flag("is_ringing")
+        foreign_call_ids = row.texts("foreignCallIds")
         became = course(times, duration_ms, cause_code(hangup_cause))
         row.anomalies += became.anomalies
         presses = list(self._objects(f"callDetails[{place}].dtmfPressesd", row.take("dtmfPressesd")))
         at = next(at for at in (times.ended, times.connected, times.started, self.received_at) if at is not None)
+        id_ = self.ids.of("call_leg", (cdr_id,) if cdr_id else None, place, fields)
         leg = CallLeg(
+            *self._common(row, id_, did=self._number(did_as_sent) or flows.UNKNOWN_DID, at=at),
             cdr_id=cdr_id,
             role=("VISITOR" if callee_type == "VISITOR" else "AGENT") if callee_type else "UNKNOWN",
             callee_type=callee_type,
-            callee_number=self._number(row.text("calleeNumber")),
+            callee_number=self._number(callee),
             did_as_sent=did_as_sent,
-            direction=_DIRECTIONS[row.flag("incoming")],
+            direction=_DIRECTIONS[incoming],
             started_at=times.started,
             ringing_at=became.ringing_at,
             connected_at=times.connected,
@@ -142,67 +145,57 @@ class _Splitter:
             setup_ms=became.setup_ms,
             ring_ms=became.ring_ms,
             talk_ms=became.talk_ms,
-            remote_hangup=row.flag("remoteHangup"),
-            is_ringing=row.flag("is_ringing"),
+            remote_hangup=remote_hangup,
+            is_ringing=is_ringing,
             dtmf_count=len(presses),
-            foreign_call_ids=row.texts("foreignCallIds"),
-            **self._common(
-                row,
-                self.ids.of("call_leg", (cdr_id,) if cdr_id else None, place, fields),
-                did=self._number(did_as_sent) or flows.UNKNOWN_DID,
-                at=at,
-            ),
+            foreign_call_ids=foreign_call_ids,
         )
-        return [leg, *(self._press(leg, at, index + 1, press) for index, press in presses)]
+        return [leg, *[self._press(leg, at, index + 1, press) for index, press in presses]]
 
     def _press(self, leg: CallLeg, leg_at: int, position: int, fields: dict[str, Any]) -> Dtmf:
         row = Row(fields)
-        at = row.time("eventTime", self.zone)
+        key, label, at = row.text("key"), row.text("label"), row.time("eventTime", self.zone)
+        id_ = self.ids.of("dtmf", (leg.event_id, position))
         return Dtmf(
+            *self._common(row, id_, did=leg.did, at=leg_at if at is None else at),
             cdr_id=leg.cdr_id,
             role=leg.role,
             direction=leg.direction,
-            key=row.text("key") or "",
-            label=row.text("label"),
+            key=key or "",
+            label=label,
             position=position,
             ms_since_answer=None if at is None or leg.connected_at is None else at - leg.connected_at,
-            **self._common(
-                row,
-                self.ids.of("dtmf", (leg.event_id, position)),
-                did=leg.did,
-                at=leg_at if at is None else at,
-            ),
         )
 
     def _sms(self, message: _Message) -> Sms:
         place, fields, row, sent_at = message
         sms_id, delivery_status, text = row.text("id"), row.text("deliveryStatus"), row.text("text")
+        sender, recipient = row.text("from"), row.text("to")
+        id_ = self.ids.of("sms", (sms_id, delivery_status) if sms_id else None, place, fields)
         return Sms(
+            *self._common(row, id_, at=sent_at),
             sms_id=sms_id,
-            sender=row.text("from"),
-            recipient=self._number(row.text("to")),
+            sender=sender,
+            recipient=self._number(recipient),
             text=text,
             text_length=len(text or ""),
             delivery_status=delivery_status,
-            **self._common(
-                row, self.ids.of("sms", (sms_id, delivery_status) if sms_id else None, place, fields), at=sent_at
-            ),
         )
 
     def _email(self, message: _Message) -> Email:
         place, fields, row, sent_at = message
-        email_id, recipients = row.text("id"), self._recipients(row)
+        email_id, sender, recipients = row.text("id"), row.text("from"), self._recipients(row)
+        subject, content, size_kb = row.text("subject"), row.text("content"), row.decimal("size")
         statuses = [(to.address, to.type, to.delivery_status) for to in recipients]
+        id_ = self.ids.of("email", (email_id, statuses) if email_id else None, place, fields)
         return Email(
+            *self._common(row, id_, at=sent_at),
             email_id=email_id,
-            sender=row.text("from"),
-            subject=row.text("subject"),
-            content=row.text("content"),
-            size_kb=row.decimal("size"),
+            sender=sender,
+            subject=subject,
+            content=content,
+            size_kb=size_kb,
             recipients=recipients,
-            **self._common(
-                row, self.ids.of("email", (email_id, statuses) if email_id else None, place, fields), at=sent_at
-            ),
         )
 
     def _recipients(self, row: Row) -> list[EmailRecipient]:
@@ -224,32 +217,25 @@ class _Splitter:
         row = Row(fields)
         name, value = row.text("name"), row.json("value")
         natural = (name, json_text.canonical(fields.get("value"))) if name else None
-        return FlowKey(name=name or "", value=value, **self._common(row, self.ids.of("key", natural, place, fields)))
+        return FlowKey(*self._common(row, self.ids.of("key", natural, place, fields)), name=name or "", value=value)
 
     def _recording(self, place: int, fields: dict[str, Any]) -> Recording:
         row = Row(fields)
         file_name, url = row.text("recordedFileName"), row.text("recordedFilePublicPath")
+        id_ = self.ids.of("recording", (file_name,) if file_name else None, place, fields)
         return Recording(
-            file_name=file_name,
-            url=url,
-            url_expires_at=_expires_at(url or ""),
-            **self._common(row, self.ids.of("recording", (file_name,) if file_name else None, place, fields)),
+            *self._common(row, id_), file_name=file_name, url=url, url_expires_at=_expires_at(url) if url else None
         )
 
     def _flows(self, legs: list[CallLeg], messages: flows.Messages) -> Iterator[Flow]:
         """One flow per visitor DID, the main one first; the document's own unknown fields stand in that."""
-        around = Row(self.around).extra() | self.row.extra()
+        for field_name, value in self.around.items():
+            self.row.keep_new(field_name, value)
+        row = self.row
         for did, own in flows.by_did(legs, self.did):
-            main = did == self.did
-            ids = [leg.event_id for leg in own]
-            common = self._common(self.row, self.ids.of("flow", (did, ids)), did=did)
-            yield Flow(
-                main=main,
-                **common | {"extra": around if main else {}},
-                **flows.summary(own),
-                **(messages if main else flows.NO_MESSAGES)._asdict(),
-                rejected_count=len(self.result.rejected) if main else 0,
-            )
+            common = self._common(row, self.ids.of("flow", (did, [leg.event_id for leg in own])), did=did)
+            yield flows.flow(common, own, messages)
+            row, messages = Row({}), flows.NO_MESSAGES
 
     # what all of them need
 
@@ -288,22 +274,14 @@ class _Splitter:
             )
         )
 
-    def _common(self, row: Row, id_: str, *, did: str | None = None, at: int | None = None) -> dict[str, Any]:
-        """The fields of every event; without a DID or a time of its own it has the flow's."""
+    def _common(self, row: Row, id_: str, *, did: str | None = None, at: int | None = None) -> Common:
+        """The fields of every event, once its row is read; without a DID or a time of its own it has the flow's."""
         at = self.at if at is None else at
         anomalies = [*self.anomalies, *row.anomalies]
         if at > self.received_at + FUTURE_MS:
             at = self.received_at
             anomalies.append("occurred_at:in_future")
-        return {
-            "event_id": id_,
-            "flow_id": self.result.flow_id,
-            "did": did or self.did,
-            "occurred_at": at,
-            "received_at": self.received_at,
-            "anomalies": anomalies,
-            "extra": row.extra(),
-        }
+        return id_, self.result.flow_id, did or self.did, at, self.received_at, anomalies, row.extra()
 
     def _number(self, text: str | None) -> str | None:
         return e164(text, self.region) or None if text else None
