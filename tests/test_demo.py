@@ -120,6 +120,9 @@ def test_the_demo_runs_and_leaves_nothing_behind(process: Processes, tmp_path: P
     demo.wait_until(lambda: bool(re.search(r"[1-9]\d* deliveries, .* calls \d", demo.output)), within_seconds=15)
     pages = re.findall(r"(http://\S+)/metrics", demo.output)
     assert [answers(f"{page}/readyz") for page in pages] == [True, True]
+    [live] = re.findall(r"Live page +(http://\S+/)", demo.output)
+    assert answers(live)
+    assert answers(f"{live}readyz")
     assert any(scratch.iterdir())
 
     demo.signal(signal.SIGTERM)
