@@ -32,6 +32,7 @@ ROLLED_A_FLUSH: Final = 5_000
 COMMIT_SECONDS: Final = 1.0
 FENCED_PAUSE_SECONDS: Final = 3.0  # more than a heartbeat: a worker that lost the partition has then heard of it
 PAUSE_SECONDS: Final = 0.5
+SAY_REJECTED_MS: Final = 60_000  # between two lines on records that are set aside: the figures count them all
 LOOK_UP_SECONDS: Final = 2.0  # between two questions to a schema registry that did not answer
 
 _OUTCOMES: Final = {COUNTED: measures.FLOWS, DUPLICATE: measures.DUPLICATE, LATE: measures.LATE}
@@ -62,6 +63,7 @@ class Partition:
         self.last_timestamp: int | None = None
         self._sought: int | None = None  # the next offset that was sought after a gap
         self._rejected: list[Sent] = []
+        self._rejected_said = 0  # ms
         self._fresh = False  # whether anything was counted since the last flush
         self._committed: int | None = None
         self._committed_at = float("-inf")
@@ -168,6 +170,9 @@ class Partition:
 
     def _reject(self, record: object, reason: str, now: int) -> None:
         measures.REJECTED.inc()
+        if now - self._rejected_said > SAY_REJECTED_MS:
+            log.warning("partition %d: a record is set aside: %s", self.number, reason)
+            self._rejected_said = now
         header = self.ports.framing.headers["Rejected"]
         value = rejected(record, reason=reason, received_at=now, header=header)
         self._rejected.append((self.ports.rejected_topic, None, value, []))

@@ -5,6 +5,7 @@ readiness is asked; tests only use the secured one.
 """
 
 import base64
+import shutil
 import subprocess
 import tempfile
 import uuid
@@ -14,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from app.demo.child import Child
-from app.demo.kafka_jars import find_java, kafka_jars
+from app.demo.kafka_jars import NoBroker, find_java, kafka_jars
 from app.demo.kafka_node import JVM, LOGGING, serves
 from app.demo.ports import LOOPBACK, free_port
 
@@ -172,6 +173,8 @@ NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
 
 
 def openssl(folder: Path, *arguments: str) -> None:
+    if shutil.which("openssl") is None:
+        raise NoBroker("no openssl found to make certificates with")
     subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
 
 

@@ -398,6 +398,7 @@ def test_both_framings_are_counted_and_shown_and_a_worker_waits_for_an_id_it_can
     eventually(lambda: site.readiness(site.worker_port)[0] == 200)
     assert len(site.messages("Rejected")) == 2
     assert worker.returncode is None
+    assert worker.output.count("a record is set aside: ") == 1, "of many, one line a minute"
 
     shown = site.tail()
     assert shown.wait(PATIENCE_SECONDS) == 0
