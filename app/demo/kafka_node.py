@@ -82,8 +82,7 @@ class KafkaNode:
             "kafka.tools.StorageTool",
             "format",
             "--ignore-formatted",
-            "-t",
-            cluster,
+            f"--cluster-id={cluster}",  # not as a word of its own: one in 64 begins with a dash
             "-c",
             str(self._properties),
         ]
