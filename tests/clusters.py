@@ -74,7 +74,14 @@ class Node:
 
     def format(self, cluster: str, *more: str) -> Child:
         """Make the empty log directory; the process that does."""
-        arguments = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", str(self.folder / "properties"), *more]
+        arguments = [
+            "kafka.tools.StorageTool",
+            "format",
+            f"--cluster-id={cluster}",
+            "-c",
+            str(self.folder / "properties"),
+            *more,
+        ]
         return Child("Kafka's storage tool", [*self._java, *arguments], log=self.folder / "log")
 
     def start(self) -> None:
