@@ -6,8 +6,11 @@ line on stderr and never a traceback. Exit codes: 0 done, 1 failed, 2 wrong usag
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
@@ -94,6 +97,23 @@ def _settings() -> "Settings":
 
     with _one_line():
         return read_settings(os.environ, dotenv_values(".env"))
+
+
+class Moment(click.ParamType):
+    """A time as ms since 1970 UTC: ISO 8601, UTC where it has no offset, or how long ago."""
+
+    name = "time"
+    AGO: Final = MappingProxyType({"s": 1, "m": 60, "h": 3600, "d": 86400})
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read what was typed; fails as click does."""
+        if value[:-1].isdigit() and value[-1:] in self.AGO:
+            return int((time.time() - int(value[:-1]) * self.AGO[value[-1]]) * 1000)
+        try:
+            at = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is no time: expected 2026-11-22T10:00, or 30m, 2h, 3d for so long ago", param, ctx)
+        return round((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": STDERR_WIDTH})
@@ -249,6 +269,40 @@ def send(
         raise Failed(outcome.complaint)
 
 
+@cli.command()
+@click.option("--from-raw", "source", flag_value="raw", help="All deliveries that PHONON_RAW_TOPIC kept.")
+@click.option("--from-rejected", "source", flag_value="rejected", help="Parts that could not be read, and now can.")
+@click.option("--since", type=Moment(), help="Received from then on: 2026-11-22T10:00 (UTC), or 2h, 3d ago.")
+@click.option("--until", type=Moment(), help="Received before then.")
+@click.option("--rate", type=click.FloatRange(0.1), help="Deliveries or parts a second; default PHONON_DRAIN_RATE.")
+@click.option("--dry-run", is_flag=True, help="Publish nothing, only say what would be.")
+def replay(source: str | None, since: int | None, until: int | None, rate: float | None, dry_run: bool) -> None:
+    """Split again, by the present code, what topics kept, and publish it under the same ids.
+
+    \b
+    Examples: phonon-events replay --from-raw --since 2h --dry-run
+              phonon-events replay --from-raw --since 2026-11-22T10:00Z --until 2026-11-22T12:00Z --rate 200
+              phonon-events replay --from-rejected
+    """
+    settings = _settings()
+    if source is None:
+        raise click.UsageError("give --from-raw or --from-rejected", click.get_current_context())
+    from app.cluster import ClusterError
+    from app.replay import How, ReplayFailed, Span, replay_raw, replay_rejected
+
+    span, run = Span(since=since, until=until), replay_raw if source == "raw" else replay_rejected
+    with _one_line(ClusterError, ReplayFailed), _bar("reading") as progress:
+        how = How(rate=rate or settings.drain_rate, dry_run=dry_run, progress=progress)
+        outcome = run(settings, span, how)
+    rows = [("read", outcome.read), ("received at another time", outcome.elsewhen), ("split again", outcome.made)]
+    rows += [(f"left: {reason}", number) for reason, number in outcome.left.most_common()]
+    _table((f"{source} topic", "records"), rows)
+    rows = [(topic, number) for topic, number in sorted(outcome.published.items())]
+    _table(("topic", "would be published" if dry_run else "published"), rows)
+    if source == "raw" and outcome.left:
+        raise Failed(f"{outcome.left.total()} deliveries can't be read by this version: see what was left")
+
+
 @cli.group(no_args_is_help=False)
 def spool() -> None:
     """Look at, or publish, the deliveries that wait on disk for Kafka."""
@@ -322,6 +376,17 @@ def demo(rate: float, seed: int) -> None:
 
     with _one_line():
         run_demo(settings, rate=rate, seed=seed)
+
+
+@contextmanager
+def _bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on a terminal's stderr; what it yields takes how many are done, and how many there are."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _table(columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:

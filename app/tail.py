@@ -17,7 +17,7 @@ from app.cluster import ANSWER_WITHIN_S, ClusterError, Errors, ask, connect, loo
 from schemas import Resolve, Undecodable, decode, without_registry
 from schemas.registry import resolver
 from schemas.settings import Settings
-from schemas.topics import TOPICS, topic_name
+from schemas.topics import RAW, TOPICS, raw_topic_name, topic_name
 
 POLL_S: Final = 0.2
 BATCH: Final = 500
@@ -29,6 +29,7 @@ CONSUMER: Final = {
     "isolation_level": "read_committed",
     "auto_offset_reset": "earliest",
 }
+JSON: Final = b"application/json"
 #: Errors that waiting does not mend.
 LOST: Final = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED)
 
@@ -38,12 +39,13 @@ class UnknownTopic(ValueError):  # noqa: N818 - it names what was asked for
 
 
 def full_names(prefix: str, wanted: Sequence[str]) -> list[str]:
-    """Topics as Kafka knows them, from full (phonon.flow.v1) or short names (flow); none wanted: all nine."""
-    known = {topic.name: topic_name(prefix, topic.record) for topic in TOPICS}
+    """Topics as Kafka knows them, from full (phonon.flow.v1) or short names (flow); none wanted: all nine of ours."""
+    records = {topic.name: topic_name(prefix, topic.record) for topic in TOPICS}
+    known = records | {RAW.name: raw_topic_name(prefix)}
     for name in wanted:
         if name not in known and name not in known.values():
             raise UnknownTopic(f"unknown topic {name!r}: one of {', '.join(known)}")
-    return list(dict.fromkeys(known.get(name, name) for name in wanted or known))
+    return list(dict.fromkeys(known.get(name, name) for name in wanted or records))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,9 +85,22 @@ def line(message: Message, resolve: Resolve = without_registry) -> str:
         "headers": {name: _text(value) for name, value in headers},
     }
     try:
-        return json.dumps(shown | _decoded(message.value(), resolve), ensure_ascii=False, allow_nan=False)
-    except ValueError as odd:  # a number that JSON has no word for
+        value = _document(message.value()) if _is_document(headers) else _decoded(message.value(), resolve)
+        text = json.dumps(shown | value, ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except (ValueError, RecursionError) as odd:  # a number that JSON has no word for, a text that is no Unicode
         return json.dumps(shown | _raw(message.value(), str(odd)), ensure_ascii=False)
+    return text
+
+
+def _is_document(headers: Any) -> bool:
+    """Whether the value is a document and no record: a raw body."""
+    return ("content-type", JSON) in headers
+
+
+def _document(value: bytes | None) -> dict[str, Any]:
+    """A raw body; raises ValueError where Python can't hold what it says."""
+    return {"record": None, "value": json.loads(value or b"null")}
 
 
 def _decoded(value: bytes | None, resolve: Resolve) -> dict[str, Any]:

@@ -15,7 +15,7 @@ Imports = Mapping[str, set[str]]
 
 PURE = {
     *(f"app.{name}" for name in ("credentials", "delivery", "events", "flows", "ids", "json_text", "privacy")),
-    *(f"app.{name}" for name in ("problems", "raw", "records", "segment", "split", "telephony")),
+    *(f"app.{name}" for name in ("problems", "raw", "rebuild", "records", "segment", "split", "telephony")),
     *(f"app.demo.{name}" for name in ("answers", "calls", "facts", "misbehaviour", "provider", "spelling")),
     *(f"streams.{name}" for name in ("bucket", "decoding", "flows", "metrics", "table", "windows")),
 }
@@ -28,7 +28,15 @@ ONLY_FOR = {
     "app.publish": {"app.main"},
     "app.spool": {"app.main", "app.cli"},
     "schemas.registry": {
-        *("app.main", "app.tail", "app.demo.run", "app.dashboard.server", "app.dashboard.source", "streams.framing"),
+        *(
+            "app.main",
+            "app.tail",
+            "app.replay",
+            "app.demo.run",
+            "app.dashboard.server",
+            "app.dashboard.source",
+            "streams.framing",
+        ),
     },
 }
 """What does I/O at the ends: what else needs it gets it as an argument, from a composition root or a shell."""

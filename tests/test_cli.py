@@ -83,7 +83,8 @@ def test_help_imports_nothing_heavy() -> None:
         (["send", __file__, "--output", "x"], "--output and --expected need --synthetic"),
         (
             ["tail", "flows"],
-            "unknown topic 'flows': one of call-leg, dtmf, sms, email, key, recording, flow, rejected, did-metrics",
+            "unknown topic 'flows': "
+            "one of call-leg, dtmf, sms, email, key, recording, flow, rejected, did-metrics, delivery",
         ),
     ],
 )

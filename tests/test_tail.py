@@ -78,6 +78,14 @@ def test_a_record_is_shown_whole() -> None:
     }
 
 
+def test_a_raw_body_is_shown_as_the_document_it_is() -> None:
+    headers = [("content-type", b"application/json")]
+    seen = shown(b'{"phonon-uuid": "f"}', headers=headers)
+    assert (seen["record"], seen["value"]) == (None, {"phonon-uuid": "f"})
+    for body in (b"no json", b"\xff", b'{"size": 1e400}', b'"\\ud800"', b"[" * 100_000):
+        assert shown(body, headers=headers)["base64"] == b64encode(body).decode()
+
+
 def test_a_tombstone_is_a_record_without_value() -> None:
     assert {name: shown(None)[name] for name in ("record", "value")} == {"record": None, "value": None}
 
