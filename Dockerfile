@@ -24,7 +24,7 @@ ENV PATH=/opt/phonon/bin:$PATH \
     PHONON_STATE_DIR=/var/lib/phonon/state
 WORKDIR /var/lib/phonon
 USER 10001:10001
-EXPOSE 8080 9100
+EXPOSE 8080 8090 9100
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
   CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:9100/healthz', timeout=3)"]
 ENTRYPOINT ["phonon-events"]

@@ -112,6 +112,13 @@ def test_every_rule_and_panel_names_what_the_programs_expose() -> None:
         assert labels <= {"job", "instance"}.union(*(known.get(name, set()) for name in names)), place
 
 
+def test_only_counters_have_rates() -> None:
+    rated = r"(?:rate|increase)\((\w+)"
+    counting = {name for place, expression in expressions() for name in re.findall(rated, expression)}
+    assert counting
+    assert {name for name in counting if not re.search("_(total|bucket|count|sum)$", name)} == set()
+
+
 def test_every_metric_is_in_a_panel() -> None:
     shown = set().union(*(named(expression)[0] for panel in panels() for expression, _ in panel.queries))
     bases = {re.sub("_(bucket|sum|count)$", "", name) for name in series()}
