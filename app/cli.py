@@ -4,6 +4,7 @@ Rules: nothing is imported before the command that needs it runs, so that `--hel
 line on stderr and never a traceback. Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 130 interrupted.
 """
 
+import json
 import os
 import sys
 import time
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 STDERR_WIDTH: Final = 100
+#: How a shell asks, by the scripts of `completion`.
+COMPLETE: Final = "_PHONON_EVENTS_COMPLETE"
 
 Command = Callable[..., Any]
 
@@ -37,7 +40,11 @@ class WrongSettings(click.ClickException):
 
 
 def main() -> NoReturn:
-    """Run the command line and leave with its exit code."""
+    """Run the command line and leave with its exit code; or answer a shell that asks what could be typed."""
+    if COMPLETE in os.environ:
+        from click.shell_completion import shell_complete
+
+        sys.exit(shell_complete(cli, {}, "phonon-events", COMPLETE, os.environ[COMPLETE]))
     sys.exit(run(sys.argv[1:]))
 
 
@@ -194,8 +201,15 @@ def check() -> None:
     raise Failed(f"{len(differences)} not as needed; `phonon-events topics create` mends what can be mended")
 
 
+def _topic_names(_context: click.Context, _parameter: click.Parameter, typed: str) -> list[str]:
+    """What the shell may complete a topic to."""
+    from schemas.topics import RAW, TOPICS
+
+    return [topic.name for topic in (*TOPICS, RAW) if topic.name.startswith(typed)]
+
+
 @cli.command()
-@click.argument("names", metavar="[TOPIC]...", nargs=-1)
+@click.argument("names", metavar="[TOPIC]...", nargs=-1, shell_complete=_topic_names)
 @click.option("--from-beginning", is_flag=True, help="All that the topics hold, not only new records.")
 @click.option("--count", type=click.IntRange(1), help="Stop after so many records.")
 @click.option("--no-follow", is_flag=True, help="Stop at the present end instead of waiting for more.")
@@ -378,6 +392,47 @@ def demo(rate: float, seed: int) -> None:
         run_demo(settings, rate=rate, seed=seed)
 
 
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="For machines: a list of objects.")
+def config(as_json: bool) -> None:
+    """Show the settings that hold, and where each comes from; secrets only as set or not.
+
+    Example: PHONON_PORT=8081 phonon-events config
+    """
+    settings = _settings()
+    from confluent_kafka.admin import AdminClient
+    from dotenv import dotenv_values
+
+    from app.cluster import Errors, connect
+    from schemas.effective import effective
+
+    with _one_line():
+        connect(AdminClient, settings.kafka, Errors(""))  # refuses properties that it does not know
+    found = effective(os.environ, dotenv_values(".env"))
+    if as_json:
+        rows = [{"name": s.name, "value": s.value, "set": s.is_set, "source": s.source} for s in found]
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    _table(("name", "value", "from"), [(s.name, s.shown, s.source) for s in found])
+
+
+@cli.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the script that lets a shell complete commands, options and topics.
+
+    \b
+    Examples: eval "$(phonon-events completion bash)"      (in ~/.bashrc; zsh the same in ~/.zshrc)
+              phonon-events completion fish > ~/.config/fish/completions/phonon-events.fish
+    """
+    from click.shell_completion import get_completion_class
+
+    kind = get_completion_class(shell)
+    if kind is None:
+        raise Failed(f"click knows no completion for {shell}")
+    click.echo(kind(cli, {}, "phonon-events", COMPLETE).source())
+
+
 @contextmanager
 def _bar(title: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar on a terminal's stderr; what it yields takes how many are done, and how many there are."""
@@ -396,4 +451,4 @@ def _table(columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
     table = Table(*columns)
     for row in rows:
         table.add_row(*map(str, row))
-    Console().print(table)
+    Console(markup=False).print(table)
