@@ -19,7 +19,9 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from app.demo.broker import Broker
 from app.demo.child import Child
 from app.demo.ports import free_port
+from app.topics import create_topics
 from schemas import decode
+from schemas.settings import read_settings
 from schemas.topics import topic_name
 from tests.dashboard_fake import FIGURES, Line, lines
 from tests.processes import Processes
@@ -77,7 +79,7 @@ def board(kafka: Broker, prefix: str, process: Processes) -> Board:
         "PHONON_DASHBOARD_PORT": str(port),
         "PHONON_RECEIVER_METRICS_URL": f"http://127.0.0.1:{free_port()}/metrics",
     }
-    assert process("topics", "create", settings=settings).wait(30) == 0
+    create_topics(read_settings(settings))
     return Board(
         url=f"http://127.0.0.1:{port}/",
         topic=topic_name(prefix, "DidMetrics"),
