@@ -1,6 +1,7 @@
 """Grafana's dashboard, made with Grafana's own builders; what is shown is one table of panels.
 
-Rates are over Grafana's own interval, so that a panel is right at any zoom. Colours and scales are Grafana's.
+Rates are over Grafana's own interval, so that a panel is right at any zoom. Colours and scales are Grafana's,
+but what a rule wakes somebody for is red.
 """
 
 import json
@@ -11,13 +12,14 @@ from grafana_foundation_sdk.builders import common, prometheus, stat, timeseries
 from grafana_foundation_sdk.builders import dashboard as builders
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.common import (
+    BigValueGraphMode,
     LegendDisplayMode,
     LegendPlacement,
     SortOrder,
     StackingMode,
     TooltipDisplayMode,
 )
-from grafana_foundation_sdk.models.dashboard import DashboardCursorSync, DataSourceRef
+from grafana_foundation_sdk.models.dashboard import DashboardCursorSync, DataSourceRef, Threshold, ThresholdsMode
 
 SOURCE: Final = DataSourceRef(type_val="prometheus", uid="phonon-prometheus")
 UID: Final = "phonon-events"
@@ -27,7 +29,7 @@ GRAPH_HEIGHT: Final = 8
 
 
 class Panel(NamedTuple):
-    """One panel: queries are pairs of an expression and its legend."""
+    """One panel: queries are pairs of an expression and its legend. `most` ends the scale, from `red` on it is red."""
 
     title: str
     unit: str
@@ -35,6 +37,7 @@ class Panel(NamedTuple):
     about: str = ""
     stacked: bool = False
     most: float | None = None
+    red: float | None = None
 
 
 def rate(metric: str, *, by: str = "") -> str:
@@ -57,11 +60,16 @@ NOW: Final = (
         "percentunit",
         [(f"({REFUSED} or vector(0)) / {rate('phonon_deliveries_total')}", "")],
         "Share of deliveries answered 5xx.",
+        red=0.01,
     ),
-    Panel("Answer, 99 %", "s", quantiles("phonon_answer_seconds")[2:]),
+    Panel("Answer, 99 %", "s", quantiles("phonon_answer_seconds")[2:], red=2),
     Panel("Waiting in spools", "short", [("sum(phonon_spool_rows)", "")]),
     Panel(
-        "Calls counted late", "s", [("max(phonon_lag_seconds)", "")], "Age of the last call counted where others wait."
+        "Calls counted late",
+        "s",
+        [("max(phonon_lag_seconds)", "")],
+        "Age of the last call counted where others wait.",
+        red=60,
     ),
     Panel("Ready", "short", [("sum by (job) (phonon_ready)", "{{job}}")], "Receivers and workers that are ready."),
 )
@@ -202,6 +210,11 @@ def dashboard() -> dict[str, Any]:
 def _now(panel: Panel) -> stat.Panel:
     made = stat.Panel().title(panel.title).description(panel.about).unit(panel.unit).datasource(SOURCE)
     made.height(STAT_HEIGHT).span(WIDTH // len(NOW)).decimals(2 if panel.unit in ("s", "percentunit") else 0)
+    made.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"])).graph_mode(BigValueGraphMode.AREA)
+    steps = [Threshold(color="green", value=None)]
+    if panel.red is not None:
+        steps.append(Threshold(color="red", value=panel.red))
+    made.thresholds(builders.ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(steps))
     for number, (expression, legend) in enumerate(panel.queries):
         made.with_target(_query(number, expression, legend))
     return made
