@@ -180,6 +180,10 @@ class Prometheus:
         result = self.get("query", query=expression)["result"]
         return float(result[0]["value"][1]) if result else None
 
+    def has(self, expression: str) -> bool:
+        """Whether there is anything to draw for a panel's expression."""
+        return bool(self.get("query", query=expression.replace("$__rate_interval", "20s"))["result"])
+
     def alerts(self) -> set[str]:
         """The names of the alerts that fire, or will if nothing changes."""
         return {alert["labels"]["alertname"] for alert in self.get("alerts")["alerts"]}
@@ -231,5 +235,9 @@ def test_a_real_prometheus_sees_what_happens(process: Processes, kafka: Broker, 
     there = set(prometheus.get("label/__name__/values"))
     absent = {name for name in series() if name not in there}
     assert absent == {"phonon_rejected_total", "phonon_failures_total"}, "only what has not happened may be absent"
+    rules = [rule for group in prometheus.get("rules")["groups"] for rule in group["rules"]]
+    assert {rule["name"]: rule["health"] for rule in rules} == dict.fromkeys(RULES, "ok")
+    silent = {place for place, expression in expressions() if place not in RULES and not prometheus.has(expression)}
+    assert silent == {"Rejected parts by reason", "Errors in our own code"}, "only these have nothing to show"
     worker.stop()
     soon(lambda: prometheus.alerts() == {"MetricsWorkerDown", "NoMetricsWorker"})
