@@ -229,6 +229,7 @@ def drain(settings: Settings, progress: Callable[[int], None] = lambda _rows: No
     `progress` is called with the number just published. Raises SpoolFailed where another process drains this spool, or
     where Kafka does not take what waits.
     """
+    logging.getLogger().addHandler(logging.NullHandler())  # what is to be said is raised: one line, not two
     return asyncio.run(_drain(settings, progress))
 
 
