@@ -10,9 +10,10 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +38,15 @@ class FlowTopic:
         self.servers, self.prefix = servers, prefix
         self.rng, self.dids = random.Random(seed), dids
         self.sent: list[Record] = []
+        self.log: list[tuple[bytes | None, bytes | None, int]] = []  # all that was put there: key, value, Kafka's time
 
     @cached_property
     def _producer(self) -> Producer:
-        return Producer({"bootstrap.servers": self.servers, "partitioner": "murmur2_random", "linger.ms": 5})
+        """In order and once, also where the broker crashes: another topic can be given the same."""
+        return Producer({
+            "bootstrap.servers": self.servers, "partitioner": "murmur2_random", "linger.ms": 5,
+            "enable.idempotence": True,
+        })  # fmt: skip
 
     def create(self) -> None:
         """All topics, and wait for them."""
@@ -62,23 +68,31 @@ class FlowTopic:
         for record in flows + again:
             self.put(record["did"].encode(), encode("Flow", record))
 
-    def put(self, key: bytes | None, value: bytes | None) -> None:
-        """Put any bytes on the topic."""
-        self._producer.produce(topic_name(self.prefix, "Flow"), key=key, value=value)
+    def put(self, key: bytes | None, value: bytes | None, *, timestamp: int | None = None) -> None:
+        """Put any bytes on the topic, with Kafka's timestamp now or as given."""
+        stamp = time.time_ns() // 1_000_000 if timestamp is None else timestamp
+        self.log.append((key, value, stamp))
+        self._producer.produce(topic_name(self.prefix, "Flow"), key=key, value=value, timestamp=stamp)
         self._producer.poll(0)
+
+    def follow(self, other: "FlowTopic") -> None:
+        """Put what is new on another topic on this one: the same bytes in the same order with the same timestamps."""
+        for key, value, stamp in other.log[len(self.log) :]:
+            self.put(key, value, timestamp=stamp)
+        self.flush()
 
     def flush(self) -> None:
         """Wait for all acknowledgements."""
         assert self._producer.flush(60) == 0
 
     @contextmanager
-    def traffic(self, rate: int) -> Any:
-        """So many flows a second, as long as the block lasts, and all acknowledged after it."""
+    def traffic(self, rate: int, given: Iterator[list[Record]]) -> Any:
+        """So many flows a second, and as many of the lists given, until the block ends; acknowledged after it."""
         stop = threading.Event()
 
         def run() -> None:
             while not stop.wait(0.1):
-                self.send(self.flows(rate // 10))
+                self.send(self.flows(rate // 10) + [record for some in islice(given, rate // 10) for record in some])
 
         thread = threading.Thread(target=run)
         thread.start()

@@ -16,8 +16,11 @@ Flow = Mapping[str, Any]
 
 
 def distinct(flows: Iterable[Flow]) -> list[Flow]:
-    """Each flow once, however often it was delivered."""
-    return list({flow["event_id"]: flow for flow in flows}.values())
+    """Each flow once, however often it was delivered: the first, where they differ."""
+    once: dict[str, Flow] = {}
+    for flow in flows:
+        once.setdefault(flow["event_id"], flow)
+    return list(once.values())
 
 
 def recount(

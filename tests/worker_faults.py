@@ -1,0 +1,122 @@
+"""What happens to workers, one fault after the other, and the longest silence in the metrics that each of them makes.
+
+A silence is the longest time between two metrics records of one partition, by Kafka's timestamps, while flows come in
+steadily; a second of calm follows each fault. After it there are two workers again, 0 and 1, both ready.
+"""
+
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import NamedTuple
+
+from app.demo.kafka_node import KafkaNode
+from tests.flow_traffic import PARTITIONS, FlowTopic, Workers, wait
+
+SESSION_SECONDS = 6.0  # after which Kafka takes a worker for dead
+TAKEN_OVER_WITHIN_SECONDS = 30.0
+
+
+class Phase(NamedTuple):
+    """A fault, and from when to when its silence counts, ms."""
+
+    name: str
+    begun: int
+    ended: int
+
+
+class Faults:
+    """The faults, done to two workers of a topic and to its broker."""
+
+    def __init__(self, workers: Workers, broker: KafkaNode, seed: int) -> None:
+        self.workers, self.broker, self.chance = workers, broker, random.Random(seed)
+        self.phases: list[Phase] = []
+        self.kills = 0
+
+    @property
+    def all(self) -> tuple[Callable[[], None], ...]:
+        return self.killed, self.scaled_up_and_down, self.rolling_restart, self.zombie, self.broker_crash
+
+    def killed(self) -> None:
+        """kill -9 of one; the other takes over; it comes back."""
+        victim = self.chance.choice((0, 1))
+        with self._phase("kill -9 of one of two"):
+            self.workers.running.pop(victim).kill()
+            self.kills += 1
+            self._owns_all(1 - victim)
+        with self._phase("one joins"):
+            self._start(victim)
+
+    def scaled_up_and_down(self) -> None:
+        """A third one comes, and goes in order."""
+        with self._phase("scaled from 2 to 3"):
+            self._start(2)
+        with self._phase("SIGTERM of one of three"):
+            self._stop(2)
+            self.workers.wait_ready(0, 1)
+
+    def rolling_restart(self) -> None:
+        """Both stop in order and start again, one after the other."""
+        with self._phase("rolling restart of two"):
+            for number in (0, 1):
+                self._stop(number)
+                self._start(number)
+
+    def zombie(self) -> None:
+        """One is paused until the other has all, and wakes up believing that it is an owner."""
+        sleeper = self.chance.choice((0, 1))
+        child = self.workers.running[sleeper]
+        with self._phase("SIGSTOP of one of two"):
+            child.signal(signal.SIGSTOP)
+            self._owns_all(1 - sleeper)
+        with self._phase("the zombie wakes up"):
+            child.signal(signal.SIGCONT)
+            time.sleep(1)
+            self.workers.wait_ready(0, 1)
+
+    def broker_crash(self) -> None:
+        """The broker is killed and comes back; now and then a worker dies in between."""
+        with self._phase("broker crash"):
+            self.broker.kill()
+            time.sleep(self.chance.uniform(0, 2))
+            self.broker.start()
+            self.workers.wait_ready(0, 1, within_seconds=60)
+
+    def silences(self, topic: FlowTopic) -> dict[str, float]:
+        """The longest silence of each kind of fault so far, seconds."""
+        times: dict[int, list[int]] = {number: [] for number in range(PARTITIONS)}
+        for message, _ in topic.read("DidMetrics"):
+            times[message.partition()].append(message.timestamp()[1])
+        longest: dict[str, float] = {}
+        for name, begun, ended in self.phases:
+            gaps = [_longest_gap(sorted(stamps), begun, ended) for stamps in times.values()]
+            longest[name] = max(longest.get(name, 0.0), *gaps)
+        return longest
+
+    @contextmanager
+    def _phase(self, name: str) -> Iterator[None]:
+        begun = time.time_ns() // 1_000_000
+        yield
+        time.sleep(1)
+        self.phases.append(Phase(name, begun, time.time_ns() // 1_000_000))
+
+    def _start(self, number: int) -> None:
+        self.workers.start(number)
+        self.workers.wait_ready(*self.workers.running)
+
+    def _stop(self, number: int) -> None:
+        child = self.workers.running.pop(number)
+        child.signal(signal.SIGTERM)
+        wait(lambda: child.returncode == 0, 10)
+
+    def _owns_all(self, number: int) -> None:
+        wait(lambda: self.workers.figure(number, "phonon_partitions") == PARTITIONS, TAKEN_OVER_WITHIN_SECONDS)
+        self.workers.wait_ready(number)
+
+
+def _longest_gap(stamps: list[int], begun: int, ended: int) -> float:
+    """Between two records, or from the fault on, or up to its end, in seconds."""
+    inside = [stamp for stamp in stamps if begun <= stamp <= ended]
+    return max(after - before for before, after in pairwise([begun, *inside, ended])) / 1000
