@@ -18,7 +18,7 @@ lint: .venv/ready
 	.venv/bin/mypy
 
 docs: .venv/ready
-	.venv/bin/python -m documents
+	.venv/bin/python -m deploy.documents
 
 bench: .venv/ready
 	.venv/bin/python -m benchmarks

@@ -18,7 +18,7 @@ import pytest
 from openapi_spec_validator import validate
 
 from app.demo.kafka_jars import cache_directory
-from documents.__main__ import documents, text
+from deploy.documents.__main__ import documents, text
 from schemas import SCHEMAS
 from schemas.topics import TOPICS, topic_name
 from tests.conftest import without_broker

@@ -24,7 +24,7 @@ from app.demo.broker import Broker
 from app.demo.ports import answers, free_port
 from app.metrics import METRICS
 from app.topics import create_topics
-from documents.grafana import panels
+from deploy.documents.grafana import panels
 from schemas.settings import read_settings
 from streams.measures import REGISTRY
 from tests.conftest import without_broker

@@ -1,15 +1,15 @@
-"""`python -m documents`: write every document where it is committed."""
+"""`python -m deploy.documents`: write every document where it is committed."""
 
 import json
 from pathlib import Path
 from typing import Any, Final
 
 from app.openapi import openapi
-from documents.asyncapi import asyncapi
-from documents.grafana import dashboard
+from deploy.documents.asyncapi import asyncapi
+from deploy.documents.grafana import dashboard
 from schemas.settings import read_settings
 
-ROOT: Final = Path(__file__).parent.parent
+ROOT: Final = Path(__file__).parent.parent.parent
 
 
 def documents() -> dict[str, Any]:

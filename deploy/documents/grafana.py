@@ -188,7 +188,7 @@ def dashboard() -> dict[str, Any]:
         builders.Dashboard("phonon-events")
         .uid(UID)
         .tags(["phonon"])
-        .description("The way from Phonon's deliveries to live metrics per DID. Made by `python -m documents`.")
+        .description("The way from Phonon's deliveries to live metrics per DID. Made by `python -m deploy.documents`.")
         .readonly()
         .refresh("10s")
         .time("now-1h", "now")

@@ -1,0 +1,1 @@
+"""How the program is deployed, and the documents made for those who do."""
