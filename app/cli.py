@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -232,7 +233,8 @@ def tail(names: tuple[str, ...], from_beginning: bool, count: int | None, no_fol
 
 
 @cli.command()
-@click.argument("files", nargs=-1, type=click.Path(exists=True, dir_okay=False, allow_dash=True))
+@click.argument("files", nargs=-1, type=click.Path(exists=True, readable=False, allow_dash=True))
+@click.option("--resume", type=click.Path(dir_okay=False), help="Note progress here, and go on from it the next time.")
 @click.option("--url", help="Where to post; by default the receiver of these settings.")
 @click.option("--synthetic", type=click.IntRange(1), metavar="N", help="Post N deliveries of a synthetic provider.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of the synthetic traffic.")
@@ -251,36 +253,47 @@ def send(
     url: str | None,
     output: str | None,
     expected: str | None,
+    resume: str | None,
     **how: Any,
 ) -> None:
-    """Post deliveries from .json (one), .jsonl (one a line) or - (stdin), or synthetic ones.
+    """Post deliveries from .json (one), .jsonl and .jsonl.gz (one a line), folders, - (stdin), or synthetic ones.
 
     \b
     Examples: phonon-events send delivery.json
+              phonon-events send backfill/ --rate 50 --resume backfill.state
               phonon-events send --synthetic 1000 --rate 100
               phonon-events send --synthetic 300 --seed 7 --output traffic.jsonl
     """
     settings = _settings()
+    _check_send(files, synthetic, output or expected, resume)
+    from app import posting
+    from app.send import Unreachable
+    from app.sources import NoState
+
+    pace = posting.Pace(concurrency=how.pop("concurrency"), rate=how.pop("rate"))
+    with _one_line(Unreachable, NoState, OSError):
+        if not synthetic:
+            complaint = posting.post_files(settings, url, files, resume, pace)
+        else:
+            bodies = posting.write(posting.synthetic(synthetic, posting.Traffic(**how)), output, expected)
+            if output:
+                click.echo(f"{sum(1 for _ in bodies)} deliveries written to {output}")
+                return
+            outcome = posting.post(settings, url, bodies, synthetic, pace)
+            complaint = "" if outcome.accepted else outcome.complaint
+    if complaint:
+        raise Failed(complaint)
+
+
+def _check_send(files: tuple[str, ...], synthetic: int | None, written: str | None, resume: str | None) -> None:
+    """Options that don't go together."""
     context = click.get_current_context()
     if bool(files) == bool(synthetic):
         raise click.UsageError("give FILES or --synthetic N, one of the two", context)
-    if files and (output or expected):
+    if files and written:
         raise click.UsageError("--output and --expected need --synthetic", context)
-    from app import posting
-    from app.send import Unreachable
-
-    pace = posting.Pace(concurrency=how.pop("concurrency"), rate=how.pop("rate"))
-    with _one_line(Unreachable, OSError):
-        if synthetic:
-            bodies = posting.write(posting.synthetic(synthetic, posting.Traffic(**how)), output, expected)
-        else:
-            bodies = posting.read(files)
-        if output:
-            click.echo(f"{sum(1 for _ in bodies)} deliveries written to {output}")
-            return
-        outcome = posting.post(settings, url, bodies, synthetic or posting.count(files), pace)
-    if not outcome.accepted:
-        raise Failed(outcome.complaint)
+    if resume and (synthetic or not all(Path(name).is_file() or Path(name).is_dir() for name in files)):
+        raise click.UsageError("--resume needs files: a pipe can't be read from where it stopped", context)
 
 
 @cli.command()

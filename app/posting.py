@@ -4,6 +4,7 @@ The bar is on stderr and only on a terminal; the table is the command's result, 
 """
 
 import asyncio
+import math
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,14 +17,19 @@ from pathlib import Path
 import click
 import msgspec
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
 from rich.table import Table
 
 from app.demo.misbehaviour import ROUGH, USUAL
 from app.demo.provider import Delivery, SyntheticProvider
-from app.send import Outcome, Sender, default_url, documents
+from app.send import ACCEPTED, FOR_GOOD, Done, Outcome, Sender, default_url
+from app.sources import Progress, Sources, Trouble, expand
 from schemas.settings import Settings
 
+#: Larger files are not read twice only to know how many deliveries there are.
+COUNT_BYTES = 256 * 1024 * 1024
+MOST_TOLD = 20
 PHRASES = {int(status): status.phrase for status in HTTPStatus}
 
 
@@ -67,28 +73,84 @@ def write(deliveries: Iterable[Delivery], output: str | None, expected: str | No
             yield delivery.body
 
 
-def read(files: Sequence[str]) -> Iterator[bytes]:
-    """The bodies in the files, `-` is stdin."""
-    for name in files:
-        with click.open_file(name, "rb") as file:
-            yield from documents(name, file)
+class Files:
+    """Deliveries of files on their way: what can't be read or is refused is told with its place."""
+
+    def __init__(self, sources: Sources, progress: Progress, total: int | None) -> None:
+        self.sources, self.progress, self.total = sources, progress, total
+        self.unreadable = self.told = 0
+        self._console = Console(stderr=True, markup=False, highlight=False)
+        sources.told = self._trouble
+
+    def bodies(self) -> Iterator[bytes]:
+        """The bodies to post."""
+        return self.progress.give(self.sources)
+
+    def answered(self, number: int, status: int, detail: str) -> None:
+        """One of them has its final answer."""
+        if status not in ACCEPTED:
+            item = self.progress.place(number)
+            self._tell(item.name, item.line, f"{status} {detail}".rstrip())
+        self.progress.settle(number, for_good=status in FOR_GOOD)
+
+    def _trouble(self, trouble: Trouble) -> None:
+        self.unreadable += 1
+        self._tell(trouble.name, trouble.line, f"can't be read: {trouble.reason}")
+
+    def _tell(self, name: str, line: int, text: str) -> None:
+        self.told += 1
+        if self.told <= MOST_TOLD:
+            self._console.print(f"{name}:{line}: {text}", soft_wrap=True)
+        elif self.told == MOST_TOLD + 1:
+            self._console.print("... further ones are only counted", soft_wrap=True)
 
 
-def count(files: Sequence[str]) -> int | None:
-    """How many deliveries there are, where that can be known before stdin is read."""
-    return None if "-" in files else sum(1 for _ in read(files))
+def files(names: Sequence[str], progress: Progress) -> Files:
+    """The deliveries in files and folders, `-` is stdin, from where the progress says. Raises NoState, OSError."""
+    wanted = [name for name in expand(names) if progress.path is None or not progress.is_own(name)]
+    size = math.inf if "-" in wanted else sum(Path(name).stat().st_size for name in wanted)
+    total = sum(1 for _ in Sources(wanted)) if size < COUNT_BYTES else None
+    return Files(Sources(wanted, progress.begin), progress, total)
 
 
-def post(settings: Settings, url: str | None, bodies: Iterable[bytes], total: int | None, pace: Pace) -> Outcome:
+def post_files(settings: Settings, url: str | None, names: Sequence[str], state: str | None, pace: Pace) -> str:
+    """Posts what files hold and shows the table; returns what was wrong. Raises Unreachable, NoState, OSError."""
+    url = url or default_url(settings)
+    progress = Progress(Path(state) if state else None, url).load()
+    sent = files(names, progress)
+    try:
+        outcome = post(settings, url, sent.bodies(), sent.total, pace, sent.answered)
+    finally:
+        progress.save()
+    for name in sent.sources.anew:
+        click.echo(f"not the file it was, posted from its start: {name}")
+    if sent.sources.skipped:
+        click.echo(f"posted before, not again: {sent.sources.skipped}")
+    unreadable = f"{sent.unreadable} files can't be read to their end" if sent.unreadable else ""
+    return "; ".join(filter(None, (unreadable, "" if outcome.accepted else outcome.complaint)))
+
+
+def post(
+    settings: Settings,
+    url: str | None,
+    bodies: Iterable[bytes],
+    total: int | None,
+    pace: Pace,
+    answered: Done = lambda _number, _status, _detail: None,
+) -> Outcome:
     """Posts all and shows the table. Raises Unreachable."""
     sender = Sender(settings, url or default_url(settings))
     columns = (TextColumn("posting"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    bar = Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True)
+    bar = Bar(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True)
     begun = time.monotonic()
+
+    def done(number: int, status: int, detail: str) -> None:
+        answered(number, status, detail)
+        bar.advance(task)
+
     with bar:
         task = bar.add_task("posting", total=total)
-        sending = sender.send(bodies, concurrency=pace.concurrency, rate=pace.rate, done=lambda: bar.advance(task))
-        outcome = asyncio.run(sending)
+        outcome = asyncio.run(sender.send(bodies, concurrency=pace.concurrency, rate=pace.rate, done=done))
     show(outcome, time.monotonic() - begun)
     return outcome
 

@@ -13,9 +13,9 @@ import time
 import uuid
 from base64 import b64decode, b64encode
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import IO, Any, Final
+from typing import Any, Final
 
 import aiohttp
 
@@ -26,6 +26,11 @@ LONGEST_PAUSE_S: Final = 10.0
 ANSWER_TIMEOUT_S: Final = 30.0
 LATER: Final = (503, 507)
 ACCEPTED: Final = (200, 202)
+#: Answers that posting the same body again would not change; others change with credentials, address or time.
+FOR_GOOD: Final = (*ACCEPTED, 400, 413, 422)
+
+Waiting = asyncio.Queue[tuple[int, bytes] | None]
+Done = Callable[[int, int, str], None]
 
 
 class Unreachable(Exception):  # noqa: N818 - it says what the receiver is
@@ -66,21 +71,12 @@ class Outcome:
         if status in ACCEPTED:
             self.events.update(answer.get("events") or {})
         else:
-            self.details.setdefault(status, str(answer.get("detail") or answer.get("title") or ""))
+            self.details.setdefault(status, said(answer))
 
 
-def documents(name: str, file: IO[bytes]) -> Iterator[bytes]:
-    """The deliveries in a file: one document (.json), one a line (.jsonl), or whichever of the two it looks like."""
-    if name.endswith(".json"):
-        yield file.read()
-        return
-    first = file.readline()
-    if not name.endswith(".jsonl") and not _is_json(first):
-        yield first + file.read()
-        return
-    for row in (first, *file):
-        if row.strip():
-            yield row.strip()
+def said(answer: dict[str, Any]) -> str:
+    """What a problem's answer says."""
+    return str(answer.get("detail") or answer.get("title") or "")
 
 
 def default_url(settings: Settings) -> str:
@@ -112,10 +108,13 @@ class Sender:
         *,
         concurrency: int = 16,
         rate: float | None = None,
-        done: Callable[[], None] = lambda: None,
+        done: Done = lambda _number, _status, _detail: None,
     ) -> Outcome:
-        """Posts all bodies, at most `concurrency` at once and `rate` a second. Raises Unreachable."""
-        waiting: asyncio.Queue[bytes | None] = asyncio.Queue(2 * concurrency)
+        """Posts all bodies, at most `concurrency` at once and `rate` a second. Raises Unreachable.
+
+        `done` is told of each final answer: the body's number from 0, the status, and what the answer says of it.
+        """
+        waiting: Waiting = asyncio.Queue(2 * concurrency)
         timeout = aiohttp.ClientTimeout(total=ANSWER_TIMEOUT_S)
         connector = aiohttp.TCPConnector(limit=concurrency)
         async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
@@ -128,14 +127,12 @@ class Sender:
                 raise Unreachable(str(failures.exceptions[0])) from None
         return self.outcome
 
-    async def _work(
-        self, session: aiohttp.ClientSession, waiting: asyncio.Queue[bytes | None], done: Callable[[], None]
-    ) -> None:
-        while (body := await waiting.get()) is not None:
-            begun = time.monotonic()
+    async def _work(self, session: aiohttp.ClientSession, waiting: Waiting, done: Done) -> None:
+        while (given := await waiting.get()) is not None:
+            begun, (number, body) = time.monotonic(), given
             status, answer = await self._post_until_final(session, body)
             self.outcome.add(status, time.monotonic() - begun, answer)
-            done()
+            done(number, status, said(answer))
 
     async def _post_until_final(self, session: aiohttp.ClientSession, body: bytes) -> tuple[int, dict[str, Any]]:
         message_id = f"msg_{uuid.uuid4().hex}"
@@ -162,9 +159,7 @@ class Sender:
             return response.status, answer, _pause(response.headers.get("retry-after", ""))
 
 
-async def _feed(
-    bodies: Iterable[bytes], waiting: asyncio.Queue[bytes | None], workers: int, rate: float | None
-) -> None:
+async def _feed(bodies: Iterable[bytes], waiting: Waiting, workers: int, rate: float | None) -> None:
     """Hands out the bodies at the pace asked for, then tells the workers to go home."""
     begun = time.monotonic()
     source = iter(bodies)
@@ -174,7 +169,7 @@ async def _feed(
             break
         if rate is not None:
             await asyncio.sleep(max(0.0, begun + index / rate - time.monotonic()))
-        await waiting.put(body)
+        await waiting.put((index, body))
     for _ in range(workers):
         await waiting.put(None)
 
@@ -200,14 +195,6 @@ def _object(body: bytes) -> dict[str, Any]:
     except ValueError:
         return {}
     return answer if isinstance(answer, dict) else {}
-
-
-def _is_json(row: bytes) -> bool:
-    try:
-        json.loads(row)
-    except ValueError:
-        return False
-    return True
 
 
 def _reason(failure: BaseException) -> str:

@@ -79,7 +79,7 @@ def test_help_imports_nothing_heavy() -> None:
         (["frobnicate"], "No such command 'frobnicate'."),
         (["serve", "--workers", "0"], "Invalid value for '--workers': 0 is not in the range 1<=x<=64."),
         (["send"], "give FILES or --synthetic N, one of the two"),
-        (["send", "missing.json"], "Invalid value for '[FILES]...': File 'missing.json' does not exist."),
+        (["send", "missing.json"], "Invalid value for '[FILES]...': Path 'missing.json' does not exist."),
         (["send", __file__, "--output", "x"], "--output and --expected need --synthetic"),
         (
             ["tail", "flows"],

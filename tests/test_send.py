@@ -13,7 +13,8 @@ from aiohttp import web
 
 from app.cli import run
 from app.credentials import read_credentials, verify_sender, verify_signature
-from app.send import MOST_TRIES, Sender, Unreachable, default_url, documents
+from app.send import MOST_TRIES, Sender, Unreachable, default_url
+from app.sources import documents
 from schemas.settings import Settings, read_settings
 
 SECRET = "whsec_bmV2ZXIgdHJ1c3QgYSBzdHJhbmdlcg=="
@@ -160,7 +161,7 @@ async def test_the_rate_is_kept() -> None:
     ],
 )
 def test_a_file_is_one_document_or_one_a_line(name: str, content: bytes, expected: list[bytes]) -> None:
-    assert list(documents(name, io.BytesIO(content))) == expected
+    assert [body for _, body in documents(name, io.BytesIO(content))] == expected
 
 
 @pytest.mark.parametrize(
