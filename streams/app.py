@@ -29,8 +29,8 @@ from streams.preflight import Needed, Unfit, prepared, wait_for
 
 log = logging.getLogger("streams.app")
 
-SESSION_SECONDS: Final = 6.0
-HEARTBEAT_SECONDS: Final = 2.0
+SESSION_SECONDS: Final = 6.0  # the least that brokers allow (group.min.session.timeout.ms)
+HEARTBEAT_SECONDS: Final = 0.5  # it is by a heartbeat that a worker hears of a rebalance
 WATCH_SECONDS: Final = 1.0
 
 

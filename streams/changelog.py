@@ -122,9 +122,11 @@ async def read(place: Place, restore: Callable[[bytes, bytes | None], None], pro
     await consumer.start()
     try:
         log, source = TopicPartition(place.changelog, place.partition), TopicPartition(place.source, place.partition)
+        # before the first fetch: once all is read, a fetch waits for more, and what is asked then waits behind it
+        starts = await consumer.beginning_offsets([log, source])
+        ends = await consumer.end_offsets([log, source])
+        start, end = starts[log], ends[log]
         consumer.assign([log])
-        start = (await consumer.beginning_offsets([log]))[log]
-        end = (await consumer.end_offsets([log]))[log]
         consumer.seek(log, start)
         while (at := await consumer.position(log)) < end:
             progress((at - start) / (end - start))
@@ -132,7 +134,6 @@ async def read(place: Place, restore: Callable[[bytes, bytes | None], None], pro
                 for record in records:
                     restore(record.key, record.value)
             await asyncio.sleep(0)
-        begins, ends = await consumer.beginning_offsets([source]), await consumer.end_offsets([source])
-        return begins[source], ends[source]
+        return starts[source], ends[source]
     finally:
         await consumer.stop()
