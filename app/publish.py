@@ -267,9 +267,9 @@ class Publisher:
             self.fall(self._why(error), late=False)
 
     def _why(self, error: Any) -> str:
-        """The error's name, or what Kafka said lately when it did not let us in."""
+        """What Kafka said lately when it did not let us in, else that it is away and librdkafka's name for how."""
         reason, at = self._refused
-        return reason if reason and self._clock() - at < REFUSED_SECONDS else str(error.name())
+        return reason if reason and self._clock() - at < REFUSED_SECONDS else f"no answer ({error.name()})"
 
     def _rise(self) -> None:
         log.info("kafka is healthy")
