@@ -60,6 +60,7 @@ class Management:
             return _json(200, {"alive": True})
         if path == "/readyz":
             return readiness_reply(self.readiness())
+        self.metrics.bring_over()
         body = await asyncio.to_thread(self._exposition)
         return _reply(200, body, b"text/plain; version=0.0.4; charset=utf-8")
 

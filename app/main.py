@@ -149,8 +149,9 @@ class Receiver:
             self.stop()
 
     async def _observe(self) -> None:
-        """Set the gauges, every second."""
+        """Bring the metrics up to date, every second."""
         while True:
+            self.metrics.bring_over()
             self.metrics.set("phonon_in_flight", self.webhook.in_flight)
             self.metrics.set("phonon_ready", self.readiness().ready)
             self.metrics.set("phonon_kafka_healthy", self.publisher.healthy)

@@ -4,7 +4,6 @@ Both go through the same function with the same received_at, so that both make t
 """
 
 import itertools
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -29,11 +28,6 @@ class Made:
 
     split: Split
     records: list[Record]
-
-    @property
-    def topics(self) -> Counter[str]:
-        """How many records go to each topic."""
-        return Counter(record.topic for record in self.records)
 
     def anomalies(self) -> itertools.chain[str]:
         """The anomalies of all events."""

@@ -27,6 +27,9 @@ def test_counting() -> None:
     metrics.count("phonon_deliveries_total", "200")
     metrics.count("phonon_deliveries_total", "200", 2)
     metrics.count("phonon_spooled_total")
+    assert metrics.registry.get_sample_value("phonon_spooled_total") == 0
+    metrics.bring_over()
+    metrics.bring_over()
     assert metrics.registry.get_sample_value("phonon_deliveries_total", {"status": "200"}) == 3
     assert metrics.registry.get_sample_value("phonon_spooled_total") == 1
     assert set(map(str, MEANINGS)) >= {"200"}
@@ -35,5 +38,6 @@ def test_counting() -> None:
 def test_an_anomaly_that_is_none_of_ours_is_other() -> None:
     metrics = Metrics()
     metrics.anomalies(["duration:mismatch", "+912243692987:odd", "x" * 200])
+    metrics.bring_over()
     assert metrics.registry.get_sample_value("phonon_anomalies_total", {"kind": "duration:mismatch"}) == 1
     assert metrics.registry.get_sample_value("phonon_anomalies_total", {"kind": "other"}) == 2
