@@ -7,15 +7,14 @@ line on stderr and never a traceback. Exit codes: 0 done, 1 failed, 2 wrong usag
 import json
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
+
+from app.terminal import Moment, bar, table
 
 if TYPE_CHECKING:
     from schemas.settings import Settings
@@ -107,23 +106,6 @@ def _settings() -> "Settings":
         return read_settings(os.environ, dotenv_values(".env"))
 
 
-class Moment(click.ParamType):
-    """A time as ms since 1970 UTC: ISO 8601, UTC where it has no offset, or how long ago."""
-
-    name = "time"
-    AGO: Final = MappingProxyType({"s": 1, "m": 60, "h": 3600, "d": 86400})
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Read what was typed; fails as click does."""
-        if value[:-1].isdigit() and value[-1:] in self.AGO:
-            return int((time.time() - int(value[:-1]) * self.AGO[value[-1]]) * 1000)
-        try:
-            at = datetime.fromisoformat(value)
-        except ValueError:
-            self.fail(f"{value!r} is no time: expected 2026-11-22T10:00, or 30m, 2h, 3d for so long ago", param, ctx)
-        return round((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
-
-
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": STDERR_WIDTH})
 @click.version_option(package_name="phonon-events")
 def cli() -> None:
@@ -198,7 +180,7 @@ def check() -> None:
     if not differences:
         click.echo("all topics are as needed")
         return
-    _table(("topic", "what", "needed", "found"), [(d.topic, d.what, d.needed, d.found) for d in differences])
+    table(("topic", "what", "needed", "found"), [(d.topic, d.what, d.needed, d.found) for d in differences])
     raise Failed(f"{len(differences)} not as needed; `phonon-events topics create` mends what can be mended")
 
 
@@ -318,14 +300,14 @@ def replay(source: str | None, since: int | None, until: int | None, rate: float
     from app.replay import How, ReplayFailed, Span, replay_raw, replay_rejected
 
     span, run = Span(since=since, until=until), replay_raw if source == "raw" else replay_rejected
-    with _one_line(ClusterError, ReplayFailed), _bar("reading") as progress:
+    with _one_line(ClusterError, ReplayFailed), bar("reading") as progress:
         how = How(rate=rate or settings.drain_rate, dry_run=dry_run, progress=progress)
         outcome = run(settings, span, how)
     rows = [("read", outcome.read), ("received at another time", outcome.elsewhen), ("split again", outcome.made)]
     rows += [(f"left: {reason}", number) for reason, number in outcome.left.most_common()]
-    _table((f"{source} topic", "records"), rows)
+    table((f"{source} topic", "records"), rows)
     rows = [(topic, number) for topic, number in sorted(outcome.published.items())]
-    _table(("topic", "would be published" if dry_run else "published"), rows)
+    table(("topic", "would be published" if dry_run else "published"), rows)
     if source == "raw" and outcome.left:
         raise Failed(f"{outcome.left.total()} deliveries can't be read by this version: see what was left")
 
@@ -352,7 +334,7 @@ def spool_status() -> None:
         ("oldest, seconds", f"{waits.oldest_age_seconds:.0f}"),
         ("damaged, set aside", waits.damaged),
     ]
-    _table(("spool", str(settings.spool_dir)), rows)
+    table(("spool", str(settings.spool_dir)), rows)
 
 
 @spool.command("drain")
@@ -370,10 +352,10 @@ def spool_drain() -> None:
     from app.spool import status
 
     with _one_line(SpoolFailed, OSError):
-        bar = Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True)
-        with bar:
-            task = bar.add_task("publishing", total=status(settings.spool_dir).rows)
-            done = drain(settings, lambda rows: bar.advance(task, rows))
+        shown = Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True)
+        with shown:
+            task = shown.add_task("publishing", total=status(settings.spool_dir).rows)
+            done = drain(settings, lambda rows: shown.advance(task, rows))
     click.echo(f"{done} deliveries published")
 
 
@@ -426,7 +408,7 @@ def config(as_json: bool) -> None:
         rows = [{"name": s.name, "value": s.value, "set": s.is_set, "source": s.source} for s in found]
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
-    _table(("name", "value", "from"), [(s.name, s.shown, s.source) for s in found])
+    table(("name", "value", "from"), [(s.name, s.shown, s.source) for s in found])
 
 
 @cli.command()
@@ -444,24 +426,3 @@ def completion(shell: str) -> None:
     if kind is None:
         raise Failed(f"click knows no completion for {shell}")
     click.echo(kind(cli, {}, "phonon-events", COMPLETE).source())
-
-
-@contextmanager
-def _bar(title: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on a terminal's stderr; what it yields takes how many are done, and how many there are."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def _table(columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(*columns)
-    for row in rows:
-        table.add_row(*map(str, row))
-    Console(markup=False).print(table)

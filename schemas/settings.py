@@ -4,6 +4,7 @@ Pure: the environment is an argument. Both services read the same list, so that 
 that neither knows stops the start. Secrets are hidden in `repr`. Source: contract, section 6.
 """
 
+import difflib
 import ipaddress
 import re
 from collections.abc import Callable, Mapping
@@ -206,7 +207,9 @@ def read_settings(environ: Mapping[str, str], dotenv: Mapping[str, str | None] =
     given = {name: value for source in (dotenv, environ) for name, value in source.items() if value}
     unknown = sorted(name for name in given if name.startswith(PREFIX) and name not in NAMES and name not in FILES)
     if unknown:
-        raise SettingsError(f"unknown setting {unknown[0]}: the README lists all of them")
+        near = difflib.get_close_matches(unknown[0], (*NAMES, *FILES), 1, cutoff=0.85)
+        meant = f"did you mean {near[0]}? The" if near else "the"
+        raise SettingsError(f"unknown setting {unknown[0]}: {meant} README lists all of them")
     values = {f.name: _read(name, f, given) for name, f in NAMES.items()}
     return _checked(Settings(**values, kafka=_kafka(given), schema_registry_url=_registry_url(given)))
 

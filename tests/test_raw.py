@@ -1,12 +1,21 @@
 """A raw record carries all that is needed to make the same records again."""
 
+from pathlib import Path
+
 import pytest
 
+from app.drain import Drainer
+from app.main import Receiver
+from app.metrics import Metrics
 from app.pipeline import make_pipeline
+from app.publish import needed_topics
 from app.raw import Received, received
+from app.spool import Outlet
 from app.webhook import TRACEPARENT
 from schemas.settings import read_settings
 from schemas.topics import RAW, raw_topic_name, topic_config
+from tests.fakes import FakePublisher
+from tests.test_drain import spooled
 
 PIPELINE = make_pipeline(read_settings({"PHONON_RAW_TOPIC": "true"}))
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -60,6 +69,22 @@ def test_none_without_the_setting_and_none_before_records_can_be_framed() -> Non
     assert make_pipeline(read_settings({})).raw is None
     waiting = make_pipeline(read_settings({"PHONON_RAW_TOPIC": "true", "SCHEMA_REGISTRY_URL": "http://registry"}))
     assert waiting(BODY, received_at=AT, traceparent="").records == []
+
+
+async def test_a_spooled_delivery_goes_there_too_when_it_is_drained(tmp_path: Path) -> None:
+    spooled(tmp_path, BODY)
+    outlet, publisher = Outlet(tmp_path), FakePublisher()
+    assert outlet.acquire()
+    drainer = Drainer(outlet=outlet, pipeline=PIPELINE, publisher=publisher, metrics=Metrics(), rate=1000)
+    assert await drainer.drain_once() == 1
+    assert publisher.published == PIPELINE(BODY, received_at=1_000, traceparent="").records
+
+
+def test_the_receiver_publishes_nothing_before_the_topic_is_there() -> None:
+    assert needed_topics("p", raw=True) - needed_topics("p") == {"p.delivery.v1"}
+    receiver = Receiver(read_settings({"PHONON_RAW_TOPIC": "true"}))
+    assert "phonon.delivery.v1" in receiver.publisher._topics
+    assert "phonon.delivery.v1" not in Receiver(read_settings({})).publisher._topics
 
 
 def test_its_topic_is_kept_as_those_of_events() -> None:
