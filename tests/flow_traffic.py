@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from app.demo.child import Child
@@ -103,23 +103,27 @@ class FlowTopic:
             thread.join()
             self.flush()
 
-    def read(
-        self, record: str, *, quiet_seconds: float = 1.0, within_seconds: float = 60.0
-    ) -> list[tuple[Any, Record]]:
-        """All committed records of a topic, with their Kafka messages, once nothing came for a while."""
+    def read(self, record: str) -> list[tuple[Any, Record]]:
+        """All records of a topic that are committed now, with their Kafka messages."""
+        return [(message, decode(message.value())[1]) for message in self.messages(record)]
+
+    def messages(self, record: str, *, within_seconds: float = 60.0) -> list[Any]:
+        """All messages of a topic that are committed now."""
         consumer = Consumer({
             "bootstrap.servers": self.servers, "group.id": str(uuid.uuid4()), "isolation.level": "read_committed",
-            "auto.offset.reset": "earliest", "enable.auto.commit": False,
+            "auto.offset.reset": "earliest", "enable.auto.commit": False, "enable.partition.eof": True,
         })  # fmt: skip
         topic = topic_name(self.prefix, record)
         consumer.assign([TopicPartition(topic, number, 0) for number in range(PARTITIONS)])
-        read: list[tuple[Any, Record]] = []
-        last, end = time.monotonic(), time.monotonic() + within_seconds
-        while time.monotonic() < min(last + quiet_seconds, end):
+        read: list[Any] = []
+        ended, end = set[Any](), time.monotonic() + within_seconds
+        while len(ended) < PARTITIONS and time.monotonic() < end:
             for message in consumer.consume(1000, timeout=0.2):
-                if message.error() is None:
-                    read.append((message, decode(message.value())[1]))
-                    last = time.monotonic()
+                error = message.error()
+                if error is None:
+                    read.append(message)
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    ended.add(message.partition())
         consumer.close()
         return read
 
@@ -127,9 +131,9 @@ class FlowTopic:
         """The last metrics of each DID, at rest; each on the partition of its flows."""
         return {message.key().decode(): metrics for message, metrics in self.read("DidMetrics")}
 
-    def wrong(self) -> list[str]:
-        """How the metrics at rest differ from a recount of all that was sent."""
-        return mismatches(self.sent, self.latest())
+    def wrong(self, latest: dict[str, Record] | None = None) -> list[str]:
+        """How the metrics, those at rest now if not given, differ from a recount of all that was sent."""
+        return mismatches(self.sent, self.latest() if latest is None else latest)
 
 
 class Workers:

@@ -1,9 +1,10 @@
 """`make soak`: a random walk through the faults for minutes, with a fixed seed, and one line of figures at its end.
 
-    python -m tests.soak [--minutes 10] [--seed 1] [--workers 2] [--rate 200]
+    python -m tests.soak [--minutes 10] [--seed 1] [--workers 2] [--rate 200] [--metrics-minutes 5]
 
 Broker and receiver are paused, killed and stopped in random order and for random times under steady load; afterwards
-every 2xx is looked up in Kafka. Exit code 1 if anything that was acknowledged is not there.
+every 2xx is looked up in Kafka. Then the metrics workers have their turn (tests/soak_workers.py). Exit code 1 if
+anything that was acknowledged is not there, or a DID's metrics are not what they must be.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from pathlib import Path
 
 from app.demo.broker import jars
 from app.demo.kafka_node import KafkaNode
+from tests import soak_workers
 from tests.oracle import Oracle, Phase
 from tests.processes import Processes
 from tests.test_faults import ANSWER_WITHIN_SECONDS, Receiver, made_topics, until
@@ -140,7 +142,11 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rate", type=int, default=200)
-    return asyncio.run(soak(parser.parse_args()))
+    parser.add_argument("--metrics-minutes", type=float, default=5)
+    options = parser.parse_args()
+    code = asyncio.run(soak(options)) if options.minutes else 0
+    right = not options.metrics_minutes or soak_workers.soak(options.metrics_minutes, seed=options.seed, rate=200)
+    return code if right else 1
 
 
 if __name__ == "__main__":

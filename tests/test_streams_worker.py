@@ -66,24 +66,51 @@ def test_counts_rejects_restarts_and_forgets(topic: FlowTopic, workers: Workers)
     topic.send(topic.flows(500))
     topic.flush()
     workers.wait_ready(0)
+    first_metrics_come_soon_and_lie_on_the_flows_partitions(topic)
     workers.wait_idle()
     assert topic.wrong() == []
-    assert workers.figure(0, "phonon_flows_total") <= 500
+    assert workers.figure(0, "phonon_flows_total") <= 800
     message, _ = topic.read("DidMetrics")[-1]
     assert dict(message.headers())["ce_type"] == b"phonon.did-metrics.v1"
 
 
-def test_a_did_whose_windows_are_empty_is_written_a_last_time(topic: FlowTopic, workers: Workers) -> None:
+def first_metrics_come_soon_and_lie_on_the_flows_partitions(topic: FlowTopic) -> None:
+    """p50 within 0.7 s of the record, by Kafka's timestamps; where a Java client would put them by key."""
+    before, topic.dids = {record["did"].encode() for record in topic.sent}, 100_000
+    for _ in range(30):
+        topic.send(topic.flows(10))
+        topic.flush()
+        time.sleep(0.1)
+    time.sleep(2)
+    new = {record["did"].encode() for record in topic.sent} - before
+    sent, first = (
+        {message.key(): message for message in reversed(topic.messages(record)) if message.key() in new}
+        for record in ("Flow", "DidMetrics")
+    )
+    assert {key: message.partition() for key, message in sent.items()} == {k: m.partition() for k, m in first.items()}
+    assert len({message.partition() for message in first.values()}) == PARTITIONS
+    delays = sorted(first[key].timestamp()[1] - sent[key].timestamp()[1] for key in sent)
+    assert delays[len(delays) // 2] <= 700
+    assert delays[len(delays) * 95 // 100] <= 1500
+
+
+def test_fausts_own_command_names_missing_topics_and_a_did_is_written_a_last_time(
+    kafka: Broker, prefix: str, process: Processes, tmp_path: Path
+) -> None:
     """A replayed past moves on with the clock of its newest flow: the DID of the day before is written with zeros."""
+    topic = FlowTopic(kafka.bootstrap_servers, prefix)
+    workers = Workers(process, topic, tmp_path / "deep")
+    faust = str(Path(sys.executable).with_name("faust"))
+    child = workers.start(0, faust, "-A", "streams.app", "worker", "-l", "info")
+    wait(lambda: f"topic {prefix}.flow.v1 is missing" in child.output, 15)
+    topic.create()
     now = time.time_ns() // 1_000_000
     quiet = flow(topic.rng, "+912243600001", now - 24 * 60 * MINUTE)
     # the same DID's partition gets a flow that carries the clock on: the same key on the record, another DID in it
     later = flow(topic.rng, "+912243600002", now)
-    child = workers.start(0)
     topic.put(b"key", encode("Flow", quiet))
     topic.flush()
-    workers.wait_ready(0)
-    workers.wait_idle()
+    wait(lambda: workers.figure(0, "phonon_did_metrics_written_total") == 1, 30)
     topic.put(b"key", encode("Flow", later))
     topic.flush()
     wait(lambda: workers.figure(0, "phonon_flows_total") == 2, 10)
@@ -93,25 +120,6 @@ def test_a_did_whose_windows_are_empty_is_written_a_last_time(topic: FlowTopic, 
     assert [window["flows"] for window in latest["+912243600002"]["windows"]] == [1, 1, 1]
     assert workers.figure(0, "phonon_dids") == 1
     assert stopped(child) == 0
-
-
-def test_first_metrics_come_soon_and_lie_on_the_flows_partitions(topic: FlowTopic, workers: Workers) -> None:
-    """p50 within 0.7 s of the record, by Kafka's timestamps; where a Java client would put them by key."""
-    workers.start(0)
-    workers.wait_ready(0)
-    topic.dids = 100_000
-    for _ in range(30):
-        topic.send(topic.flows(10))
-        topic.flush()
-        time.sleep(0.1)
-    workers.wait_idle()
-    sent = {message.key(): message for message, _ in reversed(topic.read("Flow"))}
-    first = {message.key(): message for message, _ in reversed(topic.read("DidMetrics"))}
-    assert {key: message.partition() for key, message in sent.items()} == {k: m.partition() for k, m in first.items()}
-    assert len({message.partition() for message in first.values()}) == PARTITIONS
-    delays = sorted(first[key].timestamp()[1] - sent[key].timestamp()[1] for key in sent)
-    assert delays[len(delays) // 2] <= 700
-    assert delays[len(delays) * 95 // 100] <= 1500
 
 
 def test_a_missing_broker_is_waited_for(process: Processes, tmp_path: Path) -> None:
@@ -152,19 +160,3 @@ def test_wrong_settings_are_one_line_and_exit_code_2(command: list[str], process
     assert child.returncode == 2
     assert child.output.startswith("settings: PHONON_WINDOWS is '5x'")
     assert child.output.count("\n") == 1
-
-
-def test_fausts_own_command_runs_it_and_names_missing_topics(
-    kafka: Broker, prefix: str, process: Processes, tmp_path: Path
-) -> None:
-    topic = FlowTopic(kafka.bootstrap_servers, prefix)
-    workers = Workers(process, topic, tmp_path / "deep")
-    faust = str(Path(sys.executable).with_name("faust"))
-    child = workers.start(0, faust, "-A", "streams.app", "worker", "-l", "info")
-    wait(lambda: f"topic {prefix}.flow.v1 is missing" in child.output, 15)
-    topic.create()
-    workers.wait_ready(0)
-    topic.send(topic.flows(100))
-    topic.flush()
-    wait(lambda: workers.figure(0, "phonon_flows_total") == 100, 10)
-    assert stopped(child) == 0
