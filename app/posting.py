@@ -108,7 +108,8 @@ class Files:
 def files(names: Sequence[str], progress: Progress) -> Files:
     """The deliveries in files and folders, `-` is stdin, from where the progress says. Raises NoState, OSError."""
     wanted = [name for name in expand(names) if progress.path is None or not progress.is_own(name)]
-    size = math.inf if "-" in wanted else sum(Path(name).stat().st_size for name in wanted)
+    can_be_read_twice = all(Path(name).is_file() for name in wanted)  # a pipe can't, whatever its name
+    size = sum(Path(name).stat().st_size for name in wanted) if can_be_read_twice else math.inf
     total = sum(1 for _ in Sources(wanted)) if size < COUNT_BYTES else None
     return Files(Sources(wanted, progress.begin), progress, total)
 

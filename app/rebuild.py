@@ -28,10 +28,12 @@ STILL: Final = "still can't be read"
 DROPPED: Final = "nothing of it was kept (PHONON_CONTENT=drop)"
 TOKENS: Final = "its numbers are tokens (PHONON_NUMBERS=pseudonymise)"
 PRESSES: Final = "a press without its leg: only replay --from-raw can"
+CALLERS: Final = "its name may hold a caller's number (PHONON_NUMBERS=pseudonymise): only replay --from-raw can"
 NO_FLOW: Final = "its flow is not on the topic any more"
 NOT_OURS: Final = "from a topic that is none of the events'"
 
 LEGS: Final = "callDetails"
+RECORDINGS: Final = "recordingUrls"
 _STAND_IN: Final = event_id("a leg that stands in for the others")
 _TOKEN: Final = re.compile(r"tok_[0-9a-f]{32}", re.ASCII)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

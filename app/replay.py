@@ -22,7 +22,7 @@ from app.past import Past
 from app.pipeline import Pipeline, make_pipeline
 from app.privacy import redact
 from app.raw import received
-from app.rebuild import NO_FLOW, Left, part_of, record_of
+from app.rebuild import CALLERS, NO_FLOW, RECORDINGS, Left, part_of, record_of
 from app.records import Record, Records
 from schemas import HEADERS, Resolve, Undecodable, decode
 from schemas.registry import resolver
@@ -131,8 +131,7 @@ def replay_rejected(settings: Settings, span: Span, how: How) -> Outcome:
                 if part["section"] in topics:
                     group = [record_of(part, topics, resolve)]
                 else:
-                    events = part_of(part, flows.get((part["flow_id"], part["received_at"])), pipeline.rules)
-                    group = pipeline.encode(redact(events, pipeline.privacy))
+                    group = _events(part, flows.get((part["flow_id"], part["received_at"])), pipeline)
             except Left as reason:
                 outcome.left[str(reason)] += 1
                 continue
@@ -141,6 +140,13 @@ def replay_rejected(settings: Settings, span: Span, how: How) -> Outcome:
 
     asyncio.run(_publish(settings, pipeline, groups(), how, outcome))
     return outcome
+
+
+def _events(part: dict[str, Any], flow: Any, pipeline: Pipeline) -> Group:
+    """The records of a part of a delivery. Raises Left."""
+    if part["section"] == RECORDINGS and pipeline.privacy.pseudonym_key is not None:
+        raise Left(CALLERS)  # who called stood in another part, so that the number could not be found in the name
+    return pipeline.encode(redact(part_of(part, flow, pipeline.rules), pipeline.privacy))
 
 
 def _rejected(settings: Settings, span: Span, how: How, outcome: Outcome, resolve: Resolve) -> Iterator[dict[str, Any]]:

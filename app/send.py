@@ -125,6 +125,8 @@ class Sender:
                     await _feed(bodies, waiting, concurrency, rate)
             except* Unreachable as failures:
                 raise Unreachable(str(failures.exceptions[0])) from None
+            except* OSError as failures:  # of whoever is told what is done
+                raise failures.exceptions[0] from None
         return self.outcome
 
     async def _work(self, session: aiohttp.ClientSession, waiting: Waiting, done: Done) -> None:

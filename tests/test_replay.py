@@ -13,8 +13,9 @@ from confluent_kafka import Producer
 
 from app.cli import run
 from app.pipeline import make_pipeline
+from app.rebuild import Left
 from app.records import Record
-from app.replay import How, Outcome, Span, replay_raw, replay_rejected
+from app.replay import How, Outcome, Span, _events, replay_raw, replay_rejected
 from app.topics import check_topics, create_topics
 from schemas import encode
 from schemas.settings import Settings, read_settings
@@ -219,3 +220,10 @@ def test_the_rate_is_kept(site: Site) -> None:
         read=20, made=20, published=Counter({topic_name(site.settings.topic_prefix, "Flow"): 20})
     )
     assert time.monotonic() - begun >= 0.9
+
+
+def test_a_recording_whose_caller_is_not_known_is_left_where_callers_must_not_be_seen() -> None:
+    settings = read_settings({"PHONON_NUMBERS": "pseudonymise", "PHONON_PSEUDONYM_KEY": "long enough"})
+    part = {"section": "recordingUrls", "index": 0, "payload": '{"recordedFileName": "912243692987.wav"}'}
+    with pytest.raises(Left, match="its name may hold a caller's number"):
+        _events(part | {"flow_id": "f", "received_at": 1}, {}, make_pipeline(settings))

@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -171,6 +172,29 @@ def test_thousands_of_refusals_are_not_all_told(
     numbered(tmp_path / "1.jsonl", range(60))
     assert run(["send", str(tmp_path), "--url", answering(422)]) == 1
     assert len(capsys.readouterr().err.splitlines()) == MOST_TOLD + 2
+
+
+def test_a_named_pipe_is_read_once(
+    answering: Callable[[int], str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    content = b"\n".join(numbered(tmp_path / "a.jsonl", range(3)))
+    writer = threading.Thread(target=lambda: (tmp_path / "pipe.jsonl").write_bytes(content))
+    writer.start()
+    assert run(["send", str(tmp_path / "pipe.jsonl"), "--url", answering(200)]) == 0
+    assert "deliveries: 3," in capsys.readouterr().out
+    writer.join(5)
+
+
+def test_a_state_that_can_not_be_written_ends_it_in_one_line(
+    answering: Callable[[int], str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    numbered(tmp_path / "a.jsonl", range(3))
+    state = tmp_path / "nowhere" / "state"
+    assert run(["send", str(tmp_path / "a.jsonl"), "--url", answering(200), "--resume", str(state)]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("phonon-events: [Errno 2] No such file or directory")
+    assert err.count("\n") == 1
 
 
 @pytest.mark.parametrize("arguments", [["-"], ["--synthetic", "5"]])
