@@ -306,8 +306,11 @@ def replay(source: str | None, since: int | None, until: int | None, rate: float
     rows = [("read", outcome.read), ("received at another time", outcome.elsewhen), ("split again", outcome.made)]
     rows += [(f"left: {reason}", number) for reason, number in outcome.left.most_common()]
     table((f"{source} topic", "records"), rows)
-    rows = [(topic, number) for topic, number in sorted(outcome.published.items())]
-    table(("topic", "would be published" if dry_run else "published"), rows)
+    done = "would be published" if dry_run else "published"
+    if outcome.published:
+        table(("topic", done), sorted(outcome.published.items()))
+    else:
+        click.echo(f"nothing {done}")
     if source == "raw" and outcome.left:
         raise Failed(f"{outcome.left.total()} deliveries can't be read by this version: see what was left")
 

@@ -194,6 +194,7 @@ def test_what_was_rejected_and_can_be_read_now_is_published_with_its_flow(site: 
     sms = [event for event in site.records("sms") if event["value"]["sms_id"] == "s2"]
     assert [(event["key"], event["value"]["did"]) for event in sms] == [("+912243692987", "+912243692987")]
     assert "left: still can't be read" in site.command("replay", "--from-rejected", "--since", "1h", "--dry-run")
+    assert "nothing published" in site.command("replay", "--from-rejected", "--until", "1h")
 
 
 def test_topics_hold_the_raw_one_only_when_it_is_asked_for(site: Site, prefix: str) -> None:
