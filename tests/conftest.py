@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NoReturn, TypeVar
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from app.demo.broker import Broker, broker, jars
 from app.demo.child import ChildFailed
@@ -21,6 +22,10 @@ from app.demo.kafka_node import KafkaNode
 from tests.processes import Processes
 
 T = TypeVar("T")
+
+# The machine is shared with brokers and other processes: an example that takes long says nothing.
+settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared machine")
 
 
 def without_broker(reason: object, environ: Mapping[str, str]) -> NoReturn:
