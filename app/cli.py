@@ -5,6 +5,7 @@ line on stderr and never a traceback. Exit codes: 0 done, 1 failed, 2 wrong usag
 """
 
 import json
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -299,6 +300,7 @@ def replay(source: str | None, since: int | None, until: int | None, rate: float
     from app.cluster import ClusterError
     from app.replay import How, ReplayFailed, Span, replay_raw, replay_rejected
 
+    logging.getLogger().addHandler(logging.NullHandler())  # what matters of it is in the outcome, or in the one line
     span, run = Span(since=since, until=until), replay_raw if source == "raw" else replay_rejected
     with _one_line(ClusterError, ReplayFailed), bar("reading") as progress:
         how = How(rate=rate or settings.drain_rate, dry_run=dry_run, progress=progress)
