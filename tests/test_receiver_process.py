@@ -185,7 +185,7 @@ def test_two_workers_are_one_receiver(process: Processes, ports: Ports) -> None:
     wait_until(lambda: len(workers_of(child)) == 2)
     for _ in range(40):
         assert ports.post()[0] == 200
-    assert 'phonon_deliveries_total{status="200"} 40.0' in ports.get("/metrics")[1]
+    wait_until(lambda: 'phonon_deliveries_total{status="200"} 40.0' in ports.get("/metrics")[1])
     victims = workers_of(child)
     os.kill(victims[0], signal.SIGKILL)
     wait_until(lambda: set(workers_of(child)) - set(victims))
@@ -193,7 +193,7 @@ def test_two_workers_are_one_receiver(process: Processes, ports: Ports) -> None:
     wait_until(lambda: len(set(workers_of(child)) - set(victims)) == 2)
     wait_until(lambda: answers(ports.ready))
     assert ports.post()[0] == 200
-    assert 'phonon_deliveries_total{status="200"} 41.0' in ports.get("/metrics")[1]
+    wait_until(lambda: 'phonon_deliveries_total{status="200"} 41.0' in ports.get("/metrics")[1])
     assert child.stop() == 0
 
 
