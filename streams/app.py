@@ -92,9 +92,10 @@ def make_app(settings: Settings) -> MetricsApp:
 
     async def seek(partition: int, offset: int) -> None:
         try:
-            await app.consumer.seek(faust.types.TP(source, partition), offset)
-        except (IllegalStateError, ConsumerNotStarted):
-            log.debug("partition %d is not assigned at present", partition)
+            # not `seek`, which reaches into aiokafka's consumer from our thread: its own then met what was taken away
+            await app.consumer.seek_wait({faust.types.TP(source, partition): offset})
+        except (IllegalStateError, ConsumerNotStarted, TimeoutError):
+            log.debug("partition %d is not assigned at present", partition)  # the watch tries again
 
     def make(partition: int) -> Partition:
         place = Place(group, app.needed.changelog, source, partition, kafka)

@@ -60,6 +60,7 @@ class Partition:
         self.asking: str | None = None  # while a schema is looked up: "", or why that is not possible now
         self.end = 0  # of the source's log, as far as known
         self.progress_at = time.monotonic()
+        self.sought_at = float("-inf")
         self.last_timestamp: int | None = None
         self._sought: int | None = None  # the next offset that was sought after a gap
         self._rejected: list[Sent] = []
@@ -111,6 +112,7 @@ class Partition:
     async def seek(self) -> None:
         """Read again from the offset that comes next."""
         if self.table is not None and self.table.next_offset is not None:
+            self.sought_at = time.monotonic()
             await self.ports.seek(self.number, self.table.next_offset)
 
     async def _close_gap(self, table: Table, missing: int) -> None:

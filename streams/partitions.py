@@ -14,6 +14,7 @@ log = logging.getLogger("streams.partitions")
 
 STALLED_SECONDS: Final = 5.0  # records wait, and none came of any partition: seek again
 STARVED_SECONDS: Final = 20.0  # none came of this one, while others had their turn
+REBALANCED_SECONDS: Final = 2.0  # none came since a rebalance: what was fetched before may have been dropped in it
 UNREADY_SECONDS: Final = 30.0  # and still none: say so
 
 
@@ -24,6 +25,7 @@ class Partitions:
         self._make = make
         self.owned: dict[int, Partition] = {}
         self.assigned = False  # not before the first assignment, and not in a rebalance
+        self._assigned_at = float("-inf")
         self._leaving: set[asyncio.Task[None]] = set()
 
     def revoked(self) -> None:
@@ -40,7 +42,7 @@ class Partitions:
         for number in sorted(now - self.owned.keys()):
             self.owned[number] = self._make(number)
             self.owned[number].start()
-        self.assigned = True
+        self.assigned, self._assigned_at = True, time.monotonic()
         log.info("partitions owned: %s", ", ".join(map(str, sorted(now))) or "none")
 
     async def stop(self) -> None:
@@ -69,7 +71,7 @@ class Partitions:
         """Note how far the logs reach; where records wait and none came for a while, seek again."""
         now = time.monotonic()
         last = max((partition.progress_at for partition in self.owned.values()), default=now)
-        patience = STALLED_SECONDS if now - last > STALLED_SECONDS else STARVED_SECONDS
+        usual = STALLED_SECONDS if now - last > STALLED_SECONDS else STARVED_SECONDS
         for number, end in ends.items():
             partition = self.owned.get(number)
             if partition is None or partition.table is None:
@@ -77,7 +79,9 @@ class Partitions:
             if not partition.lag:
                 partition.progress_at = now
             partition.end = max(partition.end, end)
-            if partition.asking is None and partition.lag and now - partition.progress_at > patience:
+            patience = REBALANCED_SECONDS if partition.progress_at < self._assigned_at else usual
+            since = max(partition.progress_at, partition.sought_at, self._assigned_at)
+            if partition.asking is None and partition.lag and now - since > patience:
                 log.warning("partition %d: %d records wait and none came; seeking again", number, partition.lag)
                 await partition.seek()
 

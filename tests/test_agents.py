@@ -158,3 +158,16 @@ async def test_a_stalled_fetch_is_sought_again_and_then_told(monkeypatch: pytest
     shore.partition.progress_at -= 60
     assert partitions.trouble() == "partition 3: records wait and none are read"
     await asyncio.sleep(0)
+
+
+async def test_what_a_rebalance_dropped_is_sought_again_soon() -> None:
+    shore = Shore()
+    partitions = Partitions(lambda _: shore.partition)
+    partitions.owned[3] = shore.partition
+    await partitions.watch({3: 500})
+    partitions.own([3])
+    partitions._assigned_at -= 3
+    shore.partition.progress_at = partitions._assigned_at - 1
+    await partitions.watch({3: 500})
+    await partitions.watch({3: 500})
+    assert shore.sought == [100]
