@@ -70,6 +70,7 @@ def main() -> None:
         measured = receiver.measure(kafka.bootstrap_servers, rounds=given.rounds, seconds=given.seconds, say=say)
         say("metrics worker")
         drained = list(worker.compare(kafka.bootstrap_servers, 1_000, given.records))
+        held = worker.memory()
     parts: list[tuple[str, Sequence[str], Rows]] = [
         (
             f"Deliveries of 8 events, {receiver.CONNECTIONS} connections",
@@ -78,7 +79,8 @@ def main() -> None:
         ),
         (f"The same, {receiver.OPEN_RATE} deliveries a second", receiver.OPEN, receiver.open_rows(measured)),
         ("The pure middle, one delivery of the sample", micro.COLUMNS, small),
-        (f"Draining {given.records:,} flow records of 1,000 DIDs, one process", worker.COLUMNS, drained),
+        (f"Draining {given.records:,} flow records of 1,000 DIDs", worker.COLUMNS, drained),
+        ("Memory of a metrics worker's state", worker.MEMORY, held),
     ]
     for part in parts:
         console.print(as_table(*part))

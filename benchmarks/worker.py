@@ -1,9 +1,12 @@
 """What a metrics worker costs: it drains a backlog of flow records, beside a bare aiokafka loop with the same reducer.
 
     python -m benchmarks.worker [--records 200000] [--dids 1000 50000]
+    python -m benchmarks.worker --records 1000000          # some minutes
 
-CPU is the process's own, user and system, from /proc, less what a worker without records uses until it is ready. The
+CPU is the processes' own, user and system, from /proc, less what workers without records use until they are ready. The
 bare loop reads, decodes and adds, and writes nothing: what is above it is Faust, the state's log and the live metrics.
+A worker with one window of an hour has the same records: CPU may not grow with the windows. Memory is the table's own,
+by tracemalloc.
 """
 
 import argparse
@@ -14,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tracemalloc
 import urllib.error
 import urllib.request
 import uuid
@@ -39,6 +43,7 @@ PARTITIONS = 8
 WINDOWS = (5, 60, 1440)
 HOUR_MS = 3_600_000
 COLUMNS = ("process", "DIDs", "CPU µs a record", "records/s", "s until figures are final")
+MEMORY = ("what is held", "bytes")
 
 
 def main() -> None:
@@ -54,43 +59,89 @@ def main() -> None:
         return
     with broker(say=lambda _: None, real_only=True) as kafka:
         rows = [row for dids in given.dids for row in compare(kafka.bootstrap_servers, dids, given.records)]
-    Console().print(table(rows, given.records))
+    console = Console()
+    console.print(table(f"Draining {given.records:,} flow records", COLUMNS, rows))
+    console.print(table("Memory of a partition's state", MEMORY, memory()))
+    console.print(f"load average {os.getloadavg()[0]:.1f}")
 
 
-def table(rows: list[tuple[str, ...]], records: int) -> Shown:
+def table(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> Shown:
     """The figures, for people."""
-    shown = Shown(title=f"Draining {records:,} flow records, one process")
-    for column in COLUMNS:
-        shown.add_column(column, justify="left" if column == "process" else "right")
+    shown = Shown(title=title)
+    for column in columns:
+        shown.add_column(column, justify="left" if column == columns[0] else "right")
     for row in rows:
         shown.add_row(*row)
     return shown
 
 
 def compare(servers: str, dids: int, records: int) -> Iterator[tuple[str, ...]]:
-    """Worker and bare loop over the same records."""
-    idle, full = f"b{uuid.uuid4().hex[:8]}", f"b{uuid.uuid4().hex[:8]}"
-    for prefix in (idle, full):
-        create_topics(servers, prefix)
-    with worker(servers, idle) as (process, address):
-        wait(lambda: figure(address, "phonon_partitions", 'state="live"') == PARTITIONS)
-        start_up = cpu_seconds(process.pid)
+    """Worker, worker with one window, two workers and bare loop over the same records."""
+    idle = topics_of(servers)
+    start_up = []
+    for number in (1, 2):
+        with running(servers, idle, number) as (processes, addresses):
+            wait(lambda: figures(addresses, "phonon_partitions", 'state="live"') == PARTITIONS)
+            start_up.append(sum(cpu_seconds(process.pid) for process in processes))
+    full = topics_of(servers)
     fill(servers, full, dids, records)
-    yield drained_by_worker(servers, full, dids, records, start_up)
+    for name, number, settings in (
+        ("metrics worker", 1, {}),
+        ("the same, one window of 1h", 1, {"PHONON_WINDOWS": "1h"}),
+        ("two metrics workers", 2, {}),
+    ):
+        cpu, counted, final = drained(servers, full, number, records, settings)
+        yield row(name, dids, (cpu - start_up[number - 1]) / records, records / counted, final)
+        forget(servers, full)
     yield drained_bare(servers, full, dids, records)
 
 
-def drained_by_worker(servers: str, prefix: str, dids: int, records: int, start_up: float) -> tuple[str, ...]:
-    """The row of `python -m streams`."""
-    with worker(servers, prefix) as (process, address):
-        wait(lambda: figure(address, "phonon_flows_total") > 0)
+def drained(
+    servers: str, prefix: str, number: int, records: int, settings: dict[str, str]
+) -> tuple[float, float, float]:
+    """CPU of so many workers; seconds until all are counted, and until nothing is left to write."""
+    with running(servers, prefix, number, settings) as (processes, addresses):
+        wait(lambda: figures(addresses, "phonon_flows_total") > 0)
         begun = time.monotonic()
-        wait(lambda: figure(address, "phonon_flows_total") >= records and figure(address, "phonon_lag_records") == 0)
+        wait(
+            lambda: (
+                figures(addresses, "phonon_flows_total") + figures(addresses, "phonon_flows_late_total") >= records
+                and figures(addresses, "phonon_lag_records") == 0
+            )
+        )
         counted = time.monotonic() - begun
-        cpu = cpu_seconds(process.pid) - start_up
-        wait(lambda: figure(address, "phonon_dids_waiting") == 0)
-        final = time.monotonic() - begun
-    return row("metrics worker", dids, cpu / records, records / counted, final)
+        cpu = sum(cpu_seconds(process.pid) for process in processes)
+        wait(lambda: figures(addresses, "phonon_dids_waiting") == 0)
+        return cpu, counted, time.monotonic() - begun
+
+
+def memory(dids: int = 200, flows_each: int = 40) -> list[tuple[str, ...]]:
+    """What a DID with one flow takes, and what 1,000 flows more take: a minute each, and all in one minute."""
+    now, rng = int(time.time() * 1000), random.Random(1)
+
+    def held(number: int, most_minutes: int) -> int:
+        table = Table(WINDOWS)
+        tracemalloc.start()
+        before = tracemalloc.get_traced_memory()[0]
+        for did in range(dids):
+            for n in range(number):
+                record = flow_record(rng, f"+9122{did:08d}", now - n % most_minutes * 60_000, agent=n % 2 == 0)
+                table.add(flows.read(encode(record)), timestamp=now, now=now)
+            if did % 20 == 0:
+                table.take(now=now, seconds=did, most=dids)
+        table.take(now=now, seconds=2 * dids, most=dids)
+        taken = tracemalloc.get_traced_memory()[0] - before
+        tracemalloc.stop()
+        return taken
+
+    encode = encoder("Flow")
+    one, apart, together = held(1, 1), held(flows_each, 1000), held(flows_each, 1)
+    more = dids * (flows_each - 1) / 1000
+    return [
+        ("a DID with one flow", f"{one / dids:,.0f}"),
+        ("1,000 flows more of known DIDs, each in a minute of its own", f"{(apart - one) / more:,.0f}"),
+        ("1,000 flows more of known DIDs, in known minutes", f"{(together - one) / more:,.0f}"),
+    ]
 
 
 def drained_bare(servers: str, prefix: str, dids: int, records: int) -> tuple[str, ...]:
@@ -119,17 +170,27 @@ async def bare(prefix: str, servers: str, records: int) -> str:
             for record in chunk:
                 tables[tp.partition].add(flows.read(record.value), timestamp=record.timestamp, now=now)
             done += len(chunk)
-    figures = f"{time.process_time() - cpu} {time.monotonic() - begun}"
+    measured = f"{time.process_time() - cpu} {time.monotonic() - begun}"
     await consumer.stop()
-    return figures
+    return measured
 
 
-def create_topics(servers: str, prefix: str) -> None:
-    """All topics of a prefix."""
+def topics_of(servers: str) -> str:
+    """All topics of a new prefix."""
+    prefix = f"b{uuid.uuid4().hex[:8]}"
     topics = [NewTopic(topic_name(prefix, topic.record), PARTITIONS, 1) for topic in TOPICS]
     admin = AdminClient({"bootstrap.servers": servers})  # lives until all is answered
     for future in admin.create_topics(topics).values():
         future.result()
+    return prefix
+
+
+def forget(servers: str, prefix: str) -> None:
+    """Delete the state, so that the next worker begins anew."""
+    admin = AdminClient({"bootstrap.servers": servers})
+    for future in admin.delete_topics([f"{prefix}-metrics-buckets-changelog"]).values():
+        future.result()
+    wait(lambda: f"{prefix}-metrics-buckets-changelog" not in admin.list_topics(timeout=5).topics)
 
 
 def fill(servers: str, prefix: str, dids: int, records: int) -> None:
@@ -173,20 +234,32 @@ def leg(rng: random.Random, role: str, at: int) -> Any:
 
 
 @contextmanager
-def worker(servers: str, prefix: str) -> Iterator[tuple["subprocess.Popen[bytes]", str]]:
-    """A running `python -m streams` and its management address."""
-    port = free_port()
+def running(
+    servers: str, prefix: str, number: int = 1, more: dict[str, str] | None = None
+) -> Iterator[tuple[list["subprocess.Popen[bytes]"], list[str]]]:
+    """So many running `python -m streams` and their management addresses."""
+    processes, addresses = [], []
     with tempfile.TemporaryDirectory() as folder:
-        settings = {
-            "KAFKA_BOOTSTRAP_SERVERS": servers, "PHONON_TOPIC_PREFIX": prefix, "PHONON_STATE_DIR": folder,
-            "PHONON_MANAGEMENT_PORT": str(port), "PHONON_LOG_LEVEL": "warning",
-        }  # fmt: skip
-        process = subprocess.Popen([sys.executable, "-m", "streams"], env=os.environ | settings)
+        for _ in range(number):
+            port = free_port()
+            settings = {
+                "KAFKA_BOOTSTRAP_SERVERS": servers, "PHONON_TOPIC_PREFIX": prefix, "PHONON_LOG_LEVEL": "warning",
+                "PHONON_STATE_DIR": f"{folder}/{port}", "PHONON_MANAGEMENT_PORT": str(port), **(more or {}),
+            }  # fmt: skip
+            processes.append(subprocess.Popen([sys.executable, "-m", "streams"], env=os.environ | settings))
+            addresses.append(f"http://127.0.0.1:{port}/metrics")
         try:
-            yield process, f"http://127.0.0.1:{port}/metrics"
+            yield processes, addresses
         finally:
-            process.terminate()
-            process.wait(15)
+            for process in processes:
+                process.terminate()
+            for process in processes:
+                process.wait(15)
+
+
+def figures(addresses: list[str], name: str, label: str = "") -> float:
+    """The sum of a figure over workers and labels; 0 while there is none."""
+    return sum(figure(address, name, label) for address in addresses)
 
 
 def figure(address: str, name: str, label: str = "") -> float:
@@ -208,7 +281,7 @@ def cpu_seconds(pid: int) -> float:
     return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
-def wait(until: Callable[[], bool], *, within_seconds: float = 600) -> None:
+def wait(until: Callable[[], bool], *, within_seconds: float = 300) -> None:
     """Ask ten times a second."""
     end = time.monotonic() + within_seconds
     while not until():
