@@ -10,7 +10,7 @@ run: .venv/ready
 	@exec .venv/bin/phonon-events demo
 
 test: lint
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations 10
 
 lint: .venv/ready
 	.venv/bin/ruff check

@@ -101,10 +101,8 @@ class Cluster:
             return {}
         resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
         answers = self._admin.describe_configs(resources, request_timeout=ANSWER_WITHIN_S)
-        return {
-            resource.name: {entry.name: entry.value for entry in self._ask(future.result).values()}
-            for resource, future in answers.items()
-        }
+        described = {resource.name: self._ask(partial(_described, future)) for resource, future in answers.items()}
+        return {name: entries for name, entries in described.items() if entries is not None}
 
     def _make(self, names: list[str]) -> None:
         if not names:
@@ -150,6 +148,16 @@ def create_topics(settings: Settings) -> list[Difference]:
         why = ": not to be changed without moving data" if left[0].what in NOT_MENDED else ", still"
         raise ClusterError(f"{left[0]}{why}{also}")
     return mended
+
+
+def _described(future: Any) -> dict[str, str] | None:
+    """A topic's settings; None where the broker that was asked has not heard of the topic yet."""
+    try:
+        return {entry.name: entry.value for entry in future.result().values()}
+    except KafkaException as failure:
+        if failure.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            return None
+        raise
 
 
 def _made(future: Any) -> None:

@@ -1,14 +1,16 @@
 """Topics on a real Kafka: made once, mended where that loses nothing, everything else said in one line."""
 
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from app.cluster import ClusterError
-from app.topics import Difference, check_topics, create_topics
+from app.topics import Difference, _described, check_topics, create_topics
 from schemas.settings import Settings, read_settings
 from schemas.topics import TOPICS, topic_name
 
@@ -82,3 +84,16 @@ def test_limits_above_what_is_needed_are_left_alone(configured: Configured) -> N
     name = make(settings, "Flow", config=generous)
     assert name not in {d.topic for d in create_topics(settings)}
     assert check_topics(settings) == []
+
+
+def test_a_topic_that_the_asked_broker_has_not_heard_of_yet_is_still_missing() -> None:
+    """In a cluster of three, one broker may name a topic that the next one has not heard of."""
+
+    def answered(code: int) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_exception(KafkaException(KafkaError(code)))
+        return future
+
+    assert _described(answered(KafkaError.UNKNOWN_TOPIC_OR_PART)) is None
+    with pytest.raises(KafkaException):
+        _described(answered(KafkaError.TOPIC_AUTHORIZATION_FAILED))
