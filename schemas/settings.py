@@ -155,7 +155,9 @@ class Settings:
     max_body_bytes: int = _setting(_whole(1024, 64 * 1024 * 1024), "1048576", "largest body, also after inflating")
     answer_within: float = _setting(_seconds, "4", "seconds within which every delivery is answered")
     stall_after: float = _setting(
-        _seconds, "1", "seconds without an acknowledgement after which Kafka counts as unhealthy"
+        _seconds,
+        "1",
+        "seconds without an acknowledgement after which Kafka counts as unhealthy; at most a quarter of the answer time",
     )
     max_in_flight: int = _setting(_whole(1), "1000", "deliveries worked on at once in a process; beyond them 503")
 
@@ -211,7 +213,7 @@ def read_settings(environ: Mapping[str, str], dotenv: Mapping[str, str | None] =
         meant = f"did you mean {near[0]}? The" if near else "the"
         raise SettingsError(f"unknown setting {unknown[0]}: {meant} README lists all of them")
     values = {f.name: _read(name, f, given) for name, f in NAMES.items()}
-    return _checked(Settings(**values, kafka=_kafka(given), schema_registry_url=_registry_url(given)))
+    return _checked(Settings(**values, kafka=_kafka(given), schema_registry_url=_registry_url(given)), given)
 
 
 def _registry_url(given: Mapping[str, str]) -> str | None:
@@ -273,9 +275,9 @@ FILES_OF_KAFKA: Final = ("ssl.ca.location", "ssl.certificate.location", "ssl.key
 PROMISED: Final = {"acks": {"all", "-1"}, "enable.idempotence": {"true"}, "partitioner": {"murmur2", "murmur2_random"}}
 
 
-def _checked(settings: Settings) -> Settings:
+def _checked(settings: Settings, given: Mapping[str, str]) -> Settings:
     """Settings that do not contradict each other."""
-    if settings.stall_after >= settings.answer_within:
+    if "PHONON_STALL_AFTER" in given and settings.stall_after >= settings.answer_within:
         raise SettingsError("PHONON_STALL_AFTER must be below PHONON_ANSWER_WITHIN, or every outage is a late answer")
     if settings.numbers == "pseudonymise" and len(settings.pseudonym_key or "") < 8:
         raise SettingsError("PHONON_NUMBERS=pseudonymise needs PHONON_PSEUDONYM_KEY of at least 8 characters")

@@ -112,6 +112,10 @@ def test_what_is_unknown_or_contradicts_is_refused(environ: dict[str, str]) -> N
         read_settings(environ)
 
 
+def test_a_short_answer_time_needs_no_other_setting() -> None:
+    assert read_settings({"PHONON_ANSWER_WITHIN": "0.5"}).answer_within == 0.5
+
+
 def test_secrets_come_from_files_too_and_are_never_shown(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("from-a-file\n")
