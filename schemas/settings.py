@@ -157,7 +157,7 @@ class Settings:
     stall_after: float = _setting(
         _seconds,
         "1",
-        "seconds without an acknowledgement after which Kafka counts as unhealthy; at most a quarter of the answer time",
+        "seconds without an acknowledgement that mean an unhealthy Kafka; at most a quarter of the answer time",
     )
     max_in_flight: int = _setting(_whole(1), "1000", "deliveries worked on at once in a process; beyond them 503")
 
