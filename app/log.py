@@ -11,7 +11,12 @@ import traceback
 from types import TracebackType
 from typing import Any, Final
 
-LIBRARIES: Final = {"uvicorn": logging.WARNING, "librdkafka": logging.CRITICAL, "asyncio": logging.WARNING}
+LIBRARIES: Final = {
+    "uvicorn": logging.WARNING,
+    "uvicorn.access": logging.CRITICAL,  # on by default under plain uvicorn: its lines hold paths, and these tokens
+    "librdkafka": logging.CRITICAL,
+    "asyncio": logging.WARNING,
+}
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
 

@@ -117,12 +117,14 @@ def test_a_delivery_goes_in_and_its_events_come_out(
 
 def test_uvicorn_serves_it_as_well(process: Processes, ports: Ports) -> None:
     uvicorn = str(Path(sys.executable).with_name("uvicorn"))
-    child = process.command(
-        [uvicorn, "app.main:app", "--port", str(ports.webhook), "--no-access-log"], settings=ports.settings
-    )
+    settings = ports.settings | {"PHONON_TOKEN": "a-token-in-the-path"}
+    child = process.command([uvicorn, "app.main:app", "--port", str(ports.webhook)], settings=settings)
     child.wait_until(lambda: answers(ports.ready), within_seconds=20)
     wait_until(lambda: answers(f"http://127.0.0.1:{ports.webhook}/openapi.json"))
-    assert ports.post()[0] == 200
+    assert ports.post(path=f"{PATH}/a-token-in-the-path")[0] == 200
+    child.stop()
+    assert '"status": 200' in child.output
+    assert "a-token-in-the-path" not in child.output
 
 
 def test_a_missing_topic_is_a_reason_and_deliveries_are_spooled(
