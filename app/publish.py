@@ -341,8 +341,7 @@ class Publisher:
         try:
             found = self._producer.list_topics(timeout=METADATA_SECONDS).topics
         except KafkaException as error:
-            why = self._why(error.args[0])
-            return why if why in self._refused else f"no answer ({why})"
+            return self._why(error.args[0])
         missing = sorted(topic for topic in self._topics if topic not in found or found[topic].error is not None)
         return f"topic {', '.join(missing)} is missing: phonon-events topics create" if missing else ""
 
