@@ -119,10 +119,6 @@ class KafkaNode:
             self._child.signal(signal.SIGCONT)
             self._child.stop(grace_seconds=15)
 
-    def restart(self) -> None:
-        self.stop()
-        self.start()
-
     @property
     def child(self) -> Child:
         """The process of the last start."""
