@@ -2,6 +2,7 @@
 # Everything lands in .venv, from requirements.lock with its hashes; Kafka's jars in ~/.cache/phonon-events.
 
 PYTHON ?= python3
+PROCESSES ?= 3
 UV := .venv/bin/uv pip
 TO := --quiet --python .venv/bin/python
 
@@ -10,7 +11,7 @@ run: .venv/ready
 	@exec .venv/bin/phonon-events demo
 
 test: lint
-	.venv/bin/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations 10
+	.venv/bin/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder --durations 10
 
 lint: .venv/ready
 	.venv/bin/ruff check
