@@ -23,7 +23,7 @@ from app.outcomes import State, Unacknowledged, Unpublishable
 from app.records import Record
 from app.refusal import refusal
 from schemas.settings import Settings, SettingsError
-from schemas.topics import record_limit_bytes, topics_by_name
+from schemas.topics import OF_WORKERS, record_limit_bytes, topics_by_name
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ def producer_config(settings: Settings) -> dict[str, Any]:
 
 def needed_topics(prefix: str, *, raw: bool = False) -> frozenset[str]:
     """The topics that the receiver writes, the raw one among them or not."""
-    return frozenset(name for name, topic in topics_by_name(prefix, raw=raw).items() if topic.record != "DidMetrics")
+    return frozenset(name for name, topic in topics_by_name(prefix, raw=raw).items() if topic.record not in OF_WORKERS)
 
 
 def open_producer(config: Mapping[str, Any], callbacks: Mapping[str, Any]) -> KafkaProducer:

@@ -188,6 +188,11 @@ class Settings:
 
     windows: tuple[Window, ...] = _setting(_windows, "5m,1h,24h", "rolling windows of the metrics")
     state_dir: Path = _setting(Path, "./state", "folder of a metrics worker")
+    alert_rules: Path | None = _setting(Path, None, "TOML file of alert rules; empty: no alerts")
+    alert_webhook_url: tuple[str, ...] = _setting(_addresses, "", "where `notify` POSTs alerts")
+    alert_webhook_secret: str | None = _setting(
+        _text, None, "Standard Webhooks secret that `notify` signs with", secret=True
+    )
 
     log_level: str = _setting(_one_of("debug", "info", "warning", "error"), "info", "least level that is logged")
     log_format: str = _setting(_one_of("console", "json"), "console", "form of the log lines")

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-EVENT_RETENTION_MS: Final = 7 * 24 * 3600 * 1000
+DAY_MS: Final = 24 * 3600 * 1000
+EVENT_RETENTION_MS: Final = 7 * DAY_MS
+ALERT_RETENTION_MS: Final = 90 * DAY_MS  # few records, and an episode may last
 
 #: An event can hold a part of its delivery more than once (as sent, normalised, in `extra`), and a flow record adds a
 #: row per leg: four bodies and 4 MiB are above anything that a body at the limit can become (app/split.py bounds rows).
@@ -26,6 +28,7 @@ class Topic:
     name: str
     keyed: bool = True
     compacted: bool = False
+    retention_ms: int = EVENT_RETENTION_MS
 
 
 TOPICS: Final = (
@@ -38,7 +41,11 @@ TOPICS: Final = (
     Topic("Flow", "flow", "flow"),
     Topic("Rejected", "rejected", "rejected", keyed=False),
     Topic("DidMetrics", "did_metrics", "did-metrics", compacted=True),
+    Topic("DidAlert", "did_alert", "did-alerts", retention_ms=ALERT_RETENTION_MS),
 )
+
+#: What the workers alone write; all else is the receiver's.
+OF_WORKERS: Final = frozenset({"DidMetrics", "DidAlert"})
 
 #: The raw bodies, where PHONON_RAW_TOPIC asks for them. No record and no Avro: it stands apart from TOPICS.
 RAW: Final = Topic("", "delivery", "delivery")
@@ -83,4 +90,4 @@ def topic_config(topic: Topic, max_body_bytes: int, replication: int = 1) -> dic
     config = {"max.message.bytes": str(record_limit_bytes(max_body_bytes))} | in_sync_config(replication)
     if topic.compacted:
         return config | {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.1", "segment.ms": "600000"}
-    return config | {"cleanup.policy": "delete", "retention.ms": str(EVENT_RETENTION_MS)}
+    return config | {"cleanup.policy": "delete", "retention.ms": str(topic.retention_ms)}
