@@ -23,9 +23,10 @@ from streams import chunks, connection, health
 from streams.agents import count_flows
 from streams.changelog import Place
 from streams.framing import Framing
-from streams.partition import Partition, Ports
+from streams.partition import Partition, Ports, Topics
 from streams.partitions import Partitions
 from streams.preflight import Needed, Unfit, prepared, wait_for
+from streams.rules import NO_RULES, Rules, RulesError, read_rules
 
 log = logging.getLogger("streams.app")
 
@@ -79,15 +80,16 @@ class MetricsApp(faust.App):
             await self._management.cleanup()
 
 
-def make_app(settings: Settings) -> MetricsApp:
+def make_app(settings: Settings, rules: Rules = NO_RULES) -> MetricsApp:
     """The worker for these settings; nothing is connected before it starts."""
     group = f"{settings.topic_prefix}-metrics"
     folder = settings.state_dir / group
     folder.mkdir(parents=True, exist_ok=True)
     app = MetricsApp(group, **_faust_settings(settings), datadir=str(folder))
     app.settings, app.framing = settings, Framing(settings)
-    source, metrics, rejected = (topic_name(settings.topic_prefix, name) for name in ("Flow", "DidMetrics", "Rejected"))
-    app.needed = Needed(source, (metrics, rejected), f"{group}-buckets-changelog", settings.topic_replication)
+    source = topic_name(settings.topic_prefix, "Flow")
+    written = Topics(*(topic_name(settings.topic_prefix, name) for name in ("DidMetrics", "DidAlert", "Rejected")))
+    app.needed = Needed(source, written, f"{group}-buckets-changelog", settings.topic_replication)
     kafka = connection.arguments(settings.kafka)
 
     async def seek(partition: int, offset: int) -> None:
@@ -99,7 +101,7 @@ def make_app(settings: Settings) -> MetricsApp:
 
     def make(partition: int) -> Partition:
         place = Place(group, app.needed.changelog, source, partition, kafka)
-        return Partition(place, Ports(settings.windows, metrics, rejected, seek, app.framing))
+        return Partition(place, Ports(settings.windows, rules, written, seek, app.framing))
 
     app.partitions = Partitions(make)
     chunks.install(app)
@@ -168,20 +170,34 @@ def _give_up(line: str) -> None:
     os._exit(1)
 
 
-def read_or_exit() -> Settings:
-    """The settings from environment and .env; one line and exit code 2 where they are wrong."""
+def read_or_exit() -> tuple[Settings, Rules]:
+    """Settings and alert rules, from environment and .env; one line and exit code 2 where they are wrong."""
     try:
         settings = read_settings(os.environ, dotenv_values(".env"))
         connection.tls(settings.kafka)
+        return settings, _rules(settings)
     except (SettingsError, OSError) as error:
         print(f"settings: {error}", file=sys.stderr)  # noqa: T201
         raise SystemExit(2) from None
-    return settings
+
+
+def _rules(settings: Settings) -> Rules:
+    """The alert rules. Raises SettingsError."""
+    path = settings.alert_rules
+    if path is None:
+        return NO_RULES
+    try:
+        return read_rules(path.read_text(encoding="utf-8"), settings.windows)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8"
+        raise SettingsError(f"PHONON_ALERT_RULES: cannot read {str(path)!r} ({reason})") from None
+    except RulesError as error:
+        raise SettingsError(f"PHONON_ALERT_RULES: {path}, {error}") from None
 
 
 def __getattr__(name: str) -> Any:
     """`app`, made when first asked for."""
     if name != "app":
         raise AttributeError(name)
-    app = globals()["app"] = make_app(read_or_exit())
+    app = globals()["app"] = make_app(*read_or_exit())
     return app

@@ -12,7 +12,7 @@ from schemas import HEADERS, Resolve, Undecodable, UnknownId, registry_id, witho
 from schemas.registry import Headers, Registry, RegistryError
 from schemas.settings import Settings
 
-WRITTEN: Final = ("DidMetrics", "Rejected")
+WRITTEN: Final = ("DidMetrics", "DidAlert", "Rejected")
 
 
 class Framing:

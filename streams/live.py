@@ -68,17 +68,17 @@ def as_dict(live: Live, windows: tuple[Window, ...]) -> dict[str, Any]:
 
 def headers(live: Live) -> Headers:
     """CloudEvents, binary mode. A record is identified by DID and as_of."""
-    return [("ce_id", f"{live.did}@{live.as_of}".encode()), *_common(live.as_of)]
+    return [("ce_id", f"{live.did}@{live.as_of}".encode()), *common_headers(_TYPE, live.as_of)]
 
 
 @lru_cache(maxsize=64)
-def _common(as_of: int) -> Headers:
-    """The headers that all records of a moment share."""
+def common_headers(type_: bytes, as_of: int) -> Headers:
+    """The headers that all records of a type and a moment (ms) share."""
     seconds, ms = divmod(as_of, 1000)
     time = datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
     return [
         ("ce_specversion", b"1.0"),
-        ("ce_type", _TYPE),
+        ("ce_type", type_),
         ("ce_source", _SOURCE),
         ("ce_time", f"{time}.{ms:03d}Z".encode()),
         ("content-type", b"application/avro"),

@@ -16,6 +16,8 @@ EXPIRED: Final = Counter(
 )
 REREAD: Final = Counter("phonon_gaps_reread", "Gaps between fetched records, read again", registry=REGISTRY)
 EMITTED: Final = Counter("phonon_did_metrics_written", "DidMetrics records written", registry=REGISTRY)
+ALERTS: Final = Counter("phonon_alerts", "DidAlert records written, by state", ["state"], registry=REGISTRY)
+ALERTS_FIRING: Final = Gauge("phonon_alerts_firing", "Alerts that have begun and are not over", registry=REGISTRY)
 LOST: Final = Counter(
     "phonon_partitions_lost", "Times a partition's state was dropped and read anew", registry=REGISTRY
 )

@@ -14,11 +14,12 @@ from aiokafka.errors import KafkaError, ProducerFenced
 
 from schemas import Undecodable, UnknownId
 from schemas.settings import Window
-from streams import changelog, flows, live, measures, offsets
+from streams import changelog, flows, live, measures, offsets, told
 from streams.changelog import Place, Sent, Writer
 from streams.chunks import Fetched
 from streams.framing import Framing
 from streams.rejects import rejected
+from streams.rules import Rules
 from streams.table import COUNTED, DUPLICATE, LATE, Changes, Table
 
 log = logging.getLogger("streams.partition")
@@ -38,12 +39,20 @@ LOOK_UP_SECONDS: Final = 2.0  # between two questions to a schema registry that 
 _OUTCOMES: Final = {COUNTED: measures.FLOWS, DUPLICATE: measures.DUPLICATE, LATE: measures.LATE}
 
 
+class Topics(NamedTuple):
+    """Where records go."""
+
+    metrics: str
+    alerts: str
+    rejected: str
+
+
 class Ports(NamedTuple):
     """What a partition needs of its worker."""
 
     windows: tuple[Window, ...]
-    metrics_topic: str
-    rejected_topic: str
+    rules: Rules
+    topics: Topics
     seek: Callable[[int, int], Awaitable[None]]
     framing: Framing
     now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
@@ -177,7 +186,7 @@ class Partition:
             self._rejected_said = now
         header = self.ports.framing.headers["Rejected"]
         value = rejected(record, reason=reason, received_at=now, header=header)
-        self._rejected.append((self.ports.rejected_topic, None, value, []))
+        self._rejected.append((self.ports.topics.rejected, None, value, []))
 
     async def _live(self) -> None:
         while not self._stopping.is_set():
@@ -205,7 +214,7 @@ class Partition:
     async def _recover(self, writer: Writer) -> None:
         begun = time.monotonic()
         self.trouble, self._rejected, self._committed = "reading its state", [], None
-        table = Table([window.seconds // 60 for window in self.ports.windows])
+        table = Table([window.seconds // 60 for window in self.ports.windows], self.ports.rules)
         await writer.open()
         shown = measures.RECOVERED.labels(self.number)
         first, end = await changelog.read(self.place, table.restore, shown.set)
@@ -253,6 +262,8 @@ class Partition:
         with measures.FLUSH.time():
             await writer.write(records, next_offset=commit)
         measures.EMITTED.inc(len(changes.live))
+        for alert in changes.alerts:
+            measures.ALERTS.labels(alert.state).inc()
         if commit is not None:
             self._committed, self._committed_at = commit, seconds
         if fresh and stamp is not None:
@@ -268,5 +279,8 @@ class Partition:
         records: list[Sent] = [(self.place.changelog, key, value, []) for key, value in changes.changelog]
         for did in changes.live:
             value = live.value(did, self.ports.windows, self.ports.framing.headers["DidMetrics"])
-            records.append((self.ports.metrics_topic, did.did.encode(), value, live.headers(did)))
+            records.append((self.ports.topics.metrics, did.did.encode(), value, live.headers(did)))
+        for alert in changes.alerts:
+            key, value = alert.did.encode(), told.value(alert, self.ports.framing.headers["DidAlert"])
+            records.append((self.ports.topics.alerts, key, value, told.headers(alert)))
         return records + rejects

@@ -92,6 +92,7 @@ class Partitions:
         measures.PARTITIONS.labels("recovering").set(len(self.owned) - len(tables))
         measures.DIDS.set(sum(len(table.dids) for table in tables))
         measures.BUCKETS.set(sum(table.buckets for table in tables))
+        measures.ALERTS_FIRING.set(sum(table.alerts.firing() for table in tables))
         measures.WAITING.set(sum(table.waiting for table in tables))
         for gauge in (measures.LAG_RECORDS, measures.LAG_SECONDS):
             gauge.clear()

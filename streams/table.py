@@ -11,7 +11,9 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from streams.alerts import Alert, Alerts, Held
 from streams.bucket import Bucket
+from streams.rules import NO_RULES, Rules
 from streams.windows import MINUTE_MS, Clock, Rolling
 
 COUNTED: Final = "counted"
@@ -21,6 +23,7 @@ LATE: Final = "late"
 EMIT_EVERY_SECONDS: Final = 1.0  # at most one record of a DID within this time
 
 OFFSET_KEY: Final = b"o"
+ALERTS_KEY: Final = b"a"  # then the DID
 _KEY: Final = struct.Struct(">cqH")  # kind, minute, part; then the DID
 _OFFSET: Final = struct.Struct(">Bqqqq")
 _VERSION: Final = 1
@@ -45,17 +48,19 @@ class Live(NamedTuple):
 
 
 class Changes(NamedTuple):
-    """Changelog records (None deletes) and metrics that belong together."""
+    """Changelog records (None deletes), metrics and alerts that belong together."""
 
     changelog: list[tuple[bytes, bytes | None]]
     live: list[Live]
+    alerts: list[Alert]
 
 
 class Table:
-    """One partition's DIDs. `windows`: lengths in minutes, in the order of the settings."""
+    """One partition's DIDs. `windows`: lengths in minutes, in the order of the settings; `rules` may need others."""
 
-    def __init__(self, windows: Sequence[int]) -> None:
-        self.lengths = tuple(sorted(windows))
+    def __init__(self, windows: Sequence[int], rules: Rules = NO_RULES) -> None:
+        self.lengths = tuple(sorted({*windows, *rules.lengths}))
+        self.alerts = Alerts(rules)
         self._order = tuple(self.lengths.index(length) for length in windows)
         self.clock = Clock()
         self.next_offset: int | None = None
@@ -90,8 +95,10 @@ class Table:
         rolling = self.dids.get(did)
         if rolling is None:
             rolling = self.dids[did] = Rolling(self._minute, len(self.lengths))
+            self._expect(did)
         elif rolling.minute != self._minute:
             self._advance(did, rolling)
+            self._expect(did)
         if event_id in rolling.ids:
             return DUPLICATE
         part, bucket = rolling.add(minute, event_id, counts, lengths=self.lengths)
@@ -121,10 +128,12 @@ class Table:
         live = [self._live(did) for did in self._due(seconds, most)]
         records: list[tuple[bytes, bytes | None]] = [(_key(*at), bucket.pack()) for at, bucket in self._dirty.items()]
         records += [(_key(*at), None) for at in self._gone]
+        alerts, state = self.alerts.take()
+        records += [(ALERTS_KEY + did.encode(), packed) for did, packed in state]
         if records or live or self._moved:
             records.append((OFFSET_KEY, self._offset()))
         self._dirty, self._gone, self._moved = {}, [], False
-        return Changes(records, live)
+        return Changes(records, live, alerts)
 
     def restore(self, key: bytes, value: bytes | None) -> None:
         """Take in a record of the changelog. Raises ValueError where it is none of ours."""
@@ -136,6 +145,9 @@ class Table:
                 raise ValueError(f"state version {version}; this program reads {_VERSION}")
             self.next_offset, *clock = (None if number == _NONE else number for number in rest)
             self.clock = Clock(*clock)
+            return
+        if key.startswith(ALERTS_KEY):
+            self.alerts.restore(key[len(ALERTS_KEY) :].decode(), value)
             return
         _, minute, part = _KEY.unpack_from(key)
         did = key[_KEY.size :].decode()
@@ -153,6 +165,7 @@ class Table:
             rolling.minute = self._minute
             self._forget(did, rolling, rolling.settle(lengths=self.lengths))
             self._changed[did] = None
+        self.alerts.settle(self.dids, self._minute)
 
     def _move_to(self, now: int) -> None:
         self._now, as_of = now, self.clock.as_of(now)
@@ -163,16 +176,39 @@ class Table:
             for length in self.lengths:
                 for minute in self._held(was - length, self._minute - length):
                     self._leaving.extend(self._at[minute])
+            self._leaving.extend(self.alerts.due(was, self._minute))
 
     def _held(self, after: int, until: int) -> list[int]:
         if until - after <= len(self._at):
             return [minute for minute in range(after + 1, until + 1) if minute in self._at]
         return [minute for minute in self._at if after < minute <= until]
 
+    def _expect(self, did: str) -> None:
+        """Its figures are to change in this minute: have them looked at once it is over."""
+        if self.alerts.watching:
+            self.alerts.expect(did, self._minute + 1)
+
+    def _look(self, did: str, rolling: Rolling) -> None:
+        """Let the alerts look at a DID at each minute up to the present one."""
+        while rolling.minute < self._minute and rolling.minutes:
+            first = rolling.minute + 1
+            last = rolling.next_change(self._minute, lengths=self.lengths) if first < self._minute else first
+            sums = dict(zip(self.lengths, rolling.sums, strict=True))
+            newest = max(rolling.minutes) if self.alerts.silences else first
+            self.alerts.look(did, Held(first, last, sums, newest))
+            if last == self._minute:
+                return
+            self._forget(did, rolling, rolling.advance(last, lengths=self.lengths))
+
     def _advance(self, did: str, rolling: Rolling) -> None:
         sums = list(rolling.sums)
+        if self.alerts.watching:
+            self._look(did, rolling)
         self._forget(did, rolling, rolling.advance(self._minute, lengths=self.lengths))
-        if sums != rolling.sums:
+        if sums == rolling.sums:
+            return
+        self._expect(did)
+        if any(sums[n] != rolling.sums[n] for n in self._order):
             self._changed[did] = None
 
     def _forget(self, did: str, rolling: Rolling, dropped: list[tuple[int, int]]) -> None:
@@ -188,6 +224,8 @@ class Table:
         if rolling.minutes:
             self._gone += [(did, *kept) for kept in rolling.kept]
             rolling.kept = []
+        elif dropped:
+            self.alerts.forget(did, max(dropped)[0] + self.lengths[-1])
 
     def _due(self, seconds: float, most: int) -> list[str]:
         due: list[str] = []

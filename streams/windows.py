@@ -56,6 +56,15 @@ class Rolling:
         self.minute = minute
         return self.drop(gone)
 
+    def next_change(self, until: int, *, lengths: Sequence[int]) -> int:
+        """The first minute after its own, or else `until`, at which something leaves a window."""
+        at = self.minute
+        if (until - at) * len(lengths) <= len(self.minutes):
+            ahead = (m for m in range(at + 1, until) if any(m - length in self.minutes for length in lengths))
+            return next(ahead, until)
+        leaving = (minute + length for minute in self.minutes for length in lengths)
+        return min((minute for minute in leaving if at < minute < until), default=until)
+
     def drop(self, minutes: Iterable[int]) -> list[tuple[int, int]]:
         """Forget minutes that no window holds any more."""
         dropped = []

@@ -15,13 +15,15 @@ from streams.changelog import Place
 from streams.chunks import Fetched
 from streams.framing import Framing
 from streams.offsets import Chunk
-from streams.partition import Partition, Ports
+from streams.partition import Partition, Ports, Topics
 from streams.partitions import Partitions
+from streams.rules import NO_RULES
 from streams.table import Table
 from tests.flow_oracle import flow
 
 NOW = 1_763_800_000_000
 SOURCE = "phonon.flow.v1"
+WRITTEN = Topics("metrics", "alerts", "rejected")
 
 
 class Shore:
@@ -29,7 +31,7 @@ class Shore:
 
     def __init__(self, *, next_offset: int = 100) -> None:
         self.sought: list[int] = []
-        ports = Ports((Window("5m", 300),), "metrics", "rejected", self.seek, Framing(), lambda: NOW)
+        ports = Ports((Window("5m", 300),), NO_RULES, WRITTEN, self.seek, Framing(), lambda: NOW)
         self.partition = Partition(Place("group", "log", SOURCE, 3, {}), ports)
         self.table = self.partition.table = Table((5,))
         self.table.passed(next_offset)

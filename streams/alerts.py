@@ -1,0 +1,245 @@
+"""The alerts of a partition's DIDs: what is firing, and the records to be written when that changes. Pure.
+
+Rules are looked at once a minute of the partition's clock, at its end, for the figures that held then: so a replay of
+the same records finds the same episodes, however it is flushed. A DID is looked at when it goes on to another minute,
+and the minutes in between, in which its figures did not change, are made up for. What has become of an episode is
+written in one transaction with the alert and the buckets: one FIRING and one RESOLVED for each, whatever dies.
+Minutes are whole numbers, ms since 1970 UTC // 60,000; looked at "at" a minute means at its first moment.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+import msgspec
+
+from streams.metrics import COUNTS, lanes
+from streams.profile import Profile
+from streams.rules import HOUR_MINUTES, Figures, Rule, Rules, Seen
+
+PENDING: Final = "PENDING"
+FIRING: Final = "FIRING"
+QUIET: Final = "QUIET"
+RESOLVED: Final = "RESOLVED"
+
+NOTHING: Final = Seen(False, None, 0, None)
+KEPT_MINUTES: Final = 14 * 24 * 60  # what is usual for a DID is kept so long after its last flow
+DAY_MINUTES: Final = 24 * 60
+_VERSION: Final = 1
+_FLOWS: Final = COUNTS.index("flows")
+
+
+class Episode(NamedTuple):
+    """Where a rule stands with a DID: pending or firing since a minute, or quiet until one."""
+
+    state: str
+    minute: int
+    metric: str
+    window: str | None
+
+
+class Alert(NamedTuple):
+    """A record to be written. `since` and `as_of` are minutes."""
+
+    did: str
+    rule: str
+    episode: Episode
+    state: str
+    as_of: int
+    seen: Seen
+
+
+class Held(NamedTuple):
+    """What a DID's figures were at each minute from `first` to `last`. `newest` is the minute of its last flow."""
+
+    first: int
+    last: int
+    sums: Mapping[int, int]
+    newest: int
+
+
+def step(
+    rule: Rule, was: Episode | None, seen: Seen, first: int, last: int
+) -> tuple[Episode | None, tuple[Episode, str, int] | None]:
+    """Where a rule stands after it saw the same at each minute from `first` to `last`; and what is to be told of it.
+
+    An episode begins with the first minute at which the condition holds, but not while it is quiet.
+    """
+    if was is not None and was.state == QUIET:
+        if was.minute > last:
+            return was, None
+        first, was = max(first, was.minute), None
+    if not seen.holds:
+        if was is None or was.state == PENDING:
+            return None, None
+        until = first + rule.quiet
+        return was._replace(state=QUIET, minute=until) if until > last else None, (was, RESOLVED, first)
+    if was is None:
+        was = Episode(PENDING, first, rule.metric, rule.window)
+    if was.state == FIRING or was.minute + rule.hold > last:
+        return was, None
+    fired = was._replace(state=FIRING)
+    return fired, (fired, FIRING, max(first, was.minute + rule.hold))
+
+
+@dataclass(slots=True)
+class Watched:
+    """What is known of a DID: the rules that mean it, where they stand, what is usual for it."""
+
+    rules: tuple[Rule, ...]
+    episodes: dict[str, Episode] = field(default_factory=dict)
+    profile: Profile | None = None
+    newest: int = 0
+
+
+class Alerts:
+    """The DIDs of a partition, as its table tells of them."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self._watched: dict[str, Watched] = {}
+        self._due: dict[int, dict[str, None]] = {}
+        self._told: list[Alert] = []
+        self._changed: dict[str, None] = {}
+
+    @property
+    def watching(self) -> bool:
+        """Whether there is any rule."""
+        return bool(self._rules.rules)
+
+    @property
+    def silences(self) -> bool:
+        """Whether a rule wants to know of a DID's last flow."""
+        return self._rules.silences
+
+    def firing(self) -> int:
+        """How many episodes have begun and are not over."""
+        return sum(one.state == FIRING for watched in self._watched.values() for one in watched.episodes.values())
+
+    def expect(self, did: str, minute: int) -> None:
+        """Have the DID looked at when the clock comes to this minute."""
+        self._due.setdefault(minute, {})[did] = None
+
+    def due(self, after: int, until: int) -> Iterator[str]:
+        """The DIDs that were expected in (after, until]; each once, and none a second time."""
+        if after // DAY_MINUTES != until // DAY_MINUTES:
+            self._expire(until)
+        for minute in sorted(minute for minute in self._due if minute <= until):
+            yield from self._due.pop(minute)
+
+    def look(self, did: str, held: Held) -> None:
+        """Look at a DID at all minutes of `held`."""
+        watched = self._watched.get(did) or self._watch(did)
+        watched.newest = held.newest
+        if watched.profile is not None:
+            self._learn(did, watched.profile, held)
+            self.expect(did, held.last + 1)
+        for rule in watched.rules:
+            if rule.window is None:  # what a silence lacks grows from minute to minute
+                for minute in range(held.first, held.last + 1):
+                    self._step(did, watched, rule, held._replace(first=minute, last=minute))
+            else:
+                self._step(did, watched, rule, held)
+
+    def forget(self, did: str, minute: int) -> None:
+        """No window holds anything of the DID: all is over, but a silence; what is usual for it is kept for a while."""
+        watched = self._watched.get(did)
+        if watched is None:
+            return
+        for name, episode in list(watched.episodes.items()):
+            if episode.window is not None:
+                self._end(did, watched, name, minute)
+        if watched.profile is None:
+            del self._watched[did]
+
+    def take(self) -> tuple[list[Alert], list[tuple[str, bytes | None]]]:
+        """The alerts to be written, and by DID the state that goes with them; None where nothing is left of it."""
+        told, self._told = self._told, []
+        changed, self._changed = self._changed, {}
+        return told, [(did, self._pack(did)) for did in changed]
+
+    def restore(self, did: str, value: bytes) -> None:
+        """Take in what `take` gave. Raises ValueError where it is none of ours."""
+        try:
+            version, episodes, profile, newest = msgspec.msgpack.decode(value)
+            if version != _VERSION:
+                raise ValueError(f"alerts of version {version}; this program reads {_VERSION}")
+            watched = self._watch(did)
+            watched.episodes = {name: Episode(*episode) for name, episode in episodes.items()}
+            watched.newest = newest
+            if watched.profile is not None and profile:
+                watched.profile = Profile(profile)
+        except (TypeError, msgspec.DecodeError) as error:
+            raise ValueError(f"alerts that can't be read: {error}") from None
+
+    def settle(self, dids: Collection[str], minute: int) -> None:
+        """Make what was restored whole: what no rule means any more is over, and all DIDs are looked at again."""
+        for did, watched in list(self._watched.items()):
+            meant = {rule.name for rule in watched.rules}
+            for name, episode in list(watched.episodes.items()):
+                if name not in meant or (episode.window is not None and did not in dids):
+                    self._end(did, watched, name, minute)
+            if watched.profile is None and not watched.episodes:
+                del self._watched[did]
+        if self.watching:
+            for did in dids:
+                self.expect(did, minute + 1)
+
+    def _watch(self, did: str) -> Watched:
+        rules = tuple(rule for rule in self._rules.rules if rule.matches(did))
+        silences = any(rule.window is None for rule in rules)
+        watched = self._watched[did] = Watched(rules, profile=Profile() if silences else None)
+        return watched
+
+    def _step(self, did: str, watched: Watched, rule: Rule, held: Held) -> None:
+        was = watched.episodes.get(rule.name)
+        seen = rule.look(Figures(held.sums, _missing(watched, held) if rule.window is None else 0.0))
+        if rule.window is None and was is not None and was.state != QUIET and held.newest < was.minute:
+            seen = seen._replace(holds=True)  # a silence is over with the next flow, not with the hour
+        now, told = step(rule, was, seen, held.first, held.last)
+        if told is not None:
+            self._tell(did, rule.name, *told, seen)
+        if now == was:
+            return
+        self._changed[did] = None
+        if now is None:
+            del watched.episodes[rule.name]
+        else:
+            watched.episodes[rule.name] = now
+            if now.state != FIRING:
+                self.expect(did, now.minute + (rule.hold if now.state == PENDING else 0))
+
+    def _end(self, did: str, watched: Watched, name: str, minute: int) -> None:
+        episode = watched.episodes.pop(name)
+        self._changed[did] = None
+        if episode.state == FIRING:
+            self._tell(did, name, episode, RESOLVED, minute, NOTHING)
+
+    def _tell(self, did: str, rule: str, episode: Episode, state: str, as_of: int, seen: Seen) -> None:
+        self._told.append(Alert(did, rule, episode, state, as_of, seen))
+
+    def _learn(self, did: str, profile: Profile, held: Held) -> None:
+        """Take in the hours that are over by now."""
+        for hour in range(-(-held.first // HOUR_MINUTES), held.last // HOUR_MINUTES + 1):
+            profile.learn(hour - 1, lanes(held.sums[HOUR_MINUTES])[_FLOWS])
+            self._changed[did] = None
+
+    def _expire(self, minute: int) -> None:
+        for did, watched in list(self._watched.items()):
+            if watched.newest < minute - KEPT_MINUTES:
+                for name in list(watched.episodes):
+                    self._end(did, watched, name, minute)
+                del self._watched[did]
+                self._changed[did] = None
+
+    def _pack(self, did: str) -> bytes | None:
+        watched = self._watched.get(did)
+        if watched is None or (watched.profile is None and not watched.episodes):
+            return None
+        profile = None if watched.profile is None else watched.profile.pack()
+        return msgspec.msgpack.encode((_VERSION, watched.episodes, profile, watched.newest))
+
+
+def _missing(watched: Watched, held: Held) -> float:
+    """The flows that should have come since the last one."""
+    return 0.0 if watched.profile is None else watched.profile.expected(held.newest, held.first)

@@ -1,0 +1,45 @@
+"""An alert as a record: value and CloudEvents headers. Pure."""
+
+from typing import Any, Final
+from uuid import UUID, uuid5
+
+from schemas import encode
+from streams.alerts import Alert
+from streams.live import common_headers
+from streams.windows import MINUTE_MS
+
+NAMESPACE: Final = UUID("0d1f5a3e-58c7-5b0a-9a0c-6f3f3f0d2c11")  # of all alerts' ids: changing it changes every id
+_TYPE: Final = b"phonon.did-alerts.v1"
+
+
+def as_dict(alert: Alert) -> dict[str, Any]:
+    """The DidAlert record as a dict."""
+    return {
+        "alert_id": _id(alert),
+        "rule": alert.rule,
+        "did": alert.did,
+        "group": None,
+        "metric": alert.episode.metric,
+        "window": alert.episode.window,
+        "value": alert.seen.value,
+        "n": alert.seen.n,
+        "threshold": alert.seen.threshold,
+        "state": alert.state,
+        "since": alert.episode.minute * MINUTE_MS,
+        "as_of": alert.as_of * MINUTE_MS,
+    }
+
+
+def value(alert: Alert, header: bytes | None = None) -> bytes:
+    """The framed DidAlert record; `header` is a registry's in place of the single-object one."""
+    return encode("DidAlert", as_dict(alert), prefix=header)
+
+
+def headers(alert: Alert) -> list[tuple[str, bytes]]:
+    """CloudEvents, binary mode: an episode's two records differ by their state."""
+    ce_id = f"{_id(alert)}:{alert.state}".encode()
+    return [("ce_id", ce_id), *common_headers(_TYPE, alert.as_of * MINUTE_MS)]
+
+
+def _id(alert: Alert) -> str:
+    return str(uuid5(NAMESPACE, f"{alert.rule}\n{alert.did}\n{alert.episode.minute}"))

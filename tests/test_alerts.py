@@ -1,0 +1,255 @@
+"""alerts: what a table tells of its DIDs equals a naive walk from minute to minute, whatever crashes in between."""
+
+import random
+from collections.abc import Iterator
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas import decode
+from schemas.settings import Window
+from streams import told
+from streams.alerts import FIRING, RESOLVED, Alert
+from streams.flows import event_id
+from streams.metrics import counts
+from streams.rules import read_rules
+from streams.table import Flow, Table
+from tests.flow_oracle import Record, flow
+from tests.recount import recount
+
+MINUTE = 60_000
+START = 30_000 * 60  # minutes, a whole hour
+WINDOWS = (Window("5m", 300), Window("1h", 3600))
+SPANS = (("5m", 300), ("1h", 3600))
+RULES = """
+[[rule]]
+name = "answer rate"
+metric = "answer_seizure_ratio"
+window = "5m"
+below = 0.5
+least = 2
+for = "3m"
+quiet = "7m"
+
+[[rule]]
+name = "busy"
+metric = "busy"
+window = "1h"
+above = 1
+dids = ["A", "B"]
+
+[[rule]]
+name = "few"
+metric = "flows"
+window = "5m"
+below = 2
+for = "4m"
+"""
+
+
+class Run:
+    """A table with its log, its alerts, and a clock in ms."""
+
+    def __init__(self, rules: str = RULES, windows: tuple[Window, ...] = WINDOWS) -> None:
+        self.rules = read_rules(rules, windows)
+        self.windows = windows
+        self.state: dict[bytes, bytes | None] = {}
+        self.alerts: list[Alert] = []
+        self.table = self.new()
+        self.seconds = 0.0
+
+    def new(self) -> Table:
+        return Table([window.seconds // 60 for window in self.windows], self.rules)
+
+    def add(self, record: Record) -> None:
+        at = record["occurred_at"]
+        one = Flow(record["did"], event_id(record["event_id"]), at, counts(record))
+        self.table.add(one, timestamp=at, now=at)
+
+    def flush(self, now: int) -> None:
+        self.seconds += 10
+        self.table.roll(now=now, most=1000)
+        changes = self.table.take(now=now, seconds=self.seconds, most=1000)
+        self.state.update(changes.changelog)
+        self.alerts += changes.alerts
+
+    def crash(self) -> None:
+        """Begin anew from the log."""
+        self.table = self.new()
+        for key, value in self.state.items():
+            self.table.restore(key, value)
+        self.table.settle()
+
+    def pass_until(self, now: int, step: int = MINUTE) -> None:
+        at = (self.table.clock.floor or now) + step
+        while at < now:
+            self.flush(at)
+            at += step
+        self.flush(now)
+
+
+class Naive:
+    """One rule and one DID, a look a minute."""
+
+    def __init__(self, name: str, hold: int, quiet: int) -> None:
+        self.name, self.hold, self.quiet = name, hold, quiet
+        self.since: int | None = None
+        self.firing, self.silent_until = False, 0
+
+    def look(self, minute: int, holds: bool) -> Iterator[tuple[str, str, int, int]]:
+        if self.firing and not holds:
+            yield self.name, RESOLVED, self.since or 0, minute
+            self.since, self.firing, self.silent_until = None, False, minute + self.quiet
+        elif not holds:
+            self.since = None
+        elif not self.firing and minute >= self.silent_until:
+            self.since = minute if self.since is None else self.since
+            self.firing = minute >= self.since + self.hold
+            if self.firing:
+                yield self.name, FIRING, self.since, minute
+
+
+def naive(records: list[Record], until: int) -> Iterator[tuple[str, str, str, int, int]]:
+    """Did, rule, state, since, as_of of every alert, from the contract's recount alone."""
+    for did in {record["did"] for record in records}:
+        own = [record for record in records if record["did"] == did]
+        minutes = {record["occurred_at"] // MINUTE for record in own}
+        rules: tuple[Naive, ...] = ()
+        for minute in range(min(minutes) + 1, until + 1):
+            if minute - 1 in minutes and not rules:
+                rules = Naive("answer rate", 3, 7), Naive("busy", 0, 0), Naive("few", 4, 0)
+            short, hour = recount(own, did, minute * MINUTE - 1, SPANS)
+            gone = minutes.isdisjoint(range(minute - 59, minute))
+            rate = short["answer_seizure_ratio"]
+            looks = (
+                rate is not None and rate < 0.5 and short["attempts"] >= 2,
+                hour["busy"] > 1 and did in "AB",
+                short["flows"] < 2,
+            )
+            for rule, holds in zip(rules, looks, strict=bool(rules)):
+                for alert in (*rule.look(minute, holds), *(rule.look(minute, False) if gone else ())):
+                    yield did, *alert
+            rules = () if gone else rules
+
+
+def found(alerts: list[Alert]) -> list[tuple[str, str, str, int, int]]:
+    return sorted((one.did, one.rule, one.state, one.episode.minute, one.as_of) for one in alerts)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 80), st.booleans())
+def test_each_episode_is_told_once_whatever_crashes(seed: int, number: int, crashing: bool) -> None:
+    """Flows in the order of their times, flushed now and then; a crash goes back to the last flush."""
+    rng = random.Random(seed)
+    spread = rng.choice((20, 200)) * MINUTE
+    times = sorted(START * MINUTE + rng.randrange(spread) for _ in range(number))
+    records = [flow(rng, rng.choice("ABC"), at) for at in times]
+    run, at, flushed = Run(), 0, 0
+    while at < number:
+        run.add(records[at])
+        at += 1
+        if rng.random() < 0.4:
+            run.flush(records[at - 1]["occurred_at"])
+            flushed = at
+        if crashing and rng.random() < 0.2:
+            run.crash()
+            at = flushed
+    end = times[-1] + 90 * MINUTE
+    step = rng.choice((MINUTE, 13 * MINUTE, 89 * MINUTE))
+    run.pass_until(end, step)
+    run.flush(end)
+    run.flush(end)
+    assert found(run.alerts) == sorted(naive(records, end // MINUTE))
+    assert not run.table.dids
+    assert not run.table.alerts.firing()
+    assert not [key for key, value in run.state.items() if key[:1] == b"a" and value is not None]
+
+
+def test_the_record_says_what_was_seen() -> None:
+    run = Run()
+    rng = random.Random(1)
+    for n in range(3):
+        record = flow(rng, "A", START * MINUTE + n)
+        leg = {"role": "VISITOR", "direction": "INBOUND", "answered": False, "disposition": "BUSY", "ring_ms": None,
+               "talk_ms": None}  # fmt: skip
+        run.add(record | {"legs": [leg], "reached": False, "agent_reached": False})
+    run.pass_until((START + 4) * MINUTE)
+    records = [decode(told.value(alert))[1] for alert in run.alerts]
+    busy, rate = sorted(records, key=lambda record: str(record["rule"]), reverse=True)
+    assert rate == {
+        "alert_id": told.as_dict(run.alerts[1])["alert_id"],
+        "rule": "answer rate", "did": "A", "group": None, "metric": "answer_seizure_ratio", "window": "5m",
+        "value": 0.0, "n": 3, "threshold": 0.5, "state": "FIRING",
+        "since": (START + 1) * MINUTE, "as_of": (START + 4) * MINUTE,
+    }  # fmt: skip
+    assert (busy["rule"], busy["value"], busy["since"]) == ("busy", 3.0, (START + 1) * MINUTE)
+    assert dict(told.headers(run.alerts[1]))["ce_id"] == f"{rate['alert_id']}:FIRING".encode()
+
+
+def test_a_rule_that_is_taken_out_is_over() -> None:
+    run = Run()
+    for n in range(3):
+        record = flow(random.Random(n), "A", START * MINUTE)
+        run.add(record | {"legs": [], "reached": False, "agent_reached": False})
+    run.pass_until((START + 11) * MINUTE)
+    assert [(one.rule, one.state) for one in run.alerts] == [("few", FIRING)]
+    run.rules = read_rules("", WINDOWS)
+    run.crash()
+    run.flush((START + 12) * MINUTE)
+    last = told.as_dict(run.alerts[-1])
+    assert (last["rule"], last["state"], last["metric"], last["value"]) == ("few", RESOLVED, "flows", None)
+    assert told.as_dict(run.alerts[0])["alert_id"] == last["alert_id"]
+    run.crash()
+    run.flush((START + 13) * MINUTE)
+    assert len(run.alerts) == 2
+
+
+SILENCE = '[[rule]]\nkind = "silence"\nname = "silent"\nexpected = 10\n'
+DAY = 24 * 60
+
+
+def calls(minutes: range, every: int = 2) -> list[Record]:
+    """A flow every so many minutes."""
+    rng = random.Random(minutes.start)
+    return [flow(rng, "A", (START + minute) * MINUTE) for minute in minutes[::every]]
+
+
+def silent_run(*spans: range, windows: tuple[Window, ...] = (*WINDOWS, Window("24h", 86_400))) -> Run:
+    run = Run(SILENCE, windows)
+    for record in [record for span in spans for record in calls(span)]:
+        run.pass_until(record["occurred_at"] - MINUTE)
+        run.add(record)
+    return run
+
+
+def test_a_silence_is_told_when_ten_calls_are_missing_and_over_with_the_next() -> None:
+    """30 calls an hour from 0:00 to 12:00, and on the second day to 10:30, when it falls silent for an hour."""
+    run = silent_run(range(0, DAY // 2), range(DAY, DAY + 630), range(DAY + 690, DAY + 700))
+    run.pass_until((START + DAY + 700) * MINUTE)
+    first, last = run.alerts
+    assert (first.state, first.as_of - START - (DAY + 629), first.seen.threshold) == (FIRING, 20, 10.0)
+    assert (last.state, last.as_of - START) == (RESOLVED, DAY + 691)
+
+
+def test_a_quiet_hour_is_no_silence() -> None:
+    """Busy by day, nothing by night, two days and then a third."""
+    run = silent_run(*(range(day * DAY + 540, day * DAY + 1080) for day in range(3)))
+    assert [alert.as_of - START for alert in run.alerts if alert.state == FIRING] == []
+
+
+def test_what_is_usual_outlives_a_weekend_and_a_crash() -> None:
+    run = silent_run(range(0, 1080))
+    run.pass_until((START + 3 * DAY) * MINUTE, 30 * MINUTE)
+    assert not run.table.dids
+    run.crash()
+    for record in calls(range(3 * DAY, 3 * DAY + 60)):
+        run.pass_until(record["occurred_at"] - MINUTE)
+        run.add(record)
+    assert [alert.state for alert in run.alerts] == [FIRING, RESOLVED]
+    assert run.alerts[1].as_of == START + 3 * DAY + 1
+
+
+def test_what_is_usual_is_forgotten_after_two_weeks() -> None:
+    run = silent_run(range(0, 60))
+    run.pass_until((START + 16 * DAY) * MINUTE, DAY * MINUTE)
+    assert not [key for key, value in run.state.items() if key[:1] == b"a" and value is not None]

@@ -1,0 +1,107 @@
+"""rules: every error says where it is; what is left out has the values that the README names."""
+
+import math
+
+import pytest
+
+from schemas.settings import Window
+from streams.metrics import COUNTS, joined
+from streams.rules import Figures, RulesError, read_rules
+
+WINDOWS = (Window("5m", 300), Window("1h", 3600), Window("24h", 86_400))
+GOOD = '[[rule]]\nname = "rate"\nmetric = "answer_seizure_ratio"\nwindow = "1h"\nbelow = 0.3\n'
+
+WRONG = {
+    "no TOML": ("[[rule]]\nname =\n", "Invalid value (at line 2, column 7)"),
+    "another table": ("rules = 1\n", "line 1, column 1: object contains unknown field `rules`"),
+    "no list": ("rule = 1\n", "line 1, column 1: expected `array`, got `int`"),
+    "no name": (GOOD.replace('name = "rate"\n', ""), "line 1, column 1: object missing required field `name`"),
+    "an empty name": (GOOD.replace('rate"', ' "'), "line 2, column 1: a rule needs a name of its own"),
+    "one name twice": (GOOD + "\n" + GOOD, "line 8, column 1: a rule needs a name of its own"),
+    "a metric that is none": (
+        GOOD.replace("seizure", "rate"),
+        "line 3, column 1: WindowMetrics has no 'answer_rate_ratio'",
+    ),
+    "a window that is none": (
+        GOOD.replace("1h", "2h"),
+        "line 4, column 1: expected a window of PHONON_WINDOWS: 5m, 1h, 24h",
+    ),
+    "text for a number": (GOOD.replace("0.3", '"x"'), "line 5, column 1: expected `float | null`, got `str`"),
+    "an unknown field": (GOOD + "  blow = 1\n", "line 6, column 3: object contains unknown field `blow`"),
+    "both bounds": (GOOD + "above = 1\n", "line 6, column 1: expected one of below and above"),
+    "no bound": (GOOD.replace("below = 0.3\n", ""), "line 1, column 1: expected one of below and above"),
+    "a span that is none": (
+        GOOD + 'for = "5 min"\n',
+        "line 6, column 1: expected whole minutes, hours or days, for example 5m",
+    ),
+    "another kind": (GOOD + 'kind = "rise"\n', "line 6, column 1: invalid value 'rise'"),
+    "a drop over too long": (
+        '\n[[rule]]\nkind = "drop"\nname = "d"\nwindow = "24h"\n',
+        "line 5, column 1: twice 24h is longer than the longest of PHONON_WINDOWS",
+    ),
+    "a drop of an average": (
+        '[[rule]]\nkind = "drop"\nname = "d"\nwindow = "1h"\nmetric = "average_ring_ms"\n',
+        "line 5, column 1: expected one of answer_seizure_ratio, network_effectiveness_ratio, short_call_ratio, "
+        "agent_answer_ratio, abandonment_ratio, service_level",
+    ),
+    "a certain drop": (
+        '[[rule]]\nkind = "drop"\nname = "d"\nwindow = "1h"\nconfidence = 1\n',
+        "line 5, column 1: expected a number between 0.5 and 1, for example 0.9999",
+    ),
+    "a silence of nothing": (
+        '[[rule]]\nkind = "silence"\nname = "s"\nexpected = 0\n',
+        "line 4, column 1: expected a number of flows above 0",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_an_error_says_where_it_is(case: str) -> None:
+    text, line = WRONG[case]
+    with pytest.raises(RulesError) as error:
+        read_rules(text, WINDOWS)
+    assert str(error.value) == line
+
+
+def test_a_silence_needs_an_hour() -> None:
+    with pytest.raises(RulesError, match="a silence needs a window of an hour or more"):
+        read_rules('[[rule]]\nkind = "silence"\nname = "s"\n', WINDOWS[:1])
+
+
+def sums(**counts: int) -> int:
+    return joined([counts.get(name, 0) for name in COUNTS])
+
+
+def test_a_ratio_needs_thirty_unless_told_otherwise() -> None:
+    for text, least in ((GOOD, 30), (GOOD + "least = 4\n", 4)):
+        rule = read_rules(text, WINDOWS).rules[0]
+        few = rule.look(Figures({60: sums(attempts=least - 1)}))
+        enough = rule.look(Figures({60: sums(attempts=least)}))
+        assert (few, enough) == ((False, 0.0, least - 1, 0.3), (True, 0.0, least, 0.3))
+
+
+def test_a_count_is_its_own_n() -> None:
+    rule = read_rules(GOOD.replace("answer_seizure_ratio", "busy").replace("below", "above"), WINDOWS).rules[0]
+    assert rule.look(Figures({60: sums(busy=1)})) == (True, 1, 1, 0.3)
+    assert rule.look(Figures({60: 0})) == (False, 0, 0, 0.3)
+
+
+def test_a_pattern_says_which_dids() -> None:
+    rule = read_rules(GOOD + 'dids = ["+9122*", "+9111????0000"]\n', WINDOWS).rules[0]
+    dids = ("+912243692987", "+911143690000", "+911143690001", "unknown")
+    assert [rule.matches(did) for did in dids] == [True, True, False, False]
+
+
+def test_a_drop_is_by_so_much_and_beyond_chance() -> None:
+    """By hand: 60 of 100 against 40 of 100 pools to 0.5, z = 0.2 / sqrt(0.25 x 0.02) = 2.83, p = 0.0023."""
+    text = '[[rule]]\nkind = "drop"\nname = "d"\nwindow = "1h"\n'
+    before, now = sums(attempts=100, answered=60), sums(attempts=100, answered=40)
+    assert math.isclose(0.2 / math.sqrt(0.25 * 0.02), 2.828, abs_tol=0.001)
+    for confidence, holds in ((0.9976, True), (0.9978, False)):
+        rule = read_rules(text + f"confidence = {confidence}\n", WINDOWS).rules[0]
+        assert rule.look(Figures({60: now, 120: before + now})) == (holds, 0.4, 100, 0.6)
+    rule = read_rules(text + "confidence = 0.99\nby = 0.21\n", WINDOWS).rules[0]
+    assert not rule.look(Figures({60: now, 120: before + now})).holds
+    rule = read_rules(text + "confidence = 0.99\nleast = 101\n", WINDOWS).rules[0]
+    assert not rule.look(Figures({60: now, 120: before + now})).holds
+    assert read_rules(text, WINDOWS).lengths == {120}
