@@ -30,12 +30,16 @@ _FLOWS: Final = COUNTS.index("flows")
 
 
 class Episode(NamedTuple):
-    """Where a rule stands with a DID: pending or firing since a minute, or quiet until one."""
+    """Where a rule stands with a DID: pending or firing since a minute, or quiet until one.
+
+    `clear`: while it fires, the first minute since which its condition has not held; None while it holds.
+    """
 
     state: str
     minute: int
     metric: str
     window: str | None
+    clear: int | None = None
 
 
 class Alert(NamedTuple):
@@ -58,9 +62,11 @@ class Held(NamedTuple):
     newest: int
 
 
-def step(
-    rule: Rule, was: Episode | None, seen: Seen, first: int, last: int
-) -> tuple[Episode | None, tuple[Episode, str, int] | None]:
+#: Where a rule stands then, and the episode, state and minute to be told, if anything is.
+Step = tuple[Episode | None, tuple[Episode, str, int] | None]
+
+
+def step(rule: Rule, was: Episode | None, seen: Seen, first: int, last: int) -> Step:
     """Where a rule stands after it saw the same at each minute from `first` to `last`; and what is to be told of it.
 
     An episode begins with the first minute at which the condition holds, but not while it is quiet.
@@ -69,17 +75,27 @@ def step(
         if was.minute > last:
             return was, None
         first, was = max(first, was.minute), None
+    if was is not None and was.state == FIRING:
+        return _go_on(rule, was, seen, first, last)
     if not seen.holds:
-        if was is None or was.state == PENDING:
-            return None, None
-        until = first + rule.quiet
-        return was._replace(state=QUIET, minute=until) if until > last else None, (was, RESOLVED, first)
-    if was is None:
-        was = Episode(PENDING, first, rule.metric, rule.window)
-    if was.state == FIRING or was.minute + rule.hold > last:
+        return None, None
+    was = was or Episode(PENDING, first, rule.metric, rule.window)
+    if was.minute + rule.hold > last:
         return was, None
     fired = was._replace(state=FIRING)
     return fired, (fired, FIRING, max(first, was.minute + rule.hold))
+
+
+def _go_on(rule: Rule, was: Episode, seen: Seen, first: int, last: int) -> Step:
+    """The same for a rule that fires: it is over once its condition has not held for as long as it is kept."""
+    if seen.holds:
+        return was._replace(clear=None), None
+    clear = first if was.clear is None else was.clear
+    over = clear + rule.keep
+    if over > last:
+        return was._replace(clear=clear), None
+    quiet = was._replace(state=QUIET, minute=over + rule.quiet, clear=None)
+    return quiet if quiet.minute > last else None, (was, RESOLVED, max(first, over))
 
 
 @dataclass(slots=True)
@@ -167,8 +183,8 @@ class Alerts:
             watched = self._watch(did)
             watched.episodes = {name: Episode(*episode) for name, episode in episodes.items()}
             watched.newest = newest
-            if watched.profile is not None and profile:
-                watched.profile = Profile(profile)
+            if watched.profile is not None and profile is not None:
+                watched.profile = Profile.unpack(profile)
         except (TypeError, msgspec.DecodeError) as error:
             raise ValueError(f"alerts that can't be read: {error}") from None
 
@@ -206,8 +222,8 @@ class Alerts:
             del watched.episodes[rule.name]
         else:
             watched.episodes[rule.name] = now
-            if now.state != FIRING:
-                self.expect(did, now.minute + (rule.hold if now.state == PENDING else 0))
+            if (minute := _decides(rule, now)) is not None:
+                self.expect(did, minute)
 
     def _end(self, did: str, watched: Watched, name: str, minute: int) -> None:
         episode = watched.episodes.pop(name)
@@ -221,7 +237,7 @@ class Alerts:
     def _learn(self, did: str, profile: Profile, held: Held) -> None:
         """Take in the hours that are over by now."""
         for hour in range(-(-held.first // HOUR_MINUTES), held.last // HOUR_MINUTES + 1):
-            profile.learn(hour - 1, lanes(held.sums[HOUR_MINUTES])[_FLOWS])
+            profile.brought(hour - 1, lanes(held.sums[HOUR_MINUTES])[_FLOWS])
             self._changed[did] = None
 
     def _expire(self, minute: int) -> None:
@@ -238,6 +254,13 @@ class Alerts:
             return None
         profile = None if watched.profile is None else watched.profile.pack()
         return msgspec.msgpack.encode((_VERSION, watched.episodes, profile, watched.newest))
+
+
+def _decides(rule: Rule, episode: Episode) -> int | None:
+    """The minute at which an episode goes on by itself, if nothing else happens."""
+    if episode.state == FIRING:
+        return None if episode.clear is None else episode.clear + rule.keep
+    return episode.minute + rule.hold if episode.state == PENDING else episode.minute
 
 
 def _missing(watched: Watched, held: Held) -> float:

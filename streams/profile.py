@@ -1,12 +1,13 @@
 """What is usual for a DID: flows an hour, for each of the 168 hours of the week. Pure.
 
-An hour's figure is a moving average over the weeks, LEARNED of what is new and the rest of what was known. An hour that
-was never seen counts as the least of the same hour on the days that were: who never saw a Sunday must not miss its
-calls for long. Hours are hours since 1970 UTC, minutes likewise; the week begins where 1970 did, on a Thursday.
+An hour's figure is a moving average over the weeks: LEARNED of what is new and the rest of what was known. An hour that
+no week has shown yet counts as the least of the same hour on the days that were: who never saw a Sunday must not miss
+its calls for long. What an hour brought is learned a day later, so that no hour is ever held against itself: after a
+burst of 300 calls in one minute the rest of that hour is no silence. Hours and minutes are whole ones since 1970 UTC.
 """
 
 from array import array
-from typing import Final
+from typing import Any, Final
 
 WEEK: Final = 168
 DAY: Final = 24
@@ -15,15 +16,22 @@ NEVER: Final = -1.0
 
 
 class Profile:
-    """One DID's week."""
+    """One DID's week, and the hours of its last day, which are still to be learned."""
 
-    __slots__ = ("hours",)
+    __slots__ = ("hours", "last")
 
-    def __init__(self, hours: bytes = b"") -> None:
-        self.hours = array("f", hours) if hours else array("f", [NEVER]) * WEEK
+    def __init__(self) -> None:
+        self.hours = array("f", [NEVER]) * WEEK
+        self.last: dict[int, int] = {}  # hour of the day -> hour and flows, as hour << 32 | flows
 
-    def learn(self, hour: int, flows: int) -> None:
-        """Take in what an hour brought, once it is over."""
+    def brought(self, hour: int, flows: int) -> None:
+        """Note what an hour brought, once it is over, and learn what the same hour brought the day before."""
+        before = self.last.get(hour % DAY)
+        if before is not None:
+            self._learn(before >> 32, before & 0xFFFFFFFF)
+        self.last[hour % DAY] = hour << 32 | flows
+
+    def _learn(self, hour: int, flows: int) -> None:
         was = self.hours[hour % WEEK]
         self.hours[hour % WEEK] = flows if was == NEVER else was + LEARNED * (flows - was)
 
@@ -32,7 +40,9 @@ class Profile:
         known = self.hours[hour % WEEK]
         if known != NEVER:
             return known
-        return min([flows for flows in self.hours[hour % DAY :: DAY] if flows != NEVER], default=0.0)
+        seen = [flows for flows in self.hours[hour % DAY :: DAY] if flows != NEVER]
+        last = self.last.get(hour % DAY, hour << 32)
+        return min([*seen, last & 0xFFFFFFFF] if last >> 32 != hour else seen, default=0.0)
 
     def expected(self, after: int, until: int) -> float:
         """Flows to expect in the minutes (after, until)."""
@@ -43,6 +53,17 @@ class Profile:
             minute = end
         return total
 
-    def pack(self) -> bytes:
-        """As bytes for the changelog: 168 floats of 4 bytes, in the machine's order (all ours are little-endian)."""
-        return self.hours.tobytes()
+    def pack(self) -> Any:
+        """As plain values for the changelog; the floats are little-endian, as all machines that this runs on."""
+        return self.hours.tobytes(), list(self.last.values())
+
+    @classmethod
+    def unpack(cls, packed: Any) -> "Profile":
+        """From `pack`'s values. Raises ValueError where they are none."""
+        hours, last = packed
+        profile = cls()
+        profile.hours = array("f", hours)
+        if len(profile.hours) != WEEK:
+            raise ValueError("a week of other than 168 hours")
+        profile.last = {(one >> 32) % DAY: one for one in last}
+        return profile

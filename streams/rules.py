@@ -1,7 +1,8 @@
 """Alert rules as people write them: one TOML file, checked whole before the first record is read. Pure.
 
 Every error names the line and column of what is wrong. A rule says what to look at (`metric`, `window`), when that is
-bad, how long it must stay so (`for`) and how long nothing new is told after it is over (`quiet`). Three kinds:
+bad, how long it must be so (`for`), how long it must not be so until it is over (`keep`), and how long nothing new is
+told after that (`quiet`). Three kinds:
 
 - threshold: a metric is `below` or `above` a bound, and rests on at least `least`;
 - drop: a ratio fell against the DID's own window before, by at least `by` and beyond chance, with at least `least` in
@@ -59,12 +60,13 @@ class Figures(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """One rule, ready to use. `hold` and `quiet` in minutes; `window` is a name, None for a silence."""
+    """One rule, ready to use. `hold`, `keep` and `quiet` in minutes; `window` is a name, None for a silence."""
 
     name: str
     metric: str
     window: str | None
     hold: int
+    keep: int
     quiet: int
     matches: Callable[[str], bool]
     look: Callable[[Figures], Seen]
@@ -86,6 +88,7 @@ class _Written(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, tag_fie
 
     name: str
     hold: str = msgspec.field(default="0m", name="for")
+    keep: str = "0m"
     quiet: str = "0m"
     dids: str | list[str] = "*"
 
@@ -193,6 +196,7 @@ def _rule(written: _Threshold | _Drop | _Silence, windows: Mapping[str, Window],
         metric="flows" if isinstance(written, _Silence) else written.metric,
         window=window.name if window else None,
         hold=_minutes("for", written.hold),
+        keep=_minutes("keep", written.keep),
         quiet=_minutes("quiet", written.quiet),
         matches=_pattern(written.dids),
         look=look,

@@ -29,6 +29,7 @@ window = "5m"
 below = 0.5
 least = 2
 for = "3m"
+keep = "2m"
 quiet = "7m"
 
 [[rule]]
@@ -91,22 +92,28 @@ class Run:
 class Naive:
     """One rule and one DID, a look a minute."""
 
-    def __init__(self, name: str, hold: int, quiet: int) -> None:
-        self.name, self.hold, self.quiet = name, hold, quiet
+    def __init__(self, name: str, hold: int, keep: int, quiet: int) -> None:
+        self.name, self.hold, self.keep, self.quiet = name, hold, keep, quiet
         self.since: int | None = None
-        self.firing, self.silent_until = False, 0
+        self.firing, self.silent_until, self.held_at = False, 0, 0
 
     def look(self, minute: int, holds: bool) -> Iterator[tuple[str, str, int, int]]:
-        if self.firing and not holds:
-            yield self.name, RESOLVED, self.since or 0, minute
-            self.since, self.firing, self.silent_until = None, False, minute + self.quiet
-        elif not holds:
+        if holds:
+            self.held_at = minute
+        if self.firing and minute - self.held_at > self.keep:
+            yield from self.over(minute)
+        elif not holds and not self.firing:
             self.since = None
         elif not self.firing and minute >= self.silent_until:
             self.since = minute if self.since is None else self.since
             self.firing = minute >= self.since + self.hold
             if self.firing:
                 yield self.name, FIRING, self.since, minute
+
+    def over(self, minute: int) -> Iterator[tuple[str, str, int, int]]:
+        if self.firing:
+            yield self.name, RESOLVED, self.since or 0, minute
+            self.since, self.firing, self.silent_until = None, False, minute + self.quiet
 
 
 def naive(records: list[Record], until: int) -> Iterator[tuple[str, str, str, int, int]]:
@@ -117,7 +124,7 @@ def naive(records: list[Record], until: int) -> Iterator[tuple[str, str, str, in
         rules: tuple[Naive, ...] = ()
         for minute in range(min(minutes) + 1, until + 1):
             if minute - 1 in minutes and not rules:
-                rules = Naive("answer rate", 3, 7), Naive("busy", 0, 0), Naive("few", 4, 0)
+                rules = Naive("answer rate", 3, 2, 7), Naive("busy", 0, 0, 0), Naive("few", 4, 0, 0)
             short, hour = recount(own, did, minute * MINUTE - 1, SPANS)
             gone = minutes.isdisjoint(range(minute - 59, minute))
             rate = short["answer_seizure_ratio"]
@@ -127,7 +134,7 @@ def naive(records: list[Record], until: int) -> Iterator[tuple[str, str, str, in
                 short["flows"] < 2,
             )
             for rule, holds in zip(rules, looks, strict=bool(rules)):
-                for alert in (*rule.look(minute, holds), *(rule.look(minute, False) if gone else ())):
+                for alert in (*rule.look(minute, holds), *(rule.over(minute) if gone else ())):
                     yield did, *alert
             rules = () if gone else rules
 
