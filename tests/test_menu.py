@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from app.menu import DATA, OTHER, Press, path
 
-PATHS = {
+PATHS: dict[str, tuple[list[tuple[str, int | None]], list[str]]] = {
     "nothing": ([], []),
     "one choice": ([("1", 0)], ["1"]),
     "three and no more": ([("1", 0), ("2", 5000), ("*", 9000), ("4", 20_000)], ["1", "2", "*"]),
