@@ -89,7 +89,9 @@ class _Compiler:
 
     def _record(self, type_: dict[str, Any], value: str) -> str:
         name = f"record_{type_['name']}"
-        self.names[name] = self.function(type_, b"")
+        if name not in self.names:
+            self._types[type_["name"]] = type_
+            self.names[name] = self.function(type_, b"")
         return f"{name}({value})"
 
     def function(self, record: dict[str, Any], prefix: bytes) -> Callable[[Any], bytes]:

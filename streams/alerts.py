@@ -191,10 +191,12 @@ class Alerts:
     def settle(self, dids: Collection[str], minute: int) -> None:
         """Make what was restored whole: what no rule means any more is over, and all DIDs are looked at again."""
         for did, watched in list(self._watched.items()):
-            meant = {rule.name for rule in watched.rules}
+            meant = {rule.name: rule for rule in watched.rules}
             for name, episode in list(watched.episodes.items()):
                 if name not in meant or (episode.window is not None and did not in dids):
                     self._end(did, watched, name, minute)
+                elif (decides := _decides(meant[name], episode)) is not None:
+                    self.expect(did, max(decides, minute + 1))
             if watched.profile is None and not watched.episodes:
                 del self._watched[did]
         if self.watching:

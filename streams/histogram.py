@@ -13,7 +13,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-KINDS: Final = ("talk", "ring", "time_to_agent", "first_key")
+KINDS: Final = ("talk", "ring", "time_to_agent")
 PERCENTILES: Final = (50, 90, 95)
 
 GROWTH: Final = 1.09
@@ -38,9 +38,14 @@ Bins = list[tuple[int, int]]
 """The bins that are not empty: middle in ms, and how many calls."""
 
 
+def bin_of(ms: int) -> int:
+    """The number of the bin that a time is in."""
+    return bisect_right(EDGES, ms)
+
+
 def one(kind: str, ms: int) -> int:
-    """What a call that took so long adds."""
-    return ONES[kind][bisect_right(EDGES, ms)]
+    """What a call that took so long adds to the integer of all histograms."""
+    return ONES[kind][bin_of(ms)]
 
 
 def bins(total: int) -> dict[str, Bins]:

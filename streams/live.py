@@ -10,9 +10,10 @@ from struct import Struct
 from typing import Any, Final
 
 from schemas import HEADERS
-from schemas.encoding import long, text
+from schemas.encoding import array, long, text
 from schemas.settings import Window
-from streams.metrics import COUNTS, RATIOS, lanes, window_metrics
+from streams import histogram
+from streams.metrics import COUNTS, HISTOGRAMS, RATIOS, lanes, window_metrics
 from streams.table import Live
 from streams.windows import MINUTE_MS
 
@@ -49,12 +50,18 @@ def _span(window: Window, end: int) -> bytes:
 
 
 def _figures(total: int) -> bytes:
-    """Counts and ratios."""
+    """Counts, ratios, percentiles and histograms."""
     values = lanes(total)
     out = [*map(long, values)]
     for above, below, less in _RATIOS:
         divisor = values[below] - (values[less] if less is not None else 0)
         out.append(b"\2" + _DOUBLE(sum([values[n] for n in above]) / divisor) if divisor else b"\0")
+    held = histogram.bins(total >> HISTOGRAMS)
+    for bins in held.values():
+        for percent in histogram.PERCENTILES:
+            ms = histogram.percentile(bins, percent)
+            out.append(b"\0" if ms is None else b"\2" + long(ms))
+    out += [array([long(ms) + long(calls) for ms, calls in bins]) for bins in held.values()]
     return b"".join(out)
 
 

@@ -3,13 +3,15 @@
 All counts of a flow, a bucket or a window are one Python integer with a 64-bit lane per count. Adding and subtracting
 all of them is then a single integer operation of about 50 ns, where a list of 32 costs over a microsecond. No lane is
 ever below 0 or runs over: amounts of a flow are from 0 to 2^44 (`counts` refuses others), and only what was added is
-subtracted.
+subtracted. Above the counts lie the histograms (see histogram), so that they are added and subtracted along with them.
 The names stand here once, in the order of contract section 5.
 """
 
 import struct
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
+
+from streams import histogram
 
 COUNTS: Final = (
     "attempts", "answered", "busy", "no_answer", "rejected", "cancelled", "bad_number", "unreachable", "congestion",
@@ -41,12 +43,19 @@ RATIOS: Final = (
     Ratio("average_time_to_agent_ms", ("time_to_agent_ms",), "agents_timed"),
 )
 
+#: Fields of percentiles: name, histogram, percent.
+PERCENTILES: Final = tuple(
+    (f"{kind}_p{percent}_ms", kind, percent) for kind in histogram.KINDS for percent in histogram.PERCENTILES
+)
+
 SHORT_CALL_MS: Final = 10_000  # below it an answered call is short
 SERVED_WITHIN_MS: Final = 20_000  # up to it a caller was served in time
 
 LANE: Final = {name: 64 * n for n, name in enumerate(COUNTS)}
 _ONE: Final = {name: 1 << shift for name, shift in LANE.items()}
 _LANES: Final = struct.Struct(f"<{len(COUNTS)}Q")
+HISTOGRAMS: Final = 64 * len(COUNTS)  # bits below the histograms
+_COUNTS_ONLY: Final = (1 << HISTOGRAMS) - 1
 MOST: Final = 44  # bits of any amount; of ms, 557 years
 
 _DISPOSITIONS: Final = {
@@ -83,6 +92,9 @@ _TO_AGENT, _TIMED, _SERVED = LANE["time_to_agent_ms"], _ONE["agents_timed"], _ON
 _SHORT: Final = _ONE["short_calls"]
 _RUNG: Final = _ONE["rung"]
 _TALK, _RING, _AGENT_TALK = LANE["talk_ms"], LANE["ring_ms"], LANE["agent_talk_ms"]
+#: What a time adds to its histogram, by bin.
+_TALKED, _RUNG_FOR, _WAITED = (tuple(one << HISTOGRAMS for one in histogram.ONES[kind]) for kind in histogram.KINDS)
+_bin: Final = histogram.bin_of
 _PRESSES, _SMS, _EMAILS, _RECORDINGS = LANE["dtmf_presses"], LANE["sms"], LANE["emails"], LANE["recordings"]
 
 
@@ -109,18 +121,18 @@ def _of_visitor(leg: Mapping[str, Any]) -> int:
     answered, talk_ms, ring_ms = leg["answered"], leg["talk_ms"], leg["ring_ms"]
     total: int = _VISITOR[leg["direction"], leg["disposition"], answered]
     if talk_ms is not None:
-        total += talk_ms << _TALK
+        total += (talk_ms << _TALK) + _TALKED[_bin(talk_ms)]
         if answered and talk_ms < SHORT_CALL_MS:
             total += _SHORT
     if ring_ms is not None:
-        total += (ring_ms << _RING) + _RUNG
+        total += (ring_ms << _RING) + _RUNG + _RUNG_FOR[_bin(ring_ms)]
     return total
 
 
 def _of_flow(reached: bool, agent_reached: bool, to_agent: bool, time_to_agent_ms: int | None) -> int:
     total = _FLOW[reached, agent_reached, to_agent]
     if time_to_agent_ms is not None:
-        total += (time_to_agent_ms << _TO_AGENT) + _TIMED
+        total += (time_to_agent_ms << _TO_AGENT) + _TIMED + _WAITED[_bin(time_to_agent_ms)]
         if time_to_agent_ms <= SERVED_WITHIN_MS:
             total += _SERVED
     return total
@@ -128,7 +140,7 @@ def _of_flow(reached: bool, agent_reached: bool, to_agent: bool, time_to_agent_m
 
 def lanes(total: int) -> tuple[int, ...]:
     """The counts one by one, in the order of COUNTS."""
-    return _LANES.unpack(total.to_bytes(_LANES.size, "little"))
+    return _LANES.unpack((total & _COUNTS_ONLY).to_bytes(_LANES.size, "little"))
 
 
 def joined(values: Iterable[int]) -> int:
@@ -153,4 +165,7 @@ def window_metrics(name: str, seconds: int, end: int, total: int) -> dict[str, A
     """A WindowMetrics record. `end` is in ms since 1970 UTC, the first moment after the window."""
     values = dict(zip(COUNTS, lanes(total), strict=True))
     window = {"name": name, "seconds": seconds, "start": end - seconds * 1000, "end": end}
-    return window | values | ratios(values)
+    held = histogram.bins(total >> HISTOGRAMS)
+    percentiles = {name: histogram.percentile(held[kind], percent) for name, kind, percent in PERCENTILES}
+    bins = {f"{kind}_bins": [{"ms": ms, "calls": calls} for ms, calls in held[kind]] for kind in histogram.KINDS}
+    return window | values | ratios(values) | percentiles | bins

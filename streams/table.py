@@ -95,16 +95,15 @@ class Table:
         rolling = self.dids.get(did)
         if rolling is None:
             rolling = self.dids[did] = Rolling(self._minute, len(self.lengths))
-            self._expect(did)
         elif rolling.minute != self._minute:
             self._advance(did, rolling)
-            self._expect(did)
         if event_id in rolling.ids:
             return DUPLICATE
         part, bucket = rolling.add(minute, event_id, counts, lengths=self.lengths)
         self._at.setdefault(minute, {})[did] = None
         self._dirty[did, minute, part] = bucket
         self._changed[did] = None
+        self._expect(did)
         return COUNTED
 
     def passed(self, next_offset: int) -> None:
@@ -184,7 +183,7 @@ class Table:
         return [minute for minute in self._at if after < minute <= until]
 
     def _expect(self, did: str) -> None:
-        """Its figures are to change in this minute: have them looked at once it is over."""
+        """Its figures have changed: have them looked at once the minute is over."""
         if self.alerts.watching:
             self.alerts.expect(did, self._minute + 1)
 

@@ -4,6 +4,8 @@ Written from the contract alone and sharing no code with the workers: no buckets
 flows for each window. What the workers publish must equal this at the record's own `as_of`.
 """
 
+import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -36,7 +38,8 @@ def _window(flows: Sequence[Flow], as_of: int, name: str, seconds: int) -> dict[
     start = end - seconds * 1000
     inside = [flow for flow in flows if start <= flow["occurred_at"] < end]
     counts = _visitor_counts(inside) | _agent_counts(inside) | _flow_counts(inside)
-    return {"name": name, "seconds": seconds, "start": start, "end": end} | counts | _ratios(counts)
+    window = {"name": name, "seconds": seconds, "start": start, "end": end}
+    return window | counts | _ratios(counts) | _distributions(inside)
 
 
 def _visitor_counts(flows: Sequence[Flow]) -> dict[str, int]:
@@ -106,6 +109,38 @@ def _ratios(n: Mapping[str, int]) -> dict[str, float | None]:
         "service_level": _ratio(n["served_in_time"], n["flows_to_agent"]),
         "average_time_to_agent_ms": _ratio(n["time_to_agent_ms"], n["agents_timed"]),
     }
+
+
+def _distributions(flows: Sequence[Flow]) -> dict[str, Any]:
+    """Percentiles by nearest rank and the whole distributions, of times as the README's scale rounds them."""
+    visitors = [leg for flow in flows for leg in flow["legs"] if leg["role"] == "VISITOR"]
+    times = {
+        "talk": [leg["talk_ms"] for leg in visitors],
+        "ring": [leg["ring_ms"] for leg in visitors],
+        "time_to_agent": [flow["time_to_agent_ms"] for flow in flows],
+    }
+    rounded = {kind: sorted(_rounded(ms) for ms in all_ms if ms is not None) for kind, all_ms in times.items()}
+    percentiles = {
+        f"{kind}_p{percent}_ms": all_ms[-(-len(all_ms) * percent // 100) - 1] if all_ms else None
+        for kind, all_ms in rounded.items()
+        for percent in (50, 90, 95)
+    }
+    return percentiles | {
+        f"{kind}_bins": [{"ms": ms, "calls": calls} for ms, calls in sorted(Counter(all_ms).items())]
+        for kind, all_ms in rounded.items()
+    }
+
+
+def _rounded(ms: int) -> int:
+    """The middle of its bin: bins begin at 200 ms, each is 1.09 times as long as the one before, 126 in all."""
+    if ms < 200:
+        return 100
+    begin = 200.0
+    for _ in range(126):
+        if ms < begin * 1.09:
+            return round(2 * begin * 1.09 / 2.09)
+        begin *= 1.09
+    return math.floor(begin)
 
 
 def _ratio(part: int, whole: int) -> float | None:

@@ -143,7 +143,7 @@ def found(alerts: list[Alert]) -> list[tuple[str, str, str, int, int]]:
     return sorted((one.did, one.rule, one.state, one.episode.minute, one.as_of) for one in alerts)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 80), st.booleans())
 def test_each_episode_is_told_once_whatever_crashes(seed: int, number: int, crashing: bool) -> None:
     """Flows in the order of their times, flushed now and then; a crash goes back to the last flush."""

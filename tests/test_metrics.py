@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import SCHEMAS
-from streams.metrics import COUNTS, RATIOS, counts, joined, lanes, window_metrics
+from streams.histogram import KINDS
+from streams.metrics import COUNTS, PERCENTILES, RATIOS, counts, joined, lanes, window_metrics
 from tests.flow_oracle import flow
 from tests.recount import recount
 
@@ -15,8 +16,10 @@ WINDOW_FIELDS = [f["name"] for f in SCHEMAS["DidMetrics"]["fields"][2]["type"]["
 
 
 def test_names_are_those_of_the_schema_in_its_order() -> None:
-    """One list of counts, one of ratios; the published record has no other fields."""
-    assert ["name", "seconds", "start", "end", *COUNTS, *(ratio.name for ratio in RATIOS)] == WINDOW_FIELDS
+    """One list of counts, one of ratios, one of percentiles and histograms; the record has no other fields."""
+    ratios, percentiles = [ratio.name for ratio in RATIOS], [name for name, _, _ in PERCENTILES]
+    bins = [f"{kind}_bins" for kind in KINDS]
+    assert ["name", "seconds", "start", "end", *COUNTS, *ratios, *percentiles, *bins] == WINDOW_FIELDS
 
 
 @given(st.integers(0, 2**32), st.integers(0, 20))
