@@ -65,7 +65,6 @@ class Gathered:
         self._groups = {name: _Group() for name in groups.names}
         self._of: dict[str, tuple[str, ...]] = {}
         self._alerts = Alerts(Rules(rules))
-        self._states: dict[str, bytes | None] = {}
         self._changed: dict[str, None] = {}
 
     def wants(self, did: str) -> bool:
@@ -92,17 +91,11 @@ class Gathered:
             self.as_of = max(latest.as_of, self.as_of or 0)
 
     def restore(self, name: str, state: bytes | None) -> None:
-        """Take in a group's alerts as `take` gave them, last one of each group; before `settle`."""
-        self._states[name] = state
+        """Take in where a group's alerts stand, as `take` gave it; before `settle`. Raises ValueError."""
+        self._alerts.restore(name, state)
 
     def settle(self, standing: Iterable[str], now: int) -> None:
-        """All was read: groups are to be written anew, also those that have a record and should not. `now` in ms.
-
-        Raises ValueError where the state of an alert is none of ours.
-        """
-        for name, state in self._states.items():
-            if state is not None:
-                self._alerts.restore(name, state)
+        """All was read: groups are to be written anew, also those that have a record and should not. `now` in ms."""
         minutes = [self._minute(group, now) for group in self._groups.values() if group.members]
         alive = [name for name, group in self._groups.items() if any(any(m.sums) for m in group.members.values())]
         self._alerts.settle(alive, max(minutes, default=now // MINUTE_MS))

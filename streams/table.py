@@ -138,6 +138,9 @@ class Table:
 
     def restore(self, key: bytes, value: bytes | None) -> None:
         """Take in a record of the changelog. Raises ValueError where it is none of ours."""
+        if key.startswith(ALERTS_KEY):
+            self.alerts.restore(key[len(ALERTS_KEY) :].decode(), value)
+            return
         if value is None or key.startswith(GROUPS_KEY):
             return
         if key == OFFSET_KEY:
@@ -146,9 +149,6 @@ class Table:
                 raise ValueError(f"state version {version}; this program reads {_VERSION}")
             self.next_offset, *clock = (None if number == _NONE else number for number in rest)
             self.clock = Clock(*clock)
-            return
-        if key.startswith(ALERTS_KEY):
-            self.alerts.restore(key[len(ALERTS_KEY) :].decode(), value)
             return
         _, minute, part = _KEY.unpack_from(key)
         did = key[_KEY.size :].decode()
