@@ -92,7 +92,7 @@ def _stand_in(flow: Fields) -> dict[str, Any]:
 def record_of(rejected: Fields, topics: Mapping[str, Topic], resolve: Resolve) -> Record:
     """The record that a topic held, as it was, where it can be read now. Raises Left."""
     topic = topics[rejected["section"]]
-    if not topic.keyed or topic.compacted or not topic.record:
+    if topic.key is None or topic.compacted or not topic.record:
         raise Left(NOT_OURS)
     try:
         value = b64decode(rejected["payload"], validate=True)

@@ -88,6 +88,7 @@ class _Compiler:
         return f"array([text({k}) + {self.expression(type_['values'], v)} for {k}, {v} in {value}.items()])"
 
     def _record(self, type_: dict[str, Any], value: str) -> str:
+        self._types[type_["name"]] = type_
         name = f"record_{type_['name']}"
         if name not in self.names:
             self._types[type_["name"]] = type_

@@ -35,7 +35,7 @@ from schemas import (
     written_by,
 )
 from schemas.settings import Settings
-from schemas.topics import topic_name
+from schemas.topics import BY_RECORD, topic_name
 
 COMPATIBILITY: Final = "FULL_TRANSITIVE"
 MEDIA_TYPE: Final = "application/vnd.schemaregistry.v1+json"
@@ -213,7 +213,7 @@ class Headers:
         self._problem = ""
         try:
             for record, subject in list(self._missing.items()):
-                self.found[record] = self.registry.header(subject, record, register=self._register)
+                self.found[record] = self.registry.header(subject, BY_RECORD[record].schema, register=self._register)
                 del self._missing[record]
         except RegistryError as error:
             self._problem, self._again_at = str(error), time.monotonic() + RETRY_SECONDS

@@ -32,6 +32,20 @@ class Window(NamedTuple):
     seconds: int
 
 
+class Ranked(NamedTuple):
+    """A ranking: by which metric of which window, how many DIDs from either end, and the least that one rests on."""
+
+    metric: str
+    window: str
+    number: int
+    least: int | None
+
+    @property
+    def key(self) -> str:
+        """What it is known by; no two rankings share it."""
+        return f"{self.metric}:{self.window}"
+
+
 def _text(value: str) -> str:
     return value
 
@@ -78,6 +92,25 @@ def _windows(value: str) -> tuple[Window, ...]:
     if len({window.seconds for window in windows}) < len(windows):
         raise ValueError("expected windows of different lengths")
     return windows
+
+
+def _groups_file(value: str) -> Path:
+    if not value.lower().endswith((".csv", ".toml")):
+        raise ValueError("expected a file that ends in .csv or .toml")
+    return Path(value)
+
+
+def _rankings(value: str) -> tuple[Ranked, ...]:
+    def read(one: str) -> Ranked:
+        match = re.fullmatch(r"(\w+):(\w+):([1-9]\d{0,3})(?::(\d{1,9}))?", one)
+        if not match:
+            raise ValueError("expected metric:window:N or metric:window:N:least, for example busy:1h:10:30")
+        return Ranked(match[1], match[2], int(match[3]), None if match[4] is None else int(match[4]))
+
+    rankings = tuple(read(one.strip()) for one in value.split(",") if value.strip())
+    if len({ranking.key for ranking in rankings}) < len(rankings):
+        raise ValueError("expected each metric and window once")
+    return rankings
 
 
 def _networks(value: str) -> tuple[Network, ...]:
@@ -193,6 +226,10 @@ class Settings:
     alert_webhook_secret: str | None = _setting(
         _text, None, "Standard Webhooks secret that `notify` signs with", secret=True
     )
+    groups: Path | None = _setting(_groups_file, None, "CSV or TOML file of groups of DIDs; empty: no groups")
+    rankings: tuple[Ranked, ...] = _setting(
+        _rankings, "", "best and worst DIDs to publish: metric:window:N[:least], with commas between several"
+    )
 
     log_level: str = _setting(_one_of("debug", "info", "warning", "error"), "info", "least level that is logged")
     log_format: str = _setting(_one_of("console", "json"), "console", "form of the log lines")
@@ -289,6 +326,9 @@ def _checked(settings: Settings, given: Mapping[str, str]) -> Settings:
     if settings.raw_topic and (settings.content == "drop" or settings.numbers == "pseudonymise"):
         other = "PHONON_CONTENT=drop" if settings.content == "drop" else "PHONON_NUMBERS=pseudonymise"
         raise SettingsError(f"PHONON_RAW_TOPIC=true keeps all that {other} takes out: only one of the two can hold")
+    strange = {ranking.window for ranking in settings.rankings} - {window.name for window in settings.windows}
+    if strange:
+        raise SettingsError(f"PHONON_RANKINGS: {min(strange)} is no window of PHONON_WINDOWS")
     for name, allowed in PROMISED.items():
         if settings.kafka.get(name, next(iter(allowed))).lower() not in allowed:
             raise SettingsError(f"KAFKA_{name.upper().replace('.', '_')} must be {' or '.join(sorted(allowed))}")

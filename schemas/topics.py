@@ -21,14 +21,23 @@ BODY_COPIES: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """One topic: the record it carries, the word for its events in replies and metrics, and how it is kept."""
+    """One topic: the record it carries, the word for its events in replies and metrics, its key, and how it is kept.
+
+    `same_as`: where records of another topic are carried, under whose schema; `record` is then a word of its own.
+    """
 
     record: str
     kind: str
     name: str
-    keyed: bool = True
+    key: str | None = "DID"
     compacted: bool = False
     retention_ms: int = EVENT_RETENTION_MS
+    same_as: str | None = None
+
+    @property
+    def schema(self) -> str:
+        """The name of its records' schema."""
+        return self.same_as or self.record
 
 
 TOPICS: Final = (
@@ -39,13 +48,15 @@ TOPICS: Final = (
     Topic("FlowKey", "key", "key"),
     Topic("Recording", "recording", "recording"),
     Topic("Flow", "flow", "flow"),
-    Topic("Rejected", "rejected", "rejected", keyed=False),
+    Topic("Rejected", "rejected", "rejected", key=None),
     Topic("DidMetrics", "did_metrics", "did-metrics", compacted=True),
     Topic("DidAlert", "did_alert", "did-alerts", retention_ms=ALERT_RETENTION_MS),
+    Topic("GroupMetrics", "group_metrics", "group-metrics", key="group", compacted=True, same_as="DidMetrics"),
+    Topic("DidRanking", "did_ranking", "did-ranking", key="metric:window", compacted=True),
 )
 
 #: What the workers alone write; all else is the receiver's.
-OF_WORKERS: Final = frozenset({"DidMetrics", "DidAlert"})
+OF_WORKERS: Final = frozenset({"DidMetrics", "DidAlert", "GroupMetrics", "DidRanking"})
 
 #: The raw bodies, where PHONON_RAW_TOPIC asks for them. No record and no Avro: it stands apart from TOPICS.
 RAW: Final = Topic("", "delivery", "delivery")

@@ -12,7 +12,7 @@ from streams.app import make_app, read_or_exit
 
 def main() -> None:
     """Read the settings, run the worker."""
-    settings, rules = read_or_exit()
+    settings, rules, file = read_or_exit()
     logging_config = log.config(settings.log_level, settings.log_format)
     logging.config.dictConfig(logging_config)
     try:
@@ -21,7 +21,7 @@ def main() -> None:
         pass
     else:
         asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
-    app = make_app(settings, rules)
+    app = make_app(settings, rules, file)
     worker = faust.Worker(
         app, quiet=True, loglevel=settings.log_level, logging_config=logging_config, redirect_stdouts=False
     )

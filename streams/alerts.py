@@ -174,8 +174,11 @@ class Alerts:
         changed, self._changed = self._changed, {}
         return told, [(did, self._pack(did)) for did in changed]
 
-    def restore(self, did: str, value: bytes) -> None:
-        """Take in what `take` gave. Raises ValueError where it is none of ours."""
+    def restore(self, did: str, value: bytes | None) -> None:
+        """Take in what `take` gave, in its order. Raises ValueError where it is none of ours."""
+        if value is None:  # what was restored of it before is over: a log that was not compacted yet has both
+            self._watched.pop(did, None)
+            return
         try:
             version, episodes, profile, newest = msgspec.msgpack.decode(value)
             if version != _VERSION:

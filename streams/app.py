@@ -19,13 +19,17 @@ from faust.exceptions import ConsumerNotStarted
 
 from schemas.settings import Settings, SettingsError, read_settings
 from schemas.topics import topic_name
-from streams import chunks, connection, health
+from streams import chunks, connection, gathering, health
 from streams.agents import count_flows
 from streams.changelog import Place
 from streams.framing import Framing
+from streams.gathering import Gathering
+from streams.groups import GroupsError
+from streams.groups_file import GroupsFile
 from streams.partition import Partition, Ports, Topics
 from streams.partitions import Partitions
 from streams.preflight import Needed, Unfit, prepared, wait_for
+from streams.ranking import Ranking
 from streams.rules import NO_RULES, Rules, RulesError, read_rules
 
 log = logging.getLogger("streams.app")
@@ -44,6 +48,7 @@ class MetricsApp(faust.App):
     needed: Needed
     _management: web.AppRunner | None = None
     framing: Framing
+    file: GroupsFile
     waiting: str | None = "waiting for Kafka and its topics"
 
     async def on_first_start(self) -> None:
@@ -80,16 +85,20 @@ class MetricsApp(faust.App):
             await self._management.cleanup()
 
 
-def make_app(settings: Settings, rules: Rules = NO_RULES) -> MetricsApp:
+def make_app(settings: Settings, rules: Rules = NO_RULES, file: GroupsFile | None = None) -> MetricsApp:
     """The worker for these settings; nothing is connected before it starts."""
     group = f"{settings.topic_prefix}-metrics"
     folder = settings.state_dir / group
     folder.mkdir(parents=True, exist_ok=True)
     app = MetricsApp(group, **_faust_settings(settings), datadir=str(folder))
-    app.settings, app.framing = settings, Framing(settings)
+    app.settings, app.framing, app.file = settings, Framing(settings), file or GroupsFile(settings.groups)
     source = topic_name(settings.topic_prefix, "Flow")
     written = Topics(*(topic_name(settings.topic_prefix, name) for name in ("DidMetrics", "DidAlert", "Rejected")))
-    app.needed = Needed(source, written, f"{group}-buckets-changelog", settings.topic_replication)
+    needs_all = bool(settings.groups or settings.rankings)
+    together = gathering.Topics(*(topic_name(settings.topic_prefix, name) for name in gathering.TOPICS))
+    app.needed = Needed(
+        source, (*written, *(together if needs_all else ())), f"{group}-buckets-changelog", settings.topic_replication
+    )
     kafka = connection.arguments(settings.kafka)
 
     async def seek(partition: int, offset: int) -> None:
@@ -101,7 +110,13 @@ def make_app(settings: Settings, rules: Rules = NO_RULES) -> MetricsApp:
 
     def make(partition: int) -> Partition:
         place = Place(group, app.needed.changelog, source, partition, kafka)
-        return Partition(place, Ports(settings.windows, rules, written, seek, app.framing))
+        return Partition(place, Ports(settings.windows, rules, written, seek, app.framing), beside(place))
+
+    def beside(place: Place) -> Gathering | None:
+        if place.partition != 0 or not needs_all:
+            return None
+        ports = gathering.Ports(settings.windows, rules.groups, settings.rankings, together, app.file, app.framing)
+        return Gathering(place, ports)
 
     app.partitions = Partitions(make)
     chunks.install(app)
@@ -149,6 +164,7 @@ def _connect(app: MetricsApp, source: str) -> None:
     async def watch() -> None:
         while not app.should_stop:
             await asyncio.sleep(WATCH_SECONDS)
+            await asyncio.to_thread(app.file.look)
             await _look(app, source)
 
 
@@ -170,13 +186,13 @@ def _give_up(line: str) -> None:
     os._exit(1)
 
 
-def read_or_exit() -> tuple[Settings, Rules]:
-    """Settings and alert rules, from environment and .env; one line and exit code 2 where they are wrong."""
+def read_or_exit() -> tuple[Settings, Rules, GroupsFile]:
+    """Settings, alert rules and groups, from environment and .env; one line and exit code 2 where they are wrong."""
     try:
         settings = read_settings(os.environ, dotenv_values(".env"))
         connection.tls(settings.kafka)
-        return settings, _rules(settings)
-    except (SettingsError, OSError) as error:
+        return settings, _rules(settings), _groups(settings)
+    except (SettingsError, GroupsError, OSError) as error:
         print(f"settings: {error}", file=sys.stderr)  # noqa: T201
         raise SystemExit(2) from None
 
@@ -187,12 +203,26 @@ def _rules(settings: Settings) -> Rules:
     if path is None:
         return NO_RULES
     try:
-        return read_rules(path.read_text(encoding="utf-8"), settings.windows)
+        rules = read_rules(path.read_text(encoding="utf-8"), settings.windows)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8"
         raise SettingsError(f"PHONON_ALERT_RULES: cannot read {str(path)!r} ({reason})") from None
     except RulesError as error:
         raise SettingsError(f"PHONON_ALERT_RULES: {path}, {error}") from None
+    if rules.groups and settings.groups is None:
+        name = rules.groups[0].name
+        raise SettingsError(f"PHONON_ALERT_RULES: {path}: {name!r} is about groups, and PHONON_GROUPS is not set")
+    return rules
+
+
+def _groups(settings: Settings) -> GroupsFile:
+    """The groups; the rankings are looked at too. Raises SettingsError or GroupsError."""
+    for ranked in settings.rankings:
+        try:
+            Ranking(ranked, settings.windows)
+        except ValueError as error:
+            raise SettingsError(f"PHONON_RANKINGS: {error}") from None
+    return GroupsFile(settings.groups)
 
 
 def __getattr__(name: str) -> Any:

@@ -42,13 +42,16 @@ def _closed(task: "asyncio.Task[None]") -> None:
 
 
 class Writer:
-    """The one writer of a partition's state and metrics; `open` fences all earlier ones."""
+    """The one writer of a partition's state and metrics; `open` fences all earlier ones.
 
-    def __init__(self, place: Place) -> None:
+    `role`: of something else that the partition's owner writes, with a fence of its own.
+    """
+
+    def __init__(self, place: Place, role: str = "") -> None:
         self._place = place
         self._producer = AIOKafkaProducer(
             **place.connection,
-            transactional_id=f"{place.group}-{place.partition}",
+            transactional_id=f"{place.group}-{role or place.partition}",
             transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
             max_batch_size=BATCH_BYTES,
             max_request_size=8 * 1024 * 1024,
@@ -72,6 +75,18 @@ class Writer:
                 offsets = {TopicPartition(self._place.source, self._place.partition): next_offset}
                 await self._producer.send_offsets_to_transaction(offsets, self._place.group)
             await self._producer.commit_transaction()
+
+    async def write_keyed(self, records: Iterable[Sent]) -> None:
+        """The same for records that lie where their keys say, as with Java clients; of the changelog, at this place."""
+        place, producer = self._place, self._producer
+        async with asyncio.timeout(WRITE_WITHIN_SECONDS):
+            await producer.begin_transaction()
+            acks = []
+            for topic, key, value, headers in records:
+                partition = place.partition if topic == place.changelog else None
+                acks.append(await producer.send(topic, value, key=key, headers=headers, partition=partition))
+            await asyncio.gather(*acks)
+            await producer.commit_transaction()
 
     async def _send(self, topic: str, records: list[Sent]) -> None:
         producer, partition, acks = self._producer, self._place.partition, []

@@ -11,8 +11,9 @@ from typing import Final
 from schemas import HEADERS, Resolve, Undecodable, UnknownId, registry_id, without_registry
 from schemas.registry import Headers, Registry, RegistryError
 from schemas.settings import Settings
+from schemas.topics import BY_RECORD
 
-WRITTEN: Final = ("DidMetrics", "DidAlert", "Rejected")
+WRITTEN: Final = ("DidMetrics", "DidAlert", "Rejected", "GroupMetrics", "DidRanking")
 
 
 class Framing:
@@ -20,7 +21,7 @@ class Framing:
 
     def __init__(self, settings: Settings | None = None) -> None:
         self._registry: Registry | None = None
-        self.headers: Mapping[str, bytes] = HEADERS
+        self.headers: Mapping[str, bytes] = {record: HEADERS[BY_RECORD[record].schema] for record in WRITTEN}
         self.resolve: Resolve = without_registry
         if settings is not None and settings.schema_registry_url is not None:
             self._registry = Registry(settings.schema_registry_url)

@@ -21,6 +21,7 @@ Headers = list[tuple[str, bytes]]
 
 _HEADER: Final = HEADERS["DidMetrics"]
 _TYPE: Final = b"phonon.did-metrics.v1"
+GROUPS: Final = b"phonon.group-metrics.v1"
 _SOURCE: Final = b"/phonon/metrics"
 _DOUBLE: Final = Struct("<d").pack
 _AT: Final = {name: n for n, name in enumerate(COUNTS)}
@@ -73,9 +74,9 @@ def as_dict(live: Live, windows: tuple[Window, ...]) -> dict[str, Any]:
     return {"did": live.did, "as_of": live.as_of, "windows": rolled}
 
 
-def headers(live: Live) -> Headers:
+def headers(live: Live, type_: bytes = _TYPE) -> Headers:
     """CloudEvents, binary mode. A record is identified by DID and as_of."""
-    return [("ce_id", f"{live.did}@{live.as_of}".encode()), *common_headers(_TYPE, live.as_of)]
+    return [("ce_id", f"{live.did}@{live.as_of}".encode()), *common_headers(type_, live.as_of)]
 
 
 @lru_cache(maxsize=64)

@@ -18,6 +18,11 @@ REREAD: Final = Counter("phonon_gaps_reread", "Gaps between fetched records, rea
 EMITTED: Final = Counter("phonon_did_metrics_written", "DidMetrics records written", registry=REGISTRY)
 ALERTS: Final = Counter("phonon_alerts", "DidAlert records written, by state", ["state"], registry=REGISTRY)
 ALERTS_FIRING: Final = Gauge("phonon_alerts_firing", "Alerts that have begun and are not over", registry=REGISTRY)
+GROUPS: Final = Gauge("phonon_groups", "Groups that this worker adds up; 0 where another does", registry=REGISTRY)
+GROUPS_WRITTEN: Final = Counter("phonon_group_metrics_written", "Records of groups written", registry=REGISTRY)
+GROUPS_REFUSED: Final = Gauge(
+    "phonon_groups_file_refused", "1 while the groups' file can't be used and an older version holds", registry=REGISTRY
+)
 LOST: Final = Counter(
     "phonon_partitions_lost", "Times a partition's state was dropped and read anew", registry=REGISTRY
 )

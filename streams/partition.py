@@ -8,7 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from aiokafka.errors import KafkaError, ProducerFenced
 
@@ -47,6 +47,14 @@ class Topics(NamedTuple):
     rejected: str
 
 
+class Beside(Protocol):
+    """What its owner does beside a partition."""
+
+    def start(self) -> None: ...
+    async def stop(self) -> None: ...
+    def measure(self) -> None: ...
+
+
 class Ports(NamedTuple):
     """What a partition needs of its worker."""
 
@@ -61,8 +69,8 @@ class Ports(NamedTuple):
 class Partition:
     """An owned partition. `table` is None until its state is read; chunks that come earlier are dropped and reread."""
 
-    def __init__(self, place: Place, ports: Ports) -> None:
-        self.place, self.ports = place, ports
+    def __init__(self, place: Place, ports: Ports, beside: Beside | None = None) -> None:
+        self.place, self.ports, self.beside = place, ports, beside
         self.number = place.partition
         self.table: Table | None = None
         self.trouble: str | None = "reading its state"
@@ -90,10 +98,14 @@ class Partition:
     def start(self) -> None:
         """Begin to live."""
         self._task = asyncio.create_task(self._live(), name=f"partition {self.number}")
+        if self.beside is not None:
+            self.beside.start()
 
     async def stop(self) -> None:
         """Flush a last time, if that is possible within 3 s, and let go. What is still being read is let go at once."""
         self._stopping.set()
+        if self.beside is not None:
+            await self.beside.stop()
         if self._task is not None:
             _, waiting = await asyncio.wait({self._task}, timeout=3 if self.table else 0)
             for task in waiting:

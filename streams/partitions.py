@@ -93,6 +93,9 @@ class Partitions:
         measures.DIDS.set(sum(len(table.dids) for table in tables))
         measures.BUCKETS.set(sum(table.buckets for table in tables))
         measures.ALERTS_FIRING.set(sum(table.alerts.firing() for table in tables))
+        measures.GROUPS.set(0)
+        for beside in [partition.beside for partition in self.owned.values() if partition.beside]:
+            beside.measure()
         measures.WAITING.set(sum(table.waiting for table in tables))
         for gauge in (measures.LAG_RECORDS, measures.LAG_SECONDS):
             gauge.clear()

@@ -9,6 +9,8 @@ told after that (`quiet`). Three kinds:
   both windows. Beyond chance: two-proportion z-test, one-sided, pooled, at `confidence`; rules are looked at once a
   minute for every DID, so a usual 0.95 would ring all day;
 - silence: no flow came for so long that at least `expected` should have come, by what this DID had at this hour before.
+
+A rule is about DIDs (`dids`, all by default) or, a threshold only, about groups of them (`groups`).
 """
 
 import fnmatch
@@ -73,11 +75,15 @@ class Rule(NamedTuple):
 
 
 class Rules(NamedTuple):
-    """All rules. `lengths`: windows in minutes that they need beside those that are published."""
+    """All rules about DIDs. `lengths`: windows in minutes that they need beside those that are published.
+
+    `groups` are those about groups.
+    """
 
     rules: tuple[Rule, ...] = ()
     lengths: frozenset[int] = frozenset()
     silences: bool = False
+    groups: tuple[Rule, ...] = ()
 
 
 NO_RULES: Final = Rules()
@@ -90,7 +96,8 @@ class _Written(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, tag_fie
     hold: str = msgspec.field(default="0m", name="for")
     keep: str = "0m"
     quiet: str = "0m"
-    dids: str | list[str] = "*"
+    dids: str | list[str] | None = None
+    groups: str | list[str] | None = None
 
 
 class _Threshold(_Written, tag="threshold", kw_only=True):
@@ -137,7 +144,13 @@ def read_rules(text: str, windows: Sequence[Window]) -> Rules:
     minutes = {window.name: window.seconds // 60 for window in windows}
     lengths = {2 * minutes[one.window] for one in written if isinstance(one, _Drop)}
     silences = any(isinstance(one, _Silence) for one in written)
-    return Rules(tuple(rules.values()), frozenset(lengths | ({HOUR_MINUTES} if silences else set())), silences)
+    of_groups = {one.name for one in written if one.groups is not None}
+    return Rules(
+        tuple(rule for name, rule in rules.items() if name not in of_groups),
+        frozenset(lengths | ({HOUR_MINUTES} if silences else set())),
+        silences,
+        tuple(rule for name, rule in rules.items() if name in of_groups),
+    )
 
 
 def _read(text: str) -> Sequence[_Threshold | _Drop | _Silence]:
@@ -181,6 +194,10 @@ def _place(text: str, number: int | None, field: str) -> str:
 def _rule(written: _Threshold | _Drop | _Silence, windows: Mapping[str, Window], taken: Container[str]) -> Rule:
     if not written.name.strip() or written.name in taken:
         raise _Wrong("name", "a rule needs a name of its own")
+    if written.groups is not None and written.dids is not None:
+        raise _Wrong("groups", "expected one of dids and groups")
+    if written.groups is not None and not isinstance(written, _Threshold):
+        raise _Wrong("groups", "only a threshold can be about groups")
     window = None if isinstance(written, _Silence) else windows.get(written.window)
     longest = max(other.seconds for other in windows.values()) // 60
     if isinstance(written, _Silence):
@@ -198,7 +215,7 @@ def _rule(written: _Threshold | _Drop | _Silence, windows: Mapping[str, Window],
         hold=_minutes("for", written.hold),
         keep=_minutes("keep", written.keep),
         quiet=_minutes("quiet", written.quiet),
-        matches=_pattern(written.dids),
+        matches=_pattern(next((given for given in (written.dids, written.groups) if given is not None), "*")),
         look=look,
     )
 
@@ -214,7 +231,7 @@ def _threshold(written: _Threshold, window: Window) -> Callable[[Figures], Seen]
     assert bound is not None
 
     def look(figures: Figures) -> Seen:
-        value, n = _value(figures.sums[length], ratio, written.metric)
+        value, n = measured(figures.sums[length], ratio, written.metric)
         bad = value is not None and (value > bound if written.below is None else value < bound)
         return Seen(bad and n >= least, value, n, bound)
 
@@ -233,8 +250,8 @@ def _drop(written: _Drop, window: Window, longest: int) -> Callable[[Figures], S
 
     def look(figures: Figures) -> Seen:
         total = figures.sums[length]
-        value, n = _value(total, ratio, written.metric)
-        was, of = _value(figures.sums[2 * length] - total, ratio, written.metric)
+        value, n = measured(total, ratio, written.metric)
+        was, of = measured(figures.sums[2 * length] - total, ratio, written.metric)
         if value is None or was is None or min(n, of) < written.least:
             return Seen(False, value, n, was)
         pooled = (value * n + was * of) / (n + of)
@@ -252,7 +269,7 @@ def _silence(written: _Silence, longest: int) -> Callable[[Figures], Seen]:
     return lambda figures: Seen(figures.missing >= written.expected, 0.0, 0, round(figures.missing, 1))
 
 
-def _value(total: int, ratio: Ratio | None, metric: str) -> tuple[float | None, int]:
+def measured(total: int, ratio: Ratio | None, metric: str) -> tuple[float | None, int]:
     """A metric of a window's sum, and what it rests on: a ratio's denominator, else the count itself."""
     counts = lanes(total)
     if ratio is None:
@@ -269,7 +286,7 @@ def _minutes(field: str, written: str) -> int:
 
 
 def _pattern(written: str | list[str]) -> Callable[[str], bool]:
-    """Whether a DID is meant: shell patterns, `*` and `?`."""
+    """Whether a DID or group is meant: shell patterns, `*` and `?`."""
     patterns = [written] if isinstance(written, str) else written
     matches = re.compile("|".join(map(fnmatch.translate, patterns))).match
     return lambda did: bool(patterns) and matches(did) is not None

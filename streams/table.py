@@ -24,6 +24,7 @@ EMIT_EVERY_SECONDS: Final = 1.0  # at most one record of a DID within this time
 
 OFFSET_KEY: Final = b"o"
 ALERTS_KEY: Final = b"a"  # then the DID
+GROUPS_KEY: Final = b"g"  # then the group: none of a table's, see gathering
 _KEY: Final = struct.Struct(">cqH")  # kind, minute, part; then the DID
 _OFFSET: Final = struct.Struct(">Bqqqq")
 _VERSION: Final = 1
@@ -136,7 +137,10 @@ class Table:
 
     def restore(self, key: bytes, value: bytes | None) -> None:
         """Take in a record of the changelog. Raises ValueError where it is none of ours."""
-        if value is None:
+        if key.startswith(ALERTS_KEY):
+            self.alerts.restore(key[len(ALERTS_KEY) :].decode(), value)
+            return
+        if value is None or key.startswith(GROUPS_KEY):
             return
         if key == OFFSET_KEY:
             version, *rest = _OFFSET.unpack(value)
@@ -144,9 +148,6 @@ class Table:
                 raise ValueError(f"state version {version}; this program reads {_VERSION}")
             self.next_offset, *clock = (None if number == _NONE else number for number in rest)
             self.clock = Clock(*clock)
-            return
-        if key.startswith(ALERTS_KEY):
-            self.alerts.restore(key[len(ALERTS_KEY) :].decode(), value)
             return
         _, minute, part = _KEY.unpack_from(key)
         did = key[_KEY.size :].decode()

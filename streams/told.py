@@ -12,13 +12,13 @@ NAMESPACE: Final = UUID("0d1f5a3e-58c7-5b0a-9a0c-6f3f3f0d2c11")  # of all alerts
 _TYPE: Final = b"phonon.did-alerts.v1"
 
 
-def as_dict(alert: Alert) -> dict[str, Any]:
+def as_dict(alert: Alert, *, of_group: bool = False) -> dict[str, Any]:
     """The DidAlert record as a dict."""
     return {
         "alert_id": _id(alert),
         "rule": alert.rule,
-        "did": alert.did,
-        "group": None,
+        "did": None if of_group else alert.did,
+        "group": alert.did if of_group else None,
         "metric": alert.episode.metric,
         "window": alert.episode.window,
         "value": alert.seen.value,
@@ -30,9 +30,9 @@ def as_dict(alert: Alert) -> dict[str, Any]:
     }
 
 
-def value(alert: Alert, header: bytes | None = None) -> bytes:
+def value(alert: Alert, header: bytes | None = None, *, of_group: bool = False) -> bytes:
     """The framed DidAlert record; `header` is a registry's in place of the single-object one."""
-    return encode("DidAlert", as_dict(alert), prefix=header)
+    return encode("DidAlert", as_dict(alert, of_group=of_group), prefix=header)
 
 
 def headers(alert: Alert) -> list[tuple[str, bytes]]:

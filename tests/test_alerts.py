@@ -55,6 +55,7 @@ class Run:
         self.rules = read_rules(rules, windows)
         self.windows = windows
         self.state: dict[bytes, bytes | None] = {}
+        self.log: list[tuple[bytes, bytes | None]] = []
         self.alerts: list[Alert] = []
         self.table = self.new()
         self.seconds = 0.0
@@ -71,13 +72,14 @@ class Run:
         self.seconds += 10
         self.table.roll(now=now, most=1000)
         changes = self.table.take(now=now, seconds=self.seconds, most=1000)
+        self.log += changes.changelog
         self.state.update(changes.changelog)
         self.alerts += changes.alerts
 
     def crash(self) -> None:
-        """Begin anew from the log."""
+        """Begin anew from the log, of which nothing was compacted yet."""
         self.table = self.new()
-        for key, value in self.state.items():
+        for key, value in self.log:
             self.table.restore(key, value)
         self.table.settle()
 

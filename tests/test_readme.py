@@ -46,9 +46,7 @@ def test_every_status_is_listed_with_what_the_sender_should_do() -> None:
 
 def test_every_topic_is_listed_with_its_record_and_key() -> None:
     listed = [(name, re.split("[:`]", record[1:])[0], key) for name, record, key in table("topic | record | key")]
-    expected = [
-        (f"`{topic_name('phonon', topic.record)}`", topic.record, "DID" if topic.keyed else "none") for topic in TOPICS
-    ]
+    expected = [(f"`{topic_name('phonon', topic.record)}`", topic.schema, topic.key or "none") for topic in TOPICS]
     assert listed == expected
 
 

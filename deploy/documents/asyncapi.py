@@ -20,6 +20,14 @@ FRAMING: Final = (
     "id is a pure function of what happened: drop ids that you have seen, and each event counts once."
 )
 REJECTED: Final = "Also written by the workers for records that are no flow records, without headers."
+KEYS: Final = {
+    "DID": "The DID; `unknown` without one.",
+    "group": "The group's name, for example group/sales.",
+    "metric:window": "What is ranked by, for example answer_seizure_ratio:1h.",
+}
+GROUPS: Final = (
+    "The live metrics of one group of DIDs, the sums of theirs: the last record of a group is what holds now."
+)
 HEADERS: Final = {
     "ce_specversion": {"type": "string", "const": "1.0"},
     "ce_id": {"type": "string", "description": "The event's id; did@as_of of metrics."},
@@ -57,13 +65,17 @@ def asyncapi(settings: Settings) -> dict[str, Any]:
     }
 
 
+def _doc(topic: Topic) -> str:
+    return GROUPS if topic.same_as else str(SCHEMAS[topic.record]["doc"])
+
+
 def _channel(topic: Topic, settings: Settings) -> dict[str, Any]:
     config: dict[str, Any] = topic_config(topic, settings.max_body_bytes)
     known = {name: int(value) for name, value in config.items() if name in NUMBERS}
     return {
         "address": topic_name(settings.topic_prefix, topic.record),
         "messages": {topic.record: {"$ref": f"#/components/messages/{topic.record}"}},
-        "description": SCHEMAS[topic.record]["doc"],
+        "description": _doc(topic),
         "bindings": {
             "kafka": {
                 "partitions": settings.topic_partitions,
@@ -85,15 +97,15 @@ def _at(channel: str, message: str) -> dict[str, Any]:
 
 
 def _message(topic: Topic) -> dict[str, Any]:
-    key = {"type": "string", "description": "The DID; `unknown` without one."} if topic.keyed else None
+    key = {"type": "string", "description": KEYS[topic.key]} if topic.key else None
     headers = HEADERS | {"ce_type": {"type": "string", "const": f"phonon.{topic.name}.v1"}}
     binding = {"key": key} if key else {}
     return {
         "name": topic.record,
         "title": topic.record,
-        "summary": SCHEMAS[topic.record]["doc"] + (f" {REJECTED}" if topic.record == "Rejected" else ""),
+        "summary": _doc(topic) + (f" {REJECTED}" if topic.record == "Rejected" else ""),
         "contentType": "application/avro",
         "headers": {"type": "object", "properties": headers},
-        "payload": {"schemaFormat": AVRO, "schema": {"$ref": f"../schemas/{topic.record}.avsc"}},
+        "payload": {"schemaFormat": AVRO, "schema": {"$ref": f"../schemas/{topic.schema}.avsc"}},
         "bindings": {"kafka": {**binding, "bindingVersion": BINDING}},
     }

@@ -1,0 +1,247 @@
+"""The groups' task, beside partition 0: whoever owns that reads all DIDs' metrics and writes groups and rankings.
+
+What it knows is read from the topics, at its start and as they go on, and nothing is written before they were read to
+the end that they had at the start. So whoever takes it over reads the same again, and fences its predecessor, as with a
+partition's state (changelog.Writer). After any error, and when the groups' file has changed, it begins anew.
+Alerts of groups are in one transaction with what has become of their episodes, in the changelog's partition 0.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, NamedTuple
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError, ProducerFenced
+
+from schemas import Undecodable, UnknownId
+from schemas.settings import Ranked, Window
+from streams import changelog, latest, live, measures, told
+from streams.changelog import Place, Sent, Writer
+from streams.framing import Framing
+from streams.gathered import Gathered, Latest, Together
+from streams.groups_file import GroupsFile
+from streams.partition import FENCED_PAUSE_SECONDS, LOOK_UP_SECONDS, PAUSE_SECONDS
+from streams.ranking import Ranking
+from streams.rules import Rule
+from streams.table import GROUPS_KEY
+
+log = logging.getLogger("streams.gathering")
+
+WRITE_EVERY_SECONDS: Final = 1.0
+RANK_EVERY_SECONDS: Final = 5.0
+WAKE_SECONDS: Final = 0.2
+WARN_EVERY_SECONDS: Final = 60.0
+RECORDS_AT_ONCE: Final = 100  # 10 ms of decoding: the partitions of this worker go on in between
+
+Take = Callable[[Any], Awaitable[None]]
+
+
+TOPICS: Final = ("DidMetrics", "GroupMetrics", "DidRanking", "DidAlert")
+
+
+class Topics(NamedTuple):
+    """What is read, and where records go: the topics of TOPICS."""
+
+    metrics: str
+    groups: str
+    rankings: str
+    alerts: str
+
+
+class Ports(NamedTuple):
+    """What the task needs of its worker."""
+
+    windows: tuple[Window, ...]
+    rules: tuple[Rule, ...]
+    rankings: tuple[Ranked, ...]
+    topics: Topics
+    file: GroupsFile
+    framing: Framing
+    now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+
+
+class Gathering:
+    """The task. `place` is that of partition 0."""
+
+    def __init__(self, place: Place, ports: Ports) -> None:
+        self._place, self._ports = place, ports
+        self._gathered: Gathered | None = None
+        self._there: dict[str, bytes] = {}  # the record of each group, as it stands on its topic
+        self._warned_at = float("-inf")
+        self._stopping = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to live."""
+        self._task = asyncio.create_task(self._live(), name="groups")
+
+    async def stop(self) -> None:
+        """Let go: what is written just now, if that takes no longer than 2 s."""
+        self._stopping.set()
+        if self._task is not None:
+            _, waiting = await asyncio.wait({self._task}, timeout=2)
+            for task in waiting:
+                task.cancel()
+
+    def measure(self) -> None:
+        """Bring the gauges up to date; after the partitions, to whose alerts those of groups are added."""
+        measures.GROUPS.set(len(self._ports.file.groups.names) if self._gathered else 0)
+        measures.ALERTS_FIRING.inc(self._gathered.firing() if self._gathered else 0)
+
+    async def _live(self) -> None:
+        while not self._stopping.is_set():
+            pause = PAUSE_SECONDS
+            writer, consumer = Writer(self._place, "groups"), _consumer(self._place)
+            try:
+                await writer.open()
+                await consumer.start()
+                await self._gather(writer, consumer)
+            except (KafkaError, OSError, TimeoutError, ValueError) as error:
+                pause = FENCED_PAUSE_SECONDS if isinstance(error, ProducerFenced) else PAUSE_SECONDS
+                if not self._stopping.is_set():
+                    log.warning("groups: %s; all is read again if they are still ours", _reason(error))
+            finally:
+                self._gathered = None
+                await consumer.stop()
+                await writer.close()
+            if not self._stopping.is_set():
+                await asyncio.sleep(pause)
+
+    async def _gather(self, writer: Writer, consumer: AIOKafkaConsumer) -> None:
+        """Read all, then follow and write, until the mapping is another one."""
+        ports, groups, begun = self._ports, self._ports.file.groups, time.monotonic()
+        rankings = [Ranking(ranked, ports.windows) for ranked in ports.rankings]
+        lengths = [window.seconds // 60 for window in ports.windows]
+        gathered = Gathered(lengths, groups, rules=ports.rules, rankings=rankings)
+        gone = await self._restore(consumer, gathered)
+
+        async def take(record: Any) -> None:
+            await self._take(gathered, record)
+
+        await _read_to_end(consumer, ports.topics.metrics, take)
+        gathered.settle(self._there, ports.now_ms())
+        self._gathered = gathered
+        log.info("groups: %d live after %.1f s", len(groups.names), time.monotonic() - begun)
+        records: list[Sent] = [(ports.topics.rankings, key, None, []) for key in gone]
+        ranked_at = float("-inf")
+        while not self._stopping.is_set() and ports.file.groups is groups:
+            due = time.monotonic() + WRITE_EVERY_SECONDS
+            together = gathered.take(ports.now_ms())
+            records += self._records(together)
+            if due - ranked_at > RANK_EVERY_SECONDS:
+                records, ranked_at = records + self._ranked(gathered), due
+            if records:
+                await writer.write_keyed(records)
+            measures.GROUPS_WRITTEN.inc(sum(record[0] == ports.topics.groups for record in records))
+            for alert in together.alerts:
+                measures.ALERTS.labels(alert.state).inc()
+            records = []
+            await self._follow(consumer, take, due)
+
+    async def _restore(self, consumer: AIOKafkaConsumer, gathered: Gathered) -> set[bytes]:
+        """Which groups have records, and where their alerts stand; returns rankings that nobody asks for any more."""
+        groups: dict[bytes, bytes | None] = {}
+        rankings: dict[bytes, bytes | None] = {}
+
+        def restore(key: bytes, value: bytes | None) -> None:
+            if key.startswith(GROUPS_KEY):
+                gathered.restore(key[len(GROUPS_KEY) :].decode(), value)
+
+        for topic, found in ((self._ports.topics.groups, groups), (self._ports.topics.rankings, rankings)):
+
+            async def take(record: Any, found: dict[bytes, bytes | None] = found) -> None:
+                found[record.key] = record.value
+
+            await _read_to_end(consumer, topic, take)
+        await changelog.read(self._place, restore, lambda _: None)
+        self._there = {key.decode(): value for key, value in groups.items() if value is not None}
+        known = {ranked.key.encode() for ranked in self._ports.rankings}
+        return {key for key, value in rankings.items() if value is not None and key not in known}
+
+    async def _follow(self, consumer: AIOKafkaConsumer, take: Take, until: float) -> None:
+        while (left := until - time.monotonic()) > 0 and not self._stopping.is_set():
+            await _fetch(consumer, take, min(left, WAKE_SECONDS))
+
+    async def _take(self, gathered: Gathered, record: Any) -> None:
+        """A record of a DID's metrics; one that can't be read leaves the DID as it was."""
+        did = (record.key or b"").decode(errors="replace")
+        if not gathered.wants(did):
+            return
+        try:
+            found = None if record.value is None else await self._read(record.value)
+        except Undecodable as error:
+            if time.monotonic() - self._warned_at > WARN_EVERY_SECONDS:
+                self._warned_at = time.monotonic()
+                log.warning("groups: %s partition %d offset %d is passed over: %s",
+                            record.topic, record.partition, record.offset, error)  # fmt: skip
+        else:
+            gathered.put(did, found, record.timestamp)
+
+    async def _read(self, value: bytes) -> Latest:
+        """The record; a schema that is not known yet is asked for until the registry answers."""
+        while True:
+            try:
+                return latest.read(value, self._ports.windows, self._ports.framing.resolve)
+            except UnknownId as unknown:
+                while problem := await self._ports.framing.learn([unknown.id]):
+                    log.warning("groups wait: %s", problem)
+                    await asyncio.sleep(LOOK_UP_SECONDS)
+
+    def _records(self, together: Together) -> list[Sent]:
+        ports, framing = self._ports, self._ports.framing.headers
+        records: list[Sent] = []
+        for name, group in together.groups:
+            if group is None and self._there.pop(name, None) is not None:
+                records.append((ports.topics.groups, name.encode(), None, []))
+            elif group is not None:
+                value = live.value(group, ports.windows, framing["GroupMetrics"])
+                if value != self._there.get(name):
+                    records.append((ports.topics.groups, name.encode(), value, live.headers(group, live.GROUPS)))
+                self._there[name] = value
+        for alert in together.alerts:
+            value = told.value(alert, framing["DidAlert"], of_group=True)
+            records.append((ports.topics.alerts, alert.did.encode(), value, told.headers(alert)))
+        return records + [(self._place.changelog, GROUPS_KEY + name.encode(), v, []) for name, v in together.state]
+
+    def _ranked(self, gathered: Gathered) -> list[Sent]:
+        header, topic, as_of = self._ports.framing.headers["DidRanking"], self._ports.topics.rankings, gathered.as_of
+        return [
+            (topic, ranking.ranked.key.encode(), ranking.value(places, as_of or 0, header), ranking.headers(as_of or 0))
+            for ranking, places in gathered.ranked()
+        ]
+
+
+def _consumer(place: Place) -> AIOKafkaConsumer:
+    return AIOKafkaConsumer(
+        **place.connection,
+        isolation_level="read_committed",
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        request_timeout_ms=10_000,
+    )
+
+
+async def _read_to_end(consumer: AIOKafkaConsumer, topic: str, take: Take) -> None:
+    """Every record of a topic up to the end that it has now; what comes later can be fetched after that."""
+    await consumer.topics()
+    places = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
+    consumer.assign(places)
+    ends = await consumer.end_offsets(places)
+    await consumer.seek_to_beginning(*places)
+    while [place for place in places if await consumer.position(place) < ends[place]]:
+        await _fetch(consumer, take, WAKE_SECONDS)
+
+
+async def _fetch(consumer: AIOKafkaConsumer, take: Take, seconds: float) -> None:
+    """A few records, waiting for them for so long; then everybody else has a turn."""
+    fetched = await consumer.getmany(timeout_ms=int(seconds * 1000), max_records=RECORDS_AT_ONCE)
+    for records in fetched.values():
+        for record in records:
+            await take(record)
+    await asyncio.sleep(0)
+
+
+def _reason(error: Exception) -> str:
+    return "another worker took them over" if isinstance(error, ProducerFenced) else f"{type(error).__name__} {error}"

@@ -1,0 +1,75 @@
+"""The best and the worst DIDs by a metric. Pure.
+
+A DID is ranked while its metric rests on at least `least`. Best is highest, whatever the metric means; equal ones stand
+in the order of their DIDs, so that the same figures give the same record.
+"""
+
+import heapq
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+from schemas import encode
+from schemas.settings import Ranked, Window
+from streams.live import Headers, common_headers
+from streams.metrics import COUNTS, RATIOS
+from streams.rules import LEAST_OF_A_RATIO, measured
+
+_TYPE: Final = b"phonon.did-ranking.v1"
+
+
+class Places(NamedTuple):
+    """DIDs with value and n, from either end."""
+
+    best: list[tuple[str, float, int]]
+    worst: list[tuple[str, float, int]]
+
+
+class Ranking:
+    """One ranking and all DIDs in it. Raises ValueError where WindowMetrics has no such metric."""
+
+    def __init__(self, ranked: Ranked, windows: Sequence[Window]) -> None:
+        self._ratio = next((ratio for ratio in RATIOS if ratio.name == ranked.metric), None)
+        if self._ratio is None and ranked.metric not in COUNTS:
+            raise ValueError(f"WindowMetrics has no {ranked.metric!r}")
+        self.ranked = ranked
+        self.least = ranked.least if ranked.least is not None else LEAST_OF_A_RATIO if self._ratio else 1
+        self._window = [window.name for window in windows].index(ranked.window)
+        self._values: dict[str, tuple[float, int]] = {}
+        self._written: Places | None = None
+
+    def put(self, did: str, sums: Sequence[int]) -> None:
+        """What a DID's windows hold now; nothing, where it is gone."""
+        value, n = measured(sums[self._window], self._ratio, self.ranked.metric) if sums else (None, 0)
+        if value is None or n < self.least:
+            self._values.pop(did, None)
+        else:
+            self._values[did] = value, n
+
+    def take(self) -> Places | None:
+        """Who stands where, if that has changed since it was last asked."""
+        places = self.places()
+        if places == self._written:
+            return None
+        self._written = places
+        return places
+
+    def places(self) -> Places:
+        """Who stands where now."""
+        number, items = self.ranked.number, self._values.items()
+        best = heapq.nsmallest(number, items, key=lambda item: (-item[1][0], item[0]))
+        worst = heapq.nsmallest(number, items, key=lambda item: (item[1][0], item[0]))
+        return Places(*([(did, value, n) for did, (value, n) in end] for end in (best, worst)))
+
+    def as_dict(self, places: Places, as_of: int) -> dict[str, Any]:
+        """The DidRanking record as a dict."""
+        best, worst = ([{"did": did, "value": value, "n": n} for did, value, n in end] for end in places)
+        metric, window = self.ranked.metric, self.ranked.window
+        return {"metric": metric, "window": window, "least": self.least, "as_of": as_of, "best": best, "worst": worst}
+
+    def value(self, places: Places, as_of: int, header: bytes | None = None) -> bytes:
+        """The framed DidRanking record; `header` is a registry's in place of the single-object one."""
+        return encode("DidRanking", self.as_dict(places, as_of), prefix=header)
+
+    def headers(self, as_of: int) -> Headers:
+        """CloudEvents, binary mode. A record is identified by the ranking and as_of."""
+        return [("ce_id", f"{self.ranked.key}@{as_of}".encode()), *common_headers(_TYPE, as_of)]
