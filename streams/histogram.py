@@ -10,7 +10,7 @@ Source of the scale: DDSketch (Masson, Rim, Lee, VLDB 2019), whose bound on the 
 import math
 from array import array
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 KINDS: Final = ("talk", "ring", "time_to_agent")
@@ -26,6 +26,8 @@ EDGES: Final = tuple(FIRST_MS * GROWTH**n for n in range(BINS - 1))
 LAST_MS: Final = math.floor(EDGES[-1])  # 2.9 hours
 #: What stands for each bin: of all values in it, none is further off than ERROR.
 MIDDLES: Final = (FIRST_MS // 2, *(round(2 * edge * GROWTH / (1 + GROWTH)) for edge in EDGES[:-1]), LAST_MS)
+
+_NUMBER: Final = {middle: n for n, middle in enumerate(MIDDLES)}
 
 LANE_BITS: Final = 32
 _BYTES: Final = LANE_BITS // 8 * BINS
@@ -58,6 +60,15 @@ def _bins(data: bytes) -> Bins:
     if not data.strip(b"\0"):
         return []
     return [(MIDDLES[n], calls) for n, calls in enumerate(array("I", data)) if calls]
+
+
+def joined(held: Mapping[str, Iterable[tuple[int, int]]]) -> int:
+    """The integer of histograms given by kind; `bins` undone. Raises ValueError where a time is no bin's middle."""
+    try:
+        calls = [(ONES[kind][_NUMBER[ms]], calls) for kind, bins in held.items() for ms, calls in bins]
+    except KeyError as error:
+        raise ValueError(f"no bin of ours: {error}") from None
+    return sum([one * calls for one, calls in calls])
 
 
 def percentile(held: Sequence[tuple[int, int]], percent: int) -> int | None:

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from operator import itemgetter
-from typing import Final
+from typing import Any, Final
 
 from schemas import Resolve, Undecodable, decode
 from schemas.settings import Window
+from streams import histogram
 from streams.gathered import Latest
-from streams.metrics import COUNTS, joined
+from streams.metrics import COUNTS, HISTOGRAMS, joined
 
 _COUNTS: Final = itemgetter(*COUNTS)
 
@@ -18,7 +19,13 @@ def read(value: bytes | None, windows: Sequence[Window], resolve: Resolve) -> La
     if name != "DidMetrics":
         raise Undecodable(f"a {name} is no DidMetrics")
     try:
-        own = {(window["name"], window["seconds"]): joined(_COUNTS(window)) for window in record["windows"]}
+        own = {(window["name"], window["seconds"]): _sum(window) for window in record["windows"]}
     except ValueError as error:
         raise Undecodable(str(error)) from None
     return Latest(record["as_of"], tuple([own.get((window.name, window.seconds), 0) for window in windows]))
+
+
+def _sum(window: dict[str, Any]) -> int:
+    """A window's counts and histograms as the one integer that they are in the workers' state."""
+    held = {kind: [(one["ms"], one["calls"]) for one in window[f"{kind}_bins"]] for kind in histogram.KINDS}
+    return joined(_COUNTS(window)) + (histogram.joined(held) << HISTOGRAMS)

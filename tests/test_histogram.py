@@ -6,7 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.histogram import EDGES, ERROR, FIRST_MS, KINDS, LAST_MS, MIDDLES, PERCENTILES, bins, one, percentile
+from streams.histogram import (
+    EDGES,
+    ERROR,
+    FIRST_MS,
+    KINDS,
+    LAST_MS,
+    MIDDLES,
+    PERCENTILES,
+    bins,
+    joined,
+    one,
+    percentile,
+)
 
 MS = st.integers(0, 20_000) | st.integers(0, 4 * 3_600_000)
 
@@ -34,6 +46,12 @@ def test_histograms_add_up_and_leave_again(calls: list[tuple[str, int]], cut: in
     some, others = (sum(one(kind, ms) for kind, ms in part) for part in (calls[:cut], calls[cut:]))
     assert bins(some + others) == bins(sum(one(kind, ms) for kind, ms in calls))
     assert bins(some + others - others) == bins(some)
+    assert joined(bins(some + others)) == some + others
+
+
+def test_a_time_that_is_no_bins_is_refused() -> None:
+    with pytest.raises(ValueError, match="no bin of ours: 101"):
+        joined({"talk": [(101, 1)]})
 
 
 def test_the_scale() -> None:
