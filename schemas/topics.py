@@ -50,7 +50,7 @@ TOPICS: Final = (
     Topic("Flow", "flow", "flow"),
     Topic("Rejected", "rejected", "rejected", key=None),
     Topic("DidMetrics", "did_metrics", "did-metrics", compacted=True),
-    Topic("DidAlert", "did_alert", "did-alerts", retention_ms=ALERT_RETENTION_MS),
+    Topic("DidAlert", "did_alert", "did-alerts", key="DID or group", retention_ms=ALERT_RETENTION_MS),
     Topic("GroupMetrics", "group_metrics", "group-metrics", key="group", compacted=True, same_as="DidMetrics"),
     Topic("DidRanking", "did_ranking", "did-ranking", key="metric:window", compacted=True),
 )

@@ -88,6 +88,10 @@ class Writer:
             await asyncio.gather(*acks)
             await producer.commit_transaction()
 
+    async def places(self, topic: str) -> list[TopicPartition]:
+        """All partitions of a topic."""
+        return [TopicPartition(topic, number) for number in sorted(await self._producer.partitions_for(topic))]
+
     async def _send(self, topic: str, records: list[Sent]) -> None:
         producer, partition, acks = self._producer, self._place.partition, []
         batch = producer.create_batch()

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError, ProducerFenced
+from aiokafka.errors import ProducerFenced
 
 from schemas import Undecodable, UnknownId
 from schemas.settings import Ranked, Window
@@ -98,7 +98,7 @@ class Gathering:
                 await writer.open()
                 await consumer.start()
                 await self._gather(writer, consumer)
-            except (KafkaError, OSError, TimeoutError, ValueError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is: it is told, and the partitions count on
                 pause = FENCED_PAUSE_SECONDS if isinstance(error, ProducerFenced) else PAUSE_SECONDS
                 if not self._stopping.is_set():
                     log.warning("groups: %s; all is read again if they are still ours", _reason(error))
@@ -115,12 +115,12 @@ class Gathering:
         rankings = [Ranking(ranked, ports.windows) for ranked in ports.rankings]
         lengths = [window.seconds // 60 for window in ports.windows]
         gathered = Gathered(lengths, groups, rules=ports.rules, rankings=rankings)
-        gone = await self._restore(consumer, gathered)
+        gone = await self._restore(writer, consumer, gathered)
 
         async def take(record: Any) -> None:
             await self._take(gathered, record)
 
-        await _read_to_end(consumer, ports.topics.metrics, take)
+        await _read_to_end(consumer, await writer.places(ports.topics.metrics), take)
         gathered.settle(self._there, ports.now_ms())
         self._gathered = gathered
         log.info("groups: %d live after %.1f s", len(groups.names), time.monotonic() - begun)
@@ -140,7 +140,7 @@ class Gathering:
             records = []
             await self._follow(consumer, take, due)
 
-    async def _restore(self, consumer: AIOKafkaConsumer, gathered: Gathered) -> set[bytes]:
+    async def _restore(self, writer: Writer, consumer: AIOKafkaConsumer, gathered: Gathered) -> set[bytes]:
         """Which groups have records, and where their alerts stand; returns rankings that nobody asks for any more."""
         groups: dict[bytes, bytes | None] = {}
         rankings: dict[bytes, bytes | None] = {}
@@ -154,7 +154,7 @@ class Gathering:
             async def take(record: Any, found: dict[bytes, bytes | None] = found) -> None:
                 found[record.key] = record.value
 
-            await _read_to_end(consumer, topic, take)
+            await _read_to_end(consumer, await writer.places(topic), take)
         await changelog.read(self._place, restore, lambda _: None)
         self._there = {key.decode(): value for key, value in groups.items() if value is not None}
         known = {ranked.key.encode() for ranked in self._ports.rankings}
@@ -223,10 +223,8 @@ def _consumer(place: Place) -> AIOKafkaConsumer:
     )
 
 
-async def _read_to_end(consumer: AIOKafkaConsumer, topic: str, take: Take) -> None:
+async def _read_to_end(consumer: AIOKafkaConsumer, places: list[TopicPartition], take: Take) -> None:
     """Every record of a topic up to the end that it has now; what comes later can be fetched after that."""
-    await consumer.topics()
-    places = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
     consumer.assign(places)
     ends = await consumer.end_offsets(places)
     await consumer.seek_to_beginning(*places)

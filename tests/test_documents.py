@@ -19,8 +19,7 @@ from openapi_spec_validator import validate
 
 from app.demo.kafka_jars import cache_directory
 from deploy.documents.__main__ import documents, text
-from schemas import SCHEMAS
-from schemas.topics import TOPICS, topic_name
+from schemas.topics import BY_RECORD, TOPICS, topic_name
 from tests.conftest import without_broker
 
 ROOT = Path(__file__).parent.parent
@@ -91,7 +90,7 @@ def test_asyncapi_shows_every_topic_with_its_schema() -> None:
     assert addresses == {topic.kind: topic_name("phonon", topic.record) for topic in TOPICS}
     for record, message in document["components"]["messages"].items():
         path = ROOT / "docs" / message["payload"]["schema"]["$ref"]
-        assert json.loads(path.read_text())["name"] == SCHEMAS[record]["name"]
+        assert json.loads(path.read_text())["name"] == BY_RECORD[record].schema
 
 
 def test_asyncapis_headers_are_those_that_are_sent() -> None:

@@ -43,6 +43,8 @@ GOOD = {
     "PHONON_DRAIN_RATE": "7",
     "PHONON_WINDOWS": "1m,2h,1d",
     "PHONON_STATE_DIR": "/var/lib/phonon",
+    "PHONON_GROUPS": "/etc/phonon/groups.toml",
+    "PHONON_RANKINGS": "answer_seizure_ratio:2h:10:30, flows:1d:5",
     "PHONON_LOG_LEVEL": "debug",
     "PHONON_LOG_FORMAT": "json",
 }
@@ -63,6 +65,8 @@ BAD = {
     "PHONON_REGION": "India",
     "PHONON_CONTENT": "hide",
     "PHONON_WINDOWS": "90s",
+    "PHONON_GROUPS": "groups.xls",
+    "PHONON_RANKINGS": "flows:1h",
     "PHONON_LOG_LEVEL": "loud",
     "SCHEMA_REGISTRY_URL": "registry:8081",
     "KAFKA_ACKS": "1",
@@ -105,6 +109,8 @@ def test_a_bad_value_is_named(name: str) -> None:
         {"PHONON_TOKEN": "abc", "PHONON_TOKEN_FILE": "/dev/null"},
         {"PHONON_TOKEN_FILE": "/nonexistent"},
         {"PHONON_WINDOWS": "60m,1h"},
+        {"PHONON_RANKINGS": "flows:2h:5"},
+        {"PHONON_RANKINGS": "flows:1h:5,flows:1h:6"},
     ],
 )
 def test_what_is_unknown_or_contradicts_is_refused(environ: dict[str, str]) -> None:

@@ -22,6 +22,7 @@ FRAMING: Final = (
 REJECTED: Final = "Also written by the workers for records that are no flow records, without headers."
 KEYS: Final = {
     "DID": "The DID; `unknown` without one.",
+    "DID or group": "The DID, or the group's name.",
     "group": "The group's name, for example group/sales.",
     "metric:window": "What is ranked by, for example answer_seizure_ratio:1h.",
 }
@@ -46,7 +47,7 @@ def asyncapi(settings: Settings) -> dict[str, Any]:
         "info": {
             "title": "phonon-events",
             "version": "1.0.0",
-            "description": f"Phonon's call flows as events, and live metrics per DID. {FRAMING}",
+            "description": f"Phonon's call flows as events, and live metrics per DID and group. {FRAMING}",
         },
         "defaultContentType": "application/avro",
         "servers": {

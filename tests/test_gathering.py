@@ -1,0 +1,200 @@
+"""Groups and rankings on a real Kafka: what stands on their topics is what the DIDs' last records come to."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.demo.broker import Broker
+from schemas import decode, encode
+from tests.flow_oracle import MINUTE, Record, flow
+from tests.flow_traffic import FlowTopic, Workers, wait
+from tests.processes import Processes
+from tests.recount import _ratios
+
+FIRST = "did,group,campaign\n+91224360000?,low,\n+9122436*,all,\n+912243600007,,winback\n+912243600050,,winback\n"
+SECOND = "did,group\n+9122436*,all\n+91224360009?,top\n"
+BROKEN = SECOND + "912243600050,low\n"
+MEMBERS: dict[str, Callable[[int], bool]] = {
+    "group/low": lambda n: n < 10,
+    "group/all": lambda n: True,
+    "campaign/winback": lambda n: n in (7, 50),
+    "group/top": lambda n: n >= 90,
+}
+
+
+def latest(topic: FlowTopic, record: str) -> dict[str, Record]:
+    """The last record of each key, without deleted ones."""
+    last = {message.key().decode(): message for message in topic.messages(record)}
+    return {key: decode(message.value())[1] for key, message in last.items() if message.value() is not None}
+
+
+def summed(name: str, dids: dict[str, Record]) -> Record:
+    """A group's record from its DIDs', by the contract alone."""
+    own = [record for did, record in dids.items() if MEMBERS[name](int(did[-5:]))]
+    as_of = max(record["as_of"] for record in own)
+    windows = []
+    for number, window in enumerate(own[0]["windows"]):
+        of_all = [record["windows"][number] for record in own]
+        counts = {key: sum(one[key] for one in of_all) for key, value in window.items() if isinstance(value, int)}
+        end = as_of - as_of % MINUTE + MINUTE
+        span = {"name": window["name"], "seconds": window["seconds"]}
+        span |= {"start": end - window["seconds"] * 1000, "end": end}
+        windows.append(counts | span | _ratios(counts))
+    return {"did": name, "as_of": as_of, "windows": windows}
+
+
+def wait_summed(topic: FlowTopic, *names: str) -> None:
+    """Wait until these groups and no others have records, the sums of their DIDs' last ones."""
+
+    def same() -> bool:
+        dids = latest(topic, "DidMetrics")
+        return latest(topic, "GroupMetrics") == {name: summed(name, dids) for name in names}
+
+    wait(same, 30)
+
+
+def owner(workers: Workers) -> int:
+    """The worker that adds up the groups, once there is one."""
+    wait(lambda: any(workers.figure(n, "phonon_groups") for n in workers.running), 30)
+    return next(n for n in workers.running if workers.figure(n, "phonon_groups"))
+
+
+@pytest.fixture
+def topic(kafka: Broker, prefix: str) -> FlowTopic:
+    topic = FlowTopic(kafka.bootstrap_servers, prefix)
+    topic.create()
+    return topic
+
+
+@pytest.mark.broker
+@pytest.mark.slow
+def test_groups_are_the_sums_of_their_dids_whoever_is_killed_and_however_the_mapping_changes(
+    topic: FlowTopic, process: Processes, tmp_path: Path
+) -> None:
+    file = tmp_path / "groups.csv"
+    file.write_text(FIRST, encoding="utf-8")
+    rankings = "answer_seizure_ratio:1h:3:2,flows:24h:5"
+    workers = Workers(process, topic, tmp_path, PHONON_GROUPS=str(file), PHONON_RANKINGS=rankings)
+    workers.start(0)
+    workers.start(1)
+    topic.send(topic.flows(600))
+    topic.flush()
+    killed = owner(workers)
+    wait(lambda: bool(latest(topic, "GroupMetrics")), 30)
+    workers.running.pop(killed).kill()
+    topic.send(topic.flows(600))
+    topic.flush()
+    assert owner(workers) != killed
+    workers.start(killed)
+    workers.wait_idle()
+    wait_summed(topic, "group/low", "group/all", "campaign/winback")
+    assert topic.wrong() == []
+
+    survivor = owner(workers)
+    file.write_text(SECOND, encoding="utf-8")
+    wait_summed(topic, "group/all", "group/top")
+    file.write_text(BROKEN, encoding="utf-8")
+    wait(lambda: workers.figure(survivor, "phonon_groups_file_refused") == 1, 5)
+    topic.send(topic.flows(100))
+    topic.flush()
+    workers.wait_idle()
+    wait_summed(topic, "group/all", "group/top")
+    line = f"PHONON_GROUPS: {file}, line 4, column 1: expected a DID in E.164"
+    assert workers.running[survivor].output.count(line) == 1
+
+    message = topic.messages("GroupMetrics")[-1]
+    assert dict(message.headers())["ce_type"] == b"phonon.group-metrics.v1"
+    wait(lambda: latest(topic, "DidRanking").get("flows:24h", {}).get("best") == most_flows(topic), 15)
+    ranking = latest(topic, "DidRanking")
+    assert set(ranking) == {"flows:24h", "answer_seizure_ratio:1h"}
+    assert (ranking["flows:24h"]["least"], len(ranking["flows:24h"]["worst"])) == (1, 5)
+
+
+def most_flows(topic: FlowTopic) -> list[dict[str, Any]]:
+    flows = [(-record["windows"][2]["flows"], did) for did, record in latest(topic, "DidMetrics").items()]
+    return [{"did": did, "value": float(-number), "n": -number} for number, did in sorted(flows)[:5]]
+
+
+RULES = """
+[[rule]]
+name = "nobody answers"
+metric = "answer_seizure_ratio"
+window = "5m"
+below = 0.5
+least = 2
+for = "2m"
+keep = "1m"
+groups = "group/*"
+"""
+
+
+@pytest.mark.broker
+@pytest.mark.slow
+def test_a_group_rings_once_though_its_owner_is_killed_before_and_after(
+    topic: FlowTopic, process: Processes, tmp_path: Path
+) -> None:
+    """A past, sent minute by minute: each flow carries the clock of its DID's partition on."""
+    file, rules = tmp_path / "groups.toml", tmp_path / "rules.toml"
+    file.write_text('[group.two]\ndids = ["+912243600001", "+912243600002"]\n', encoding="utf-8")
+    rules.write_text(RULES, encoding="utf-8")
+    workers = Workers(process, topic, tmp_path, PHONON_GROUPS=str(file), PHONON_ALERT_RULES=str(rules))
+    workers.start(0)
+    workers.start(1)
+    begin = (time.time_ns() // 1_000_000 - 30 * MINUTE) // MINUTE * MINUTE
+
+    def minute(number: int, *, answered: bool) -> None:
+        at = begin + number * MINUTE + 1000
+        leg = {"role": "VISITOR", "direction": "OUTBOUND", "answered": answered, "ring_ms": None, "cdr_id": "1",
+               "disposition": "ANSWERED" if answered else "BUSY", "talk_ms": 20_000 if answered else None,
+               "started_at": at, "ended_at": at}  # fmt: skip
+        for did in ("+912243600001", "+912243600002"):
+            record = flow(topic.rng, did, at) | {"legs": [leg], "reached": answered, "agent_reached": False}
+            topic.put(did.encode(), encode("Flow", record))
+        topic.flush()
+        wait(lambda: latest(topic, "GroupMetrics").get("group/two", {}).get("as_of", 0) // MINUTE == at // MINUTE, 40)
+        time.sleep(1.2)  # a round, so that each minute is looked at before the next
+
+    def kill() -> None:
+        number = owner(workers)
+        workers.running.pop(number).kill()
+        workers.start(number)
+
+    minute(0, answered=False)
+    minute(1, answered=False)
+    kill()
+    minute(2, answered=False)
+    minute(4, answered=False)
+    wait(lambda: len(topic.messages("DidAlert")) == 1, 10)
+    kill()
+    minute(5, answered=False)
+    minute(12, answered=True)
+    minute(14, answered=True)
+    wait(lambda: len(topic.messages("DidAlert")) == 2, 10)
+    kill()
+    minute(15, answered=True)
+    messages = topic.read("DidAlert")
+    told = [(m.key(), r["did"], r["group"], r["state"], (r["since"] - begin) // MINUTE) for m, r in messages]
+    assert told == [
+        (b"group/two", None, "group/two", "FIRING", 1),
+        (b"group/two", None, "group/two", "RESOLVED", 1),
+    ]
+    assert len({record["alert_id"] for _, record in messages}) == 1
+
+
+def test_what_is_wrong_with_groups_and_rankings_is_one_line_and_exit_code_2(process: Processes, tmp_path: Path) -> None:
+    file, rules = tmp_path / "groups.csv", tmp_path / "rules.toml"
+    file.write_text("did,group\n912243600050,low\n", encoding="utf-8")
+    rules.write_text(RULES, encoding="utf-8")
+    wrong = (
+        ({"PHONON_GROUPS": str(file)}, f"PHONON_GROUPS: {file}, line 2, column 1: expected a DID in E.164, as on the"),
+        ({"PHONON_RANKINGS": "bussy:1h:3"}, "PHONON_RANKINGS: WindowMetrics has no 'bussy'\n"),
+        ({"PHONON_ALERT_RULES": str(rules)}, f"PHONON_ALERT_RULES: {rules}: 'nobody answers' is about groups, and "),
+    )
+    children = [process("metrics", settings=settings) for settings, _ in wrong]
+    wait(lambda: all(child.returncode is not None for child in children), 30)
+    for child, (_, line) in zip(children, wrong, strict=True):
+        assert (child.returncode, child.output.count("\n")) == (2, 1)
+        assert child.output.startswith(f"settings: {line}")
