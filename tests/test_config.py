@@ -130,4 +130,4 @@ def test_bash_completes_commands_and_topics(tmp_path: Path) -> None:
         cwd=tmp_path,
         check=True,
     )
-    assert done.stdout.splitlines() == ["spool", "dtmf did-metrics delivery", "--from-raw --from-rejected"]
+    assert done.stdout.splitlines() == ["spool", "dtmf did-metrics did-alerts delivery", "--from-raw --from-rejected"]

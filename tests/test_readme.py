@@ -46,8 +46,9 @@ def test_every_status_is_listed_with_what_the_sender_should_do() -> None:
 
 def test_every_topic_is_listed_with_its_record_and_key() -> None:
     listed = [(name, re.split("[:`]", record[1:])[0], key) for name, record, key in table("topic | record | key")]
+    keys = {"Rejected": "none", "DidAlert": "DID or group"}
     expected = [
-        (f"`{topic_name('phonon', topic.record)}`", topic.record, "DID" if topic.keyed else "none") for topic in TOPICS
+        (f"`{topic_name('phonon', topic.record)}`", topic.record, keys.get(topic.record, "DID")) for topic in TOPICS
     ]
     assert listed == expected
 

@@ -43,6 +43,9 @@ GOOD = {
     "PHONON_DRAIN_RATE": "7",
     "PHONON_WINDOWS": "1m,2h,1d",
     "PHONON_STATE_DIR": "/var/lib/phonon",
+    "PHONON_ALERT_RULES": "alerts.toml",
+    "PHONON_ALERT_WEBHOOK_URL": "https://hooks/T0/secret-path http://u:p@b:8443/in?key=k",
+    "PHONON_ALERT_WEBHOOK_SECRET": "whsec_CCCC",
     "PHONON_LOG_LEVEL": "debug",
     "PHONON_LOG_FORMAT": "json",
 }
@@ -58,6 +61,7 @@ BAD = {
     "PHONON_ALLOW_ANONYMOUS": "perhaps",
     "PHONON_DASHBOARD_BASIC_AUTH": "swordfish",
     "PHONON_RECEIVER_METRICS_URL": "localhost:9100",
+    "PHONON_ALERT_WEBHOOK_URL": "https://hooks/T0/secret http://u:swordfish@:8443",
     "PHONON_TOPIC_PREFIX": "a b",
     "PHONON_TIMEZONE": "Mars",
     "PHONON_REGION": "India",

@@ -20,6 +20,8 @@ FRAMING: Final = (
     "id is a pure function of what happened: drop ids that you have seen, and each event counts once."
 )
 REJECTED: Final = "Also written by the workers for records that are no flow records, without headers."
+KEY: Final = "The DID; `unknown` without one."
+KEYS: Final = {"DidAlert": "The DID, or the group's name."}
 HEADERS: Final = {
     "ce_specversion": {"type": "string", "const": "1.0"},
     "ce_id": {"type": "string", "description": "The event's id; did@as_of of metrics."},
@@ -38,7 +40,7 @@ def asyncapi(settings: Settings) -> dict[str, Any]:
         "info": {
             "title": "phonon-events",
             "version": "1.0.0",
-            "description": f"Phonon's call flows as events, and live metrics per DID. {FRAMING}",
+            "description": f"Phonon's call flows as events, and live metrics and alerts per DID. {FRAMING}",
         },
         "defaultContentType": "application/avro",
         "servers": {
@@ -85,7 +87,7 @@ def _at(channel: str, message: str) -> dict[str, Any]:
 
 
 def _message(topic: Topic) -> dict[str, Any]:
-    key = {"type": "string", "description": "The DID; `unknown` without one."} if topic.keyed else None
+    key = {"type": "string", "description": KEYS.get(topic.record, KEY)} if topic.keyed else None
     headers = HEADERS | {"ce_type": {"type": "string", "const": f"phonon.{topic.name}.v1"}}
     binding = {"key": key} if key else {}
     return {
