@@ -16,6 +16,7 @@ Imports = Mapping[str, set[str]]
 PURE = {
     *(f"app.{name}" for name in ("credentials", "delivery", "events", "flows", "ids", "json_text", "privacy")),
     *(f"app.{name}" for name in ("problems", "raw", "rebuild", "records", "segment", "split", "telephony")),
+    *(f"app.notify.{name}" for name in ("answers", "lane", "notification", "progress")),
     *(f"app.demo.{name}" for name in ("answers", "calls", "facts", "misbehaviour", "provider", "spelling")),
     *(f"streams.{name}" for name in ("bucket", "decoding", "flows", "metrics", "table", "windows")),
 }
@@ -35,6 +36,8 @@ ONLY_FOR = {
             "app.demo.run",
             "app.dashboard.server",
             "app.dashboard.source",
+            "app.notify.server",
+            "app.notify.source",
             "streams.framing",
         ),
     },
