@@ -112,9 +112,10 @@ class Site:
     def topic(self) -> str:
         return topic_name(self.prefix, "DidAlert")
 
-    def start(self, *to: Hooks) -> Child:
-        ready = f"http://{LOOPBACK}:{self.port}/readyz"
-        return self.process("notify", settings=self.settings(*(one.url for one in to)), ready=ready)
+    def start(self, *to: Hooks, port: int = 0) -> Child:
+        port = port or self.port
+        settings = self.settings(*(one.url for one in to)) | {"PHONON_MANAGEMENT_PORT": str(port)}
+        return self.process("notify", settings=settings, ready=f"http://{LOOPBACK}:{port}/readyz")
 
     def write(self, *alerts: tuple[int, str]) -> None:
         """Put alerts on the topic, each alert's in one partition."""
@@ -198,6 +199,28 @@ def test_nothing_is_committed_that_was_not_answered(site: Site, hooks: Callable[
     site.start(hanging)
     eventually(lambda: hanging.ids() == {webhook_id(1), webhook_id(2), webhook_id(1, "RESOLVED")})
     eventually(lambda: sum(site.committed()) == 3)
+
+
+@pytest.mark.broker
+def test_two_processes_share_the_work_and_one_may_come_and_go(site: Site, hooks: Callable[..., Hooks]) -> None:
+    to = hooks()
+    site.start(to)
+    every, other = set[str](), None
+    for number in range(30):
+        site.write((number, "FIRING"), (number, "RESOLVED"))
+        every |= {webhook_id(number), webhook_id(number, "RESOLVED")}
+        if number == 5:
+            other = site.start(to, port=free_port())
+        if number == 20 and other:
+            assert other.stop() == 0
+        time.sleep(0.1)
+    eventually(lambda: to.ids() == every)
+    order = to.order()
+    for number in range(30):
+        assert order.index(webhook_id(number)) < order.index(webhook_id(number, "RESOLVED"))
+    eventually(lambda: sum(site.committed()) == 60)
+    assert other is not None
+    assert other.output.count("alert sent") > 0
 
 
 @pytest.mark.broker

@@ -23,6 +23,7 @@ from app.topics import create_topics
 from schemas import encode
 from schemas.settings import Settings, read_settings
 from schemas.topics import TOPICS
+from tests import alerts
 from tests.processes import clean_environment
 
 KEY = {"flow_id": "f", "did": "+912243692987", "occurred_at": 1, "received_at": 2, "anomalies": [], "extra": {}}
@@ -76,6 +77,11 @@ def test_a_record_is_shown_whole() -> None:
         "record": "FlowKey",
         "value": FLOW_KEY,
     }
+
+
+def test_an_alert_is_shown_as_any_record() -> None:
+    seen = shown(alerts.value(1))
+    assert (seen["record"], seen["value"]) == ("DidAlert", alerts.fields(1))
 
 
 def test_a_raw_body_is_shown_as_the_document_it_is() -> None:
