@@ -378,6 +378,19 @@ def dashboard() -> None:
 
 
 @cli.command()
+def notify() -> None:
+    """Send alerts to the addresses of PHONON_ALERT_WEBHOOK_URL, each as a Standard Webhooks message.
+
+    Example: PHONON_ALERT_WEBHOOK_URL=https://hooks.example/alerts phonon-events notify
+    """
+    settings = _settings()
+    from app.notify.server import notify as send_alerts
+
+    with _one_line():
+        sys.exit(send_alerts(settings))
+
+
+@cli.command()
 @click.option("--rate", type=click.FloatRange(0.1, 500), default=2.0, show_default=True, help="Calls a second.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of the synthetic traffic.")
 def demo(rate: float, seed: int) -> None:

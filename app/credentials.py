@@ -1,4 +1,4 @@
-"""Who may post: pure checks over raw bytes, headers and keyword-only time.
+"""Who may post, and how we sign what we post: pure functions over raw bytes, headers and keyword-only time.
 
 Rules: a check returns nothing or raises `Refused`, so that its outcome can't be an ignored bool; every credential that
 is configured must pass; all comparisons take the same time for a near miss as for a far one; nothing is parsed before.
@@ -55,7 +55,7 @@ def read_credentials(settings: Settings) -> Credentials:
     return Credentials(
         basic=settings.basic_auth.encode() if settings.basic_auth else None,
         token=settings.token.encode() if settings.token else None,
-        signing=tuple(_signing_key(secret) for secret in (settings.signing_secret or "").split()),
+        signing=signing_keys("PHONON_SIGNING_SECRET", settings.signing_secret),
         allowed=settings.allowed_ips,
         proxies=settings.trusted_proxies,
         anonymous=settings.allow_anonymous,
@@ -96,26 +96,40 @@ def verify_signature(credentials: Credentials, headers: Headers, body: bytes, *,
     """Raises Refused unless a signature is one of our secrets', over id, time and raw body, within 5 minutes."""
     if not credentials.signing:
         return
-    stamp = headers.get(b"webhook-timestamp", b"")
+    id_, stamp = headers.get(b"webhook-id", b""), headers.get(b"webhook-timestamp", b"")
     fresh = stamp.isdigit() and len(stamp) < 16 and abs(now - int(stamp)) <= REPLAY_WINDOW_SECONDS
-    message = b".".join((headers.get(b"webhook-id", b""), stamp, body))
     given = headers.get(b"webhook-signature", b"").split(b" ")[:MOST_SIGNATURES]
     matches = False
     for key in credentials.signing:
-        expected = b"v1," + b64encode(hmac.digest(key, message, "sha256"))
+        expected = _signature(key, id_, stamp, body)
         for signature in given:
             matches |= hmac.compare_digest(signature, expected)
-    if not (fresh and matches and headers.get(b"webhook-id")):
+    if not (fresh and matches and id_):
         raise Refused
 
 
-def _signing_key(secret: str) -> bytes:
+def signed(keys: Iterable[bytes], id_: str, body: bytes, *, now: int) -> dict[str, str]:
+    """The headers of a message of ours: its id, the time in s since 1970, and a signature by each key."""
+    signatures = (_signature(key, id_.encode(), b"%d" % now, body).decode() for key in keys)
+    return {"webhook-id": id_, "webhook-timestamp": str(now), "webhook-signature": " ".join(signatures)}
+
+
+def signing_keys(setting: str, secrets: str | None) -> tuple[bytes, ...]:
+    """The keys of a setting's secrets. Raises SettingsError for one that can't be one."""
+    return tuple(_signing_key(setting, secret) for secret in (secrets or "").split())
+
+
+def _signature(key: bytes, id_: bytes, stamp: bytes, body: bytes) -> bytes:
+    return b"v1," + b64encode(hmac.digest(key, b".".join((id_, stamp, body)), "sha256"))
+
+
+def _signing_key(setting: str, secret: str) -> bytes:
     try:
         key = b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
     except (binascii.Error, ValueError):
         key = b""
     if not key:
-        raise SettingsError("PHONON_SIGNING_SECRET: expected whsec_ and base64, several with spaces between them")
+        raise SettingsError(f"{setting}: expected whsec_ and base64, several with spaces between them")
     return key
 
 

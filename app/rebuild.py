@@ -22,7 +22,7 @@ from app.ids import event_id
 from app.records import CONTENT_TYPE, SOURCE, Record, time_header
 from app.split import Rules, Split, TooManyRows, split
 from schemas import Resolve, Undecodable, UnknownId, decode
-from schemas.topics import Topic
+from schemas.topics import OF_WORKERS, Topic
 
 STILL: Final = "still can't be read"
 DROPPED: Final = "nothing of it was kept (PHONON_CONTENT=drop)"
@@ -92,7 +92,7 @@ def _stand_in(flow: Fields) -> dict[str, Any]:
 def record_of(rejected: Fields, topics: Mapping[str, Topic], resolve: Resolve) -> Record:
     """The record that a topic held, as it was, where it can be read now. Raises Left."""
     topic = topics[rejected["section"]]
-    if topic.key is None or topic.compacted or not topic.record:
+    if topic.key is None or topic.record in OF_WORKERS or not topic.record:
         raise Left(NOT_OURS)
     try:
         value = b64decode(rejected["payload"], validate=True)

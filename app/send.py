@@ -6,12 +6,11 @@ webhook-id. Credentials are those of the receiver's own settings, so that the tw
 """
 
 import asyncio
-import hmac
 import itertools
 import json
 import time
 import uuid
-from base64 import b64decode, b64encode
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from typing import Any, Final
 
 import aiohttp
 
+from app.credentials import signed, signing_keys
 from schemas.settings import Settings
 
 MOST_TRIES: Final = 6
@@ -98,8 +98,7 @@ class Sender:
             self._headers["authorization"] = "Basic " + b64encode(settings.basic_auth.encode()).decode()
         elif settings.token is not None:
             self._headers["authorization"] = f"Bearer {settings.token}"
-        secrets = (settings.signing_secret or "").split()
-        self._key = b64decode(secrets[0].removeprefix("whsec_")) if secrets else None
+        self._keys = signing_keys("PHONON_SIGNING_SECRET", settings.signing_secret)
         self.outcome = Outcome()
 
     async def send(
@@ -155,7 +154,7 @@ class Sender:
     async def _post(
         self, session: aiohttp.ClientSession, body: bytes, message_id: str
     ) -> tuple[int, dict[str, Any], float]:
-        headers = self._headers | (_signed(self._key, message_id, body, now=int(time.time())) if self._key else {})
+        headers = self._headers | (signed(self._keys, message_id, body, now=int(time.time())) if self._keys else {})
         async with session.post(self._url, data=body, headers=headers, allow_redirects=False) as response:
             answer = _object(await response.read())
             return response.status, answer, _pause(response.headers.get("retry-after", ""))
@@ -174,16 +173,6 @@ async def _feed(bodies: Iterable[bytes], waiting: Waiting, workers: int, rate: f
         await waiting.put((index, body))
     for _ in range(workers):
         await waiting.put(None)
-
-
-def _signed(key: bytes, message_id: str, body: bytes, *, now: int) -> dict[str, str]:
-    """Standard Webhooks headers."""
-    digest = hmac.digest(key, b".".join((message_id.encode(), str(now).encode(), body)), "sha256")
-    return {
-        "webhook-id": message_id,
-        "webhook-timestamp": str(now),
-        "webhook-signature": "v1," + b64encode(digest).decode(),
-    }
 
 
 def _pause(retry_after: str) -> float:

@@ -127,6 +127,22 @@ def _addresses(value: str) -> tuple[str, ...]:
     return addresses
 
 
+def _webhooks(value: str) -> tuple[str, ...]:
+    """Addresses to post to. They may hold a token or user:password@, and are never shown."""
+    urls = tuple(value.split())
+    if not all(re.fullmatch(r"https?://[^\s#]+", url) and _has_host(url) for url in urls):
+        raise ValueError("expected http(s)://[user:password@]host[:port][/path][?query], with spaces between several")
+    return urls
+
+
+def _has_host(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
 def _zone(value: str) -> ZoneInfo:
     if value not in available_timezones():
         raise ValueError("expected a time zone of the IANA database, for example Asia/Kolkata")
@@ -222,9 +238,11 @@ class Settings:
     windows: tuple[Window, ...] = _setting(_windows, "5m,1h,24h", "rolling windows of the metrics")
     state_dir: Path = _setting(Path, "./state", "folder of a metrics worker")
     alert_rules: Path | None = _setting(Path, None, "TOML file of alert rules; empty: no alerts")
-    alert_webhook_url: tuple[str, ...] = _setting(_addresses, "", "where `notify` POSTs alerts")
+    alert_webhook_url: tuple[str, ...] = _setting(
+        _webhooks, "", "where `notify` POSTs alerts; several with spaces between them", secret=True
+    )
     alert_webhook_secret: str | None = _setting(
-        _text, None, "Standard Webhooks secret that `notify` signs with", secret=True
+        _text, None, "Standard Webhooks secrets that `notify` signs with; empty: unsigned", secret=True
     )
     groups: Path | None = _setting(_groups_file, None, "CSV or TOML file of groups of DIDs; empty: no groups")
     rankings: tuple[Ranked, ...] = _setting(
@@ -263,12 +281,7 @@ def _registry_url(given: Mapping[str, str]) -> str | None:
     url = given.get("SCHEMA_REGISTRY_URL")
     if url is None:
         return None
-    try:
-        parts = urlsplit(url)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        good = False
-    if not good or re.search(r"[\s?#]", url):
+    if not re.fullmatch(r"https?://[^\s?#]+", url) or not _has_host(url):
         raise SettingsError("SCHEMA_REGISTRY_URL: expected http(s)://[user:password@]host[:port][/path]")
     return url
 

@@ -1,6 +1,6 @@
 """A source of made-up figures in place of Kafka, for what is about the page alone: how it looks, and how fast it is.
 
-    python -m tests.dashboard_fake [DIDS] [CHANGES_PER_SECOND] [PORT]
+    python -m tests.dashboard_fake [DIDS] [CHANGES_PER_SECOND] [PORT] [ALERTS]
 
 The figures agree with each other as a worker's do: every ratio follows from its counts.
 """
@@ -16,6 +16,7 @@ from typing import Any
 
 import uvicorn
 
+from app.dashboard.alerts import Alert, read_alert
 from app.dashboard.figures import latest
 from app.dashboard.server import Page
 from app.dashboard.source import Batch, Link, Source
@@ -38,6 +39,38 @@ RATIOS = {
 CAUSES = ("no_answer", "busy", "rejected", "cancelled", "bad_number", "unreachable", "congestion", "unknown_cause")
 CITIES = ("22", "11", "80", "44", "33", "40")
 
+
+#: Alerts of several kinds; without a window it is a silence, without a DID a group's.
+RULES: list[dict[str, Any]] = [
+    {"rule": "few answers", "metric": "answer_seizure_ratio", "window": "5m", "value": 0.312, "threshold": 0.5},
+    {
+        "rule": "answer rate dropped",
+        "metric": "answer_seizure_ratio",
+        "window": "1h",
+        "value": 0.41,
+        "threshold": 0.634,
+    },
+    {"rule": "short calls", "metric": "short_call_ratio", "window": "1h", "value": 0.61, "threshold": 0.4},
+    {
+        "rule": "long waits",
+        "metric": "average_time_to_agent_ms",
+        "window": "5m",
+        "value": 94_500.0,
+        "threshold": 60_000.0,
+    },
+    {"rule": "callers give up", "metric": "abandonment_ratio", "window": "5m", "value": 0.27, "threshold": 0.1},
+    {"rule": "silent", "metric": "attempts", "window": None, "value": 0.0, "n": 0, "threshold": 42.5},
+    {
+        "rule": "campaign bursts",
+        "metric": "attempts",
+        "window": "5m",
+        "value": 812.0,
+        "n": 812,
+        "threshold": 500.0,
+        "did": None,
+        "group": "campaign spring",
+    },
+]
 
 Deliver = Callable[[Batch], None]
 Say = Callable[[Link], None]
@@ -120,8 +153,24 @@ def lines(number: int, seed: int = 1) -> list[Line]:
     return found
 
 
-def fake_source(number: int, per_second: float) -> type[Source]:
-    """A source of that many DIDs and changes a second."""
+def alerts(some: list[Line], number: int, now: int) -> list[bytes]:
+    """The records of that many alerts that fire and as many that are over, over these DIDs; the newest last."""
+    chance, found = random.Random(3), []
+    for n in range(2 * number):
+        line, length = chance.choice(some[: 3 * number]), chance.randrange(60_000, 5_000_000)
+        kind: dict[str, Any] = chance.choice(RULES)
+        calls = max(kind.get("n", 0), chance.randrange(100, 900))
+        made = {"alert_id": f"alert-{n}", "group": None, "state": "FIRING", "did": line.did, "n": calls} | kind
+        made |= {"since": now - 3 * length, "as_of": now - 3 * length + 120_000}
+        found.append((made["since"], encode("DidAlert", made)))
+        if n % 2:
+            over = made | {"state": "RESOLVED", "as_of": now - 2 * length}
+            found.append((over["as_of"], encode("DidAlert", over)))
+    return [value for _, value in sorted(found, key=lambda one: one[0])]
+
+
+def fake_source(number: int, per_second: float, of_alerts: int = 0) -> type[Source]:
+    """A source of that many DIDs, changes a second, and alerts, one of which begins or ends every few seconds."""
 
     class Fake(Source):
         def __init__(self, settings: Settings, registry: Registry | None, deliver: Deliver, say: Say) -> None:
@@ -134,6 +183,8 @@ def fake_source(number: int, per_second: float) -> type[Source]:
             chance, now = random.Random(2), round(time.time() * 1000)
             self._say(Link("connected", "", now, loaded=True))
             self._deliver(Batch(latest(line.value(now), now) for line in self._lines))
+            told = [read_alert(value) for value in alerts(self._lines, of_alerts, now)]
+            self._tell(*told)
             owed = 0.0
             while not self._stop.wait(0.25):
                 owed += per_second / 4
@@ -141,6 +192,9 @@ def fake_source(number: int, per_second: float) -> type[Source]:
                 some += [chance.choice(self._lines) for _ in range(int(owed) - len(some))]
                 owed -= int(owed)
                 now = round(time.time() * 1000)
+                if told and chance.random() < 0.1:
+                    one = chance.choice(told)._replace(since=now - 60_000, as_of=now, firing=True, id=str(now))
+                    self._tell(one, chance.choice(told)._replace(as_of=now, firing=False))
                 for line in some:
                     if chance.random() < 0.08:
                         line.rest(chance.uniform(0.5, 1))
@@ -149,13 +203,19 @@ def fake_source(number: int, per_second: float) -> type[Source]:
                     Batch(latest(line.value(now), now) for line in {line.did: line for line in some}.values())
                 )
 
+        def _tell(self, *alerts: Alert) -> None:
+            batch = Batch()
+            batch.alerts = alerts
+            self._deliver(batch)
+
     return Fake
 
 
 def main() -> None:
-    number, per_second, port = (int(text) for text in (sys.argv[1:] + ["40", "3", "8090"][len(sys.argv) - 1 :]))
+    given, usual = sys.argv[1:], ["40", "3", "8090", "4"]
+    number, per_second, port, of_alerts = (int(text) for text in given + usual[len(given) :])
     settings = dataclasses.replace(read_settings({}), dashboard_port=port)
-    page = Page(settings, fake_source(number, per_second))
+    page = Page(settings, fake_source(number, per_second, of_alerts))
     uvicorn.run(page.app, host="127.0.0.1", port=port, log_level="warning")
 
 

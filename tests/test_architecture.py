@@ -16,6 +16,7 @@ Imports = Mapping[str, set[str]]
 PURE = {
     *(f"app.{name}" for name in ("credentials", "delivery", "events", "flows", "ids", "json_text", "privacy")),
     *(f"app.{name}" for name in ("problems", "raw", "rebuild", "records", "segment", "split", "telephony")),
+    *(f"app.notify.{name}" for name in ("answers", "lane", "notification", "progress")),
     *(f"app.demo.{name}" for name in ("answers", "calls", "facts", "misbehaviour", "provider", "spelling")),
     *(f"streams.{name}" for name in ("alerts", "bucket", "decoding", "flows", "gathered", "groups", "latest", "live")),
     *(f"streams.{name}" for name in ("metrics", "profile", "ranking", "rules", "table", "told", "windows")),
@@ -36,6 +37,8 @@ ONLY_FOR = {
             "app.demo.run",
             "app.dashboard.server",
             "app.dashboard.source",
+            "app.notify.server",
+            "app.notify.source",
             "streams.framing",
         ),
     },

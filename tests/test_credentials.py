@@ -9,7 +9,14 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from app.credentials import Credentials, read_credentials, refuse_open_door, verify_sender, verify_signature
+from app.credentials import (
+    Credentials,
+    read_credentials,
+    refuse_open_door,
+    verify_sender,
+    verify_signature,
+)
+from app.credentials import signed as sign
 from app.problems import Refused
 from schemas.settings import SettingsError, read_settings
 
@@ -122,6 +129,14 @@ def test_each_header_is_needed(name: str) -> None:
     headers = signed(KEYS[0], b"{}")
     del headers[name.encode()]
     assert not signature_passes(Credentials(signing=KEYS), headers, b"{}")
+
+
+@given(body=st.binary(max_size=200), mine=st.sampled_from(KEYS))
+def test_what_we_sign_with_two_secrets_passes_where_either_is_known(body: bytes, mine: bytes) -> None:
+    headers = {name.encode(): value.encode() for name, value in sign(KEYS, "msg_1", body, now=NOW).items()}
+    assert signature_passes(Credentials(signing=(mine,)), headers, body)
+    assert headers[b"webhook-signature"].split() == [signed(key, body)[b"webhook-signature"] for key in KEYS]
+    assert not signature_passes(Credentials(signing=(b"another",)), headers, body)
 
 
 def networks(**settings: str) -> Credentials:

@@ -15,17 +15,19 @@ from hypothesis import strategies as st
 
 from app.credentials import refuse_open_door
 from app.dashboard import messages
+from app.dashboard.alerts import MOST_FIRING, MOST_OVER, Alert, Alerts, read_alert
 from app.dashboard.figures import COUNTS, Latest, latest, meanings, shown
 from app.dashboard.guard import address, page_credentials
 from app.dashboard.rates import RATE_SECONDS, Receiver, summary, totals
 from app.dashboard.server import Page, own_receiver
-from app.dashboard.source import Link, Source
+from app.dashboard.source import Batch, Link, Source
 from app.dashboard.state import MOST_POINTS, TREND, State
 from app.dashboard.stream import Streams
 from app.demo.ports import free_port
 from schemas import SCHEMAS, Undecodable, UnknownId, canonical_text, encode, registry_header, written_by
 from schemas.registry import RegistryError
 from schemas.settings import SettingsError, read_settings
+from tests import alerts as made
 from tests.dashboard_fake import FIGURES, lines
 
 WINDOWS = (("5m", 300), ("1h", 3600))
@@ -77,6 +79,75 @@ def test_a_did_is_shown_as_people_read_it() -> None:
 def test_every_figure_has_a_meaning() -> None:
     assert set(FIGURES) <= set(meanings())
     assert meanings()["answered"] == "Visitor legs answered, a count."
+
+
+# alerts
+
+
+def alert(number: int, *, firing: bool = True, at: int = 9) -> Alert:
+    return Alert(str(number), "r", "+91", "+91", "attempts", "5m", 1.0, 1, 2.0, firing, number, at)
+
+
+def test_a_record_becomes_an_alert() -> None:
+    did = read_alert(made.value(1))
+    assert did._asdict() == {
+        "id": made.fields(1)["alert_id"],
+        "shown": "+91 22 4369 2987",
+        "firing": True,
+        **{name: value for name, value in made.fields(1).items() if name in Alert._fields},
+    }
+    group = read_alert(made.value(1, "RESOLVED", did=None, group="spring"))
+    assert (group.did, group.shown, group.firing) == (None, "spring", False)
+    for value in (None, b"nothing of ours", made.value(1, "UNKNOWN"), lines(1)[0].value(1)):
+        with pytest.raises(Undecodable):
+            read_alert(value)
+
+
+def test_an_episode_keeps_the_figures_that_it_began_with() -> None:
+    alerts = Alerts()
+    alerts.take([alert(1), alert(2)], 1)
+    alerts.take([alert(1, firing=False, at=20)._replace(value=None)], 2)
+    alerts.take([alert(3, firing=False, at=30)], 3)
+    assert list(alerts.firing) == ["2"]
+    assert {id_: (one.alert.value, one.until) for id_, one in alerts.over.items()} == {"1": (1.0, 20), "3": (1.0, 30)}
+    alerts.take([alert(1), alert(1, firing=False), alert(2), alert(3)], 4)
+    assert (list(alerts.firing), list(alerts.over)) == (["2"], ["1", "3"]), "what is read again changes nothing"
+    assert alerts.changes(3) == []
+
+
+@given(st.lists(st.lists(st.tuples(st.integers(0, 5), st.booleans()), max_size=4), max_size=12), st.data())
+def test_whoever_asks_for_alerts_now_and_then_has_them_all(batches: list[list[tuple[int, bool]]], data: Any) -> None:
+    state, known, seen = State(0), dict[str, int | None](), 0
+    for batch in batches:
+        state.take([], alerts=[alert(number, firing=firing) for number, firing in batch])
+        if data.draw(st.booleans()):
+            known |= {one.alert.id: one.until for one in state.alerts.changes(seen)}
+            seen = state.revision
+    known |= {one.alert.id: one.until for one in state.alerts.changes(seen)}
+    assert known == {one.alert.id: one.until for one in state.alerts.changes()}
+    over = {str(number) for batch in batches for number, firing in batch if not firing}
+    assert {id_ for id_, until in known.items() if until is not None} == over
+
+
+def test_alerts_are_bounded_and_the_newest_stay() -> None:
+    alerts = Alerts()
+    alerts.take((alert(n, firing=False, at=n) for n in range(3 * MOST_OVER)), 1)
+    alerts.take((alert(10_000 + n) for n in range(MOST_FIRING + 7)), 2)
+    assert MOST_OVER <= len(alerts.over) <= 2 * MOST_OVER
+    assert {str(n) for n in range(2 * MOST_OVER, 3 * MOST_OVER)} <= alerts.over.keys()
+    assert list(alerts.firing)[0 :: MOST_FIRING - 1] == ["10007", str(10_006 + MOST_FIRING)]
+
+
+async def test_a_page_gets_alerts_as_they_begin_and_end() -> None:
+    state = State(0)
+    state.take([record("a", 1)], alerts=[alert(1)])
+    streams = streams_of(state)
+    (kind, content), *_ = events(streams.since(None, streams._now()))
+    assert (kind, [one["id"] for one in content["alerts"]], content["alerts_kept"]) == ("snapshot", ["1"], MOST_OVER)
+    before = streams._now()
+    state.take([], alerts=[alert(1, firing=False, at=20), alert(2)])
+    [(kind, told)] = events(streams.since(before, streams._now()))
+    assert (kind, {one["id"]: one["until"] for one in told}) == ("alerts", {"1": 20, "2": None})
 
 
 # the state
@@ -396,7 +467,8 @@ class Register:
     def learn(self, ids: set[int]) -> None:
         if self.away:
             raise RegistryError("the schema registry does not answer")
-        self.known |= {id_: written_by(canonical_text(SCHEMAS["DidMetrics"])) for id_ in ids}
+        record = {7: "DidMetrics", 8: "DidAlert"}
+        self.known |= {id_: written_by(canonical_text(SCHEMAS[record[id_]])) for id_ in ids}
 
 
 class Sent(NamedTuple):
@@ -423,3 +495,15 @@ def test_records_wait_for_the_registry_and_need_it_once() -> None:
     source._flush(waiting)
     assert (waiting, said[-1].registry) == ({}, "")
     assert delivered == [latest(line.value(60_000), 61_000)], "kept as if it had come in the other framing"
+
+
+def test_each_record_of_alerts_counts_and_is_no_metrics() -> None:
+    register, batches = Register(), list[Batch]()
+    register.away = False
+    source = Source(read_settings({}), cast(Any, register), deliver=batches.append, say=lambda link: None)
+    framed = registry_header(8) + made.value(1, "RESOLVED")[10:]
+    read: Any = {(0, 4): Sent(made.value(1)), (0, 5): Sent(framed), (0, 6): Sent(b"no alert")}
+    source._flush(read)
+    told = [one for batch in batches for one in batch.alerts]
+    assert (read, told) == ({}, [read_alert(made.value(1)), read_alert(made.value(1, "RESOLVED"))])
+    assert source._link.unreadable == 1

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import pytest
 from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from app.demo.broker import Broker
@@ -23,6 +24,7 @@ from app.topics import create_topics
 from schemas import decode
 from schemas.settings import read_settings
 from schemas.topics import topic_name
+from tests import alerts as made
 from tests.dashboard_fake import FIGURES, Line, lines
 from tests.processes import Processes
 
@@ -56,11 +58,19 @@ class Board:
     producer: Producer
     lines: list[Line]
     server: Child
+    settings: dict[str, str]
 
     def write(self, *some: Line) -> None:
         """Put the figures of these DIDs on the topic as they are now."""
         for line in some:
             self.producer.produce(self.topic, key=line.did, value=line.value(round(time.time() * 1000)))
+        assert self.producer.flush(10) == 0
+
+    def tell(self, *alerts: tuple[int, dict[str, Any]]) -> None:
+        """Put alerts on their topic."""
+        topic = topic_name(self.settings["PHONON_TOPIC_PREFIX"], "DidAlert")
+        for number, what in alerts:
+            self.producer.produce(topic, key=what.get("did") or what.get("group"), value=made.value(number, **what))
         assert self.producer.flush(10) == 0
 
     def figures(self, line: Line) -> list[dict[str, Any]]:
@@ -87,6 +97,7 @@ def board(kafka: Broker, prefix: str, process: Processes) -> Board:
             {"bootstrap.servers": kafka.bootstrap_servers, "partitioner": "murmur2_random", "log_level": 0}
         ),
         lines=lines(FEW_DIDS),
+        settings=settings,
         server=process("dashboard", settings=settings, ready=f"http://127.0.0.1:{port}/readyz"),
     )
 
@@ -286,6 +297,87 @@ def test_a_dids_own_view_shows_all_figures_of_its_record(board: Board, open_page
     expect(page.locator("#one")).to_contain_text("no figures of this DID")
 
 
+def test_alerts_are_told_and_lead_to_their_did(board: Board, open_page: Callable[..., Page]) -> None:
+    board.write(*board.lines)
+    now = round(time.time() * 1000)
+    did, other = board.lines[3].did, board.lines[30].did
+    few = {"did": did, "since": now - 300_000, "as_of": now - 240_000}
+    wait = {"metric": "average_time_to_agent_ms", "value": 94_500.0, "threshold": 60_000.0, "n": 40, "window": "1h"}
+    silent = {"rule": "silent", "metric": "attempts", "value": 0.0, "n": 0, "threshold": 42.5, "window": None}
+    burst = {"rule": "burst", "metric": "attempts", "value": 812.0, "n": 812, "threshold": 500.0, "did": None}
+    page = open_page(board.url)
+    expect(page.locator("#count")).to_have_text(f"{FEW_DIDS} DIDs")
+    expect(page.locator("#alerts")).to_be_hidden()
+    expect(page.locator("#alarm")).to_be_hidden()
+    assert not page.title().startswith("(")
+
+    board.tell((1, few))
+    expect(page.locator("#alarm")).to_have_text("1 alert firing")
+    expect(page.locator("#firing .what")).to_have_text("Answer rate 25.0 % of 120, below 50.0 %")
+    expect(page.locator("#firing .length")).to_have_text("for 5 min")
+    expect(page.locator("#news")).to_contain_text("New alert: few answers, +91")
+    board.tell(
+        (2, few | wait | {"did": other, "rule": "long waits", "since": now - 60_000}),
+        (3, few | silent | {"since": now - 120_000}),
+        (4, few | burst | {"group": "campaign spring", "since": now - 180_000}),
+        (5, few | {"metric": "talk_p90_ms", "value": 95_000.0, "threshold": 60_000.0, "since": now - 400_000}),
+    )
+    expect(page.locator("#firing-title")).to_have_text("5 alerts firing")
+    expect(page.locator("#firing .rule")).to_have_text(["long waits", "silent", "burst", "few answers", "few answers"])
+    expect(page.locator("#firing .what")).to_have_text(
+        [
+            "Average wait 1:35 of 40, above 1:00",
+            "Calls 0, 42.5 expected",
+            "Calls 812, above 500",
+            "Answer rate 25.0 % of 120, below 50.0 %",
+            "Talk p90 1:35 of 120, above 1:00",
+        ]
+    )
+    expect(page.locator("#firing a")).to_have_count(4)
+    expect(page.locator("#firing .window")).to_have_text(["1h", "", "5m", "5m", "5m"])
+    page.wait_for_function("document.title.startsWith('(5) ')")
+
+    page.locator("body").press("a")
+    expect(page.locator("#firing a").first).to_be_focused()
+    page.keyboard.press("ArrowDown")
+    board.tell((2, few | wait | {"did": other, "state": "RESOLVED", "value": None, "as_of": now}))
+    expect(page.locator("#firing-title")).to_have_text("4 alerts firing")
+    expect(page.locator("#firing a").first).to_be_focused()
+    expect(page.locator("#over-title")).to_have_text("1 over")
+    page.locator("#over-title").click()
+    expect(page.locator("#over .what")).to_have_text("Average wait 1:35 of 40, above 1:00")
+    expect(page.locator("#over .length")).to_have_text("lasted 1 min")
+
+    page.locator("#firing a").first.press("Enter")
+    expect(page.get_by_role("heading", level=2)).to_contain_text("+91")
+    assert did in page.evaluate("decodeURIComponent(location.hash)")
+    expect(page.locator("#one .alerts .rule")).to_have_text(["silent", "few answers", "few answers"])
+    board.tell((3, few | silent | {"state": "RESOLVED", "as_of": now}))
+    expect(page.locator("#one .alerts .rule")).to_have_text(["few answers", "few answers", "silent"])
+    page.wait_for_function("document.title.startsWith('(3) ')")
+
+    again = open_page(board.url)
+    expect(again.locator("#firing-title")).to_have_text("3 alerts firing")
+    expect(again.locator("#over-title")).to_have_text("2 over")
+    expect(again.locator("#news")).to_have_text("")
+
+
+def test_without_a_topic_of_alerts_the_page_is_quiet(board: Board, open_page: Callable[..., Page]) -> None:
+    topic = topic_name(board.settings["PHONON_TOPIC_PREFIX"], "DidAlert")
+    admin = AdminClient({"bootstrap.servers": board.settings["KAFKA_BOOTSTRAP_SERVERS"]})
+    admin.delete_topics([topic])[topic].result()
+    board.write(*board.lines)
+    page = open_page(board.url)
+    page.wait_for_timeout(3_000)
+    board.write(board.lines[-1])
+    expect(page.locator("#link")).to_have_text("Live")
+    expect(page.locator("#count")).to_have_text(f"{FEW_DIDS} DIDs")
+    expect(page.locator("#alerts")).to_be_hidden()
+    create_topics(read_settings(board.settings))
+    board.tell((1, {}))
+    expect(page.locator("#alarm")).to_have_text("1 alert firing")
+
+
 def written(name: str, value: float | None) -> str:
     if name.endswith(("_ratio", "_level")):
         return percent(value)
@@ -301,15 +393,21 @@ CONTRAST: Final = (Path(__file__).parent / "contrast.js").read_text()
 
 def test_light_and_dark_can_be_read(board: Board, open_page: Callable[..., Page]) -> None:
     board.write(*board.lines)
+    now = round(time.time() * 1000)
+    for number, line in enumerate(board.lines[2:5]):
+        began = {"did": line.did, "since": now - (number + 2) * 400_000, "as_of": now - 500_000}
+        board.tell((number, began))
+    board.tell((9, began), (9, began | {"state": "RESOLVED"}))
     grounds = set()
     for scheme in ("light", "dark"):
         page = open_page(board.url, color_scheme=scheme, reduced_motion="reduce")
         expect(page.locator("#count")).to_have_text(f"{FEW_DIDS} DIDs")
+        expect(page.locator("#firing-title")).to_have_text("3 alerts firing")
         grounds.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
         page.wait_for_timeout(100)
         assert page.evaluate(CONTRAST) == []
         keep(page, scheme)
-        page.evaluate("did => { location.hash = '#/did/' + encodeURIComponent(did) }", board.lines[0].did)
+        page.evaluate("did => { location.hash = '#/did/' + encodeURIComponent(did) }", board.lines[2].did)
         page.locator("[data-figure=attempts]").first.wait_for()
         assert page.evaluate(CONTRAST) == []
         keep(page, f"did-{scheme}")
@@ -320,7 +418,7 @@ def test_five_thousand_dids_are_sixty_rows(board: Board, open_page: Callable[...
     many = lines(5_000)
     board.write(*many)
     page = open_page(board.url)
-    expect(page.locator("#count")).to_have_text("5,000 DIDs")
+    expect(page.locator("#count")).to_have_text("5,000 DIDs", timeout=PATIENCE_MS)
     assert page.locator("tbody:not(.pad) tr").count() < 60
     page.get_by_label("DIDs, live").focus()
     page.keyboard.press("End")

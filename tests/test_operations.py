@@ -23,6 +23,7 @@ from ruamel.yaml import YAML
 from app.demo.broker import Broker
 from app.demo.ports import answers, free_port
 from app.metrics import METRICS
+from app.notify import measures as of_notify
 from app.topics import create_topics
 from deploy.documents.grafana import panels
 from schemas.settings import read_settings
@@ -64,7 +65,7 @@ def promtool(*arguments: str) -> str:
 def series() -> dict[str, set[str]]:
     """Every series that the programs expose -> its labels."""
     known = {(metric.name, metric.type, metric.labels) for metric in METRICS}
-    for collector in REGISTRY._collector_to_names:
+    for collector in (*REGISTRY._collector_to_names, *of_notify.REGISTRY._collector_to_names):
         described = next(iter(collector.describe()))  # type: ignore[attr-defined]
         name = described.name + ("_total" if described.type == "counter" else "")
         known.add((name, described.type, collector._labelnames))  # type: ignore[attr-defined]
@@ -204,17 +205,19 @@ def silent_panels(prometheus: Prometheus) -> set[str]:
 
 @pytest.mark.broker
 def test_a_real_prometheus_sees_what_happens(process: Processes, kafka: Broker, prefix: str, tmp_path: Path) -> None:
-    """A receiver of two workers and a metrics worker: every delivery is counted, every series there, nothing alarms."""
+    """A receiver of two workers, a metrics worker, notify: every delivery is counted, every series there, no alarm."""
     tool("prometheus")
-    targets = {"receiver": free_port(), "metrics": free_port()}
+    targets = {"receiver": free_port(), "metrics": free_port(), "notify": free_port()}
     webhook = free_port()
     settings = {
         "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
         "PHONON_TOPIC_PREFIX": prefix,
         "PHONON_TOPIC_PARTITIONS": "2",
         "PHONON_PORT": str(webhook),
+        "PHONON_ALERT_WEBHOOK_URL": "http://127.0.0.1/",
     }
     create_topics(read_settings(settings))
+    process("notify", settings=settings | {"PHONON_MANAGEMENT_PORT": str(targets["notify"])})
     process("serve", "--workers", "2", settings=settings | {"PHONON_MANAGEMENT_PORT": str(targets["receiver"])})
     worker = process("metrics", settings=settings | {"PHONON_MANAGEMENT_PORT": str(targets["metrics"])})
     for port in targets.values():
@@ -235,7 +238,7 @@ def test_a_real_prometheus_sees_what_happens(process: Processes, kafka: Broker, 
     assert prometheus.value('sum by (state) (phonon_partitions{state="live"})') == 2
     soon(lambda: prometheus.value("min(phonon_ready)") == 1)
     assert prometheus.value("min(up)") == prometheus.value("phonon_kafka_healthy") == 1
-    assert [target["health"] for target in prometheus.get("targets")["activeTargets"]] == ["up", "up"]
+    assert [target["health"] for target in prometheus.get("targets")["activeTargets"]] == ["up"] * 3
     soon(lambda: prometheus.alerts() == set())
     there = set(prometheus.get("label/__name__/values"))
     absent = {name for name in series() if name not in there}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from app.cli import cli
 from app.metrics import METRICS
+from app.notify import measures as of_notify
 from app.problems import ADVICE
 from schemas import SCHEMAS
 from schemas.settings import NAMES
@@ -55,12 +56,13 @@ def test_every_metric_is_listed_with_its_labels_type_and_meaning() -> None:
         return [f"`{name}`" + (f" by {', '.join(labels)}" if labels else ""), type_, help_]
 
     assert table("metric of the receiver |") == [row(m.name, m.labels, m.type, m.help) for m in METRICS]
-    worker = []
-    for collector in REGISTRY._collector_to_names:
-        metric = next(iter(collector.describe()))  # type: ignore[attr-defined]
-        name = metric.name + ("_total" if metric.type == "counter" else "")
-        worker.append(row(name, collector._labelnames, metric.type, metric.documentation))  # type: ignore[attr-defined]
-    assert table("metric of a worker |") == worker
+    for heading, registry in (("a worker", REGISTRY), ("notify", of_notify.REGISTRY)):
+        exposed = []
+        for collector in registry._collector_to_names:
+            metric = next(iter(collector.describe()))  # type: ignore[attr-defined]
+            name = metric.name + ("_total" if metric.type == "counter" else "")
+            exposed.append(row(name, collector._labelnames, metric.type, metric.documentation))  # type: ignore[attr-defined]
+        assert table(f"metric of {heading} |") == exposed
 
 
 def test_every_figure_of_a_window_is_explained() -> None:

@@ -124,6 +124,7 @@ def test_a_topics_record_goes_back_as_it_was() -> None:
         ),
         ("phonon.rejected.v1", b"", rebuild.NOT_OURS),
         ("phonon.did-metrics.v1", b"", rebuild.NOT_OURS),
+        ("phonon.did-alerts.v1", b"", rebuild.NOT_OURS),
         ("phonon.delivery.v1", b"", rebuild.NOT_OURS),
     ],
 )

@@ -19,7 +19,7 @@ from app.replay import How, Outcome, Span, _events, replay_raw, replay_rejected
 from app.topics import check_topics, create_topics
 from schemas import encode
 from schemas.settings import Settings, read_settings
-from schemas.topics import TOPICS, raw_topic_name, topic_name
+from schemas.topics import OF_WORKERS, TOPICS, raw_topic_name, topic_name
 from tests.processes import Processes
 from tests.test_end_to_end import free_port
 
@@ -51,7 +51,7 @@ class Site:
         return [json.loads(line) for line in lines]
 
     def events(self) -> list[Seen]:
-        return self.records(*(topic.name for topic in TOPICS if topic.record != "DidMetrics"))
+        return self.records(*(topic.name for topic in TOPICS if topic.record not in OF_WORKERS))
 
     def publish(self, *records: Record) -> None:
         producer = Producer({"bootstrap.servers": self.settings.kafka["bootstrap.servers"]})

@@ -23,6 +23,7 @@ from app.topics import create_topics
 from schemas import encode
 from schemas.settings import Settings, read_settings
 from schemas.topics import TOPICS
+from tests import alerts
 from tests.processes import clean_environment
 
 KEY = {"flow_id": "f", "did": "+912243692987", "occurred_at": 1, "received_at": 2, "anomalies": [], "extra": {}}
@@ -78,6 +79,11 @@ def test_a_record_is_shown_whole() -> None:
     }
 
 
+def test_an_alert_is_shown_as_any_record() -> None:
+    seen = shown(alerts.value(1))
+    assert (seen["record"], seen["value"]) == ("DidAlert", alerts.fields(1))
+
+
 def test_a_raw_body_is_shown_as_the_document_it_is() -> None:
     headers = [("content-type", b"application/json")]
     seen = shown(b'{"phonon-uuid": "f"}', headers=headers)
@@ -104,7 +110,7 @@ def test_numbers_that_json_has_no_word_for_are_shown_as_bytes() -> None:
 
 def test_names_are_given_in_full_or_short_and_all_by_default() -> None:
     assert full_names("x", ["flow", "x.call-leg.v1", "flow"]) == ["x.flow.v1", "x.call-leg.v1"]
-    assert len(full_names("x", [])) == len(TOPICS) == 9
+    assert len(full_names("x", [])) == len(TOPICS) == 10
     with pytest.raises(UnknownTopic, match=r"'phonon\.flow\.v1'"):
         full_names("x", ["phonon.flow.v1"])
 

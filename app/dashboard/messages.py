@@ -1,7 +1,8 @@
 """What goes to the browser: server-sent events, each one JSON text. Pure.
 
-snapshot   everything: windows, names of the counts, a row per DID with its trend; replaces what the page had
+snapshot   everything: windows, names of the counts, a row per DID with its trend, alerts; replaces what the page had
 changes    rows that changed, without trends
+alerts     alerts that began or are over
 sample     a moment has passed: each DID's calls of now become the next point of its trend
 status     how things stand: Kafka, freshness, receivers
 A row is [did, as people read it, as_of, counts per window ..., trend]. Source: WHATWG HTML, "Server-sent events".
@@ -12,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
+from app.dashboard.alerts import MOST_OVER, Episode
 from app.dashboard.figures import COUNTS, meanings
 from app.dashboard.state import SAMPLE_SECONDS, TREND, Row, State
 from schemas import decode
@@ -32,12 +34,18 @@ def snapshot(state: State) -> bytes:
     """All rows with their trends."""
     rows = [[*_row(state, row), row.trend.tolist()] for row in state.rows.values()]
     head = {"started_at": state.started_at, "sample_ms": SAMPLE_SECONDS * 1000, "points": TREND}
-    return event("snapshot", head | {"windows": state.windows, "counts": COUNTS, "rows": rows})
+    told = {"alerts": [_episode(one) for one in state.alerts.changes()], "alerts_kept": MOST_OVER}
+    return event("snapshot", head | told | {"windows": state.windows, "counts": COUNTS, "rows": rows})
 
 
 def changes(state: State, rows: Iterable[Row]) -> bytes:
     """The rows that changed."""
     return event("changes", [_row(state, row) for row in rows])
+
+
+def alerts(episodes: Iterable[Episode]) -> bytes:
+    """The alerts that changed."""
+    return event("alerts", [_episode(one) for one in episodes])
 
 
 def sample() -> bytes:
@@ -51,6 +59,10 @@ def one_did(state: State, row: Row) -> bytes:
     head = {"did": latest.did, "shown": latest.shown, "as_of": latest.as_of, "written_at": latest.written_at}
     history = {"started_at": state.started_at, "history": state.history(row), "history_windows": state.windows}
     return as_json(head | history | {"windows": decode(latest.value)[1]["windows"], "meanings": meanings()})
+
+
+def _episode(one: Episode) -> dict[str, Any]:
+    return one.alert._asdict() | {"until": one.until}
 
 
 def _row(state: State, row: Row) -> list[Any]:

@@ -1,6 +1,7 @@
-"""The metrics topic, read in a thread from its beginning for as long as the page runs. Nothing is committed.
+"""Metrics and alerts, read in a thread from their topics' beginning for as long as the page runs. Nothing is committed.
 
-Only the newest record of a key is decoded: while the topic's past is read, that is one of hundreds. Whether Kafka is
+Of the metrics only the newest record of a key is decoded: while the topic's past is read, that is one of hundreds. A
+topic of alerts that is not there is no trouble: then there are none. Whether Kafka is
 there is asked, not guessed: every PROBE_SECONDS a question that only a broker can answer. When it is away the consumer
 stays as it is (librdkafka connects again by itself), and the page says since when.
 """
@@ -15,6 +16,7 @@ from typing import Any, Final
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from app.cluster import ClusterError, Errors, connect
+from app.dashboard.alerts import Alert, read_alert
 from app.dashboard.figures import Latest, latest
 from schemas import Undecodable, UnknownId, without_registry
 from schemas.registry import Registry, RegistryError
@@ -39,7 +41,9 @@ CONSUMER: Final = {
     "auto_offset_reset": "earliest",
 }
 
-Key = bytes | str | None
+#: A DID's metrics replace each other; each alert stands for itself, under its partition and offset.
+Key = bytes | str | None | tuple[int | None, int | None]
+Place = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +62,10 @@ class Link:
 
 
 class Batch(list[Latest]):
-    """The newest records of some DIDs, and the keys that a tombstone removed."""
+    """The newest records of some DIDs, the keys that a tombstone removed, and alerts."""
 
     gone: tuple[str, ...] = ()
+    alerts: tuple[Alert, ...] = ()
 
 
 class Source:
@@ -77,6 +82,7 @@ class Source:
         self._registry = registry
         self._resolve = registry.resolve if registry else without_registry
         self._topic = topic_name(settings.topic_prefix, "DidMetrics")
+        self._alerts = topic_name(settings.topic_prefix, "DidAlert")
         self._deliver, self._say = deliver, say
         self._link = Link(since=_now_ms())
         self._stop = threading.Event()
@@ -106,15 +112,18 @@ class Source:
         try:
             partitions = self._partitions(consumer, errors)
             if partitions:
-                consumer.assign([TopicPartition(self._topic, number, OFFSET_BEGINNING) for number in partitions])
+                consumer.assign([TopicPartition(*place, OFFSET_BEGINNING) for place in partitions])
                 self._read(consumer, errors, partitions)
         finally:
             consumer.close()
 
-    def _partitions(self, consumer: Consumer, errors: Errors) -> set[int]:
-        """The partitions there are now, and with it whether Kafka answers; empty where it, or the topic, is missing."""
+    def _partitions(self, consumer: Consumer, errors: Errors) -> set[Place]:
+        """The partitions there are now, and so whether Kafka answers; none where it is away or there are no metrics."""
         try:
-            found = consumer.list_topics(self._topic, timeout=ANSWER_SECONDS).topics[self._topic]
+            found, alerts = (
+                consumer.list_topics(topic, timeout=ANSWER_SECONDS).topics[topic]
+                for topic in (self._topic, self._alerts)
+            )
         except KafkaException as failure:
             consumer.poll(0)
             self._now(state="away", reason=errors.reason or _one_line(failure))
@@ -124,19 +133,20 @@ class Source:
             self._now(state="no_topic", reason=f"there is no topic {self._topic}")
             return set()
         self._now(state="connected", reason="")
-        return set(found.partitions)
+        return {(topic.topic, number) for topic in (found, alerts) for number in topic.partitions}
 
-    def _read(self, consumer: Consumer, errors: Errors, partitions: set[int]) -> None:
+    def _read(self, consumer: Consumer, errors: Errors, partitions: set[Place]) -> None:
         newest: dict[Key, Message] = {}
-        ends: set[int | None] = set()
+        ends: set[Place] = set()
         begun = probed = time.monotonic()
         while not self._stop.is_set():
             for message in consumer.consume(BATCH, POLL_SECONDS):
                 error = message.error()
                 if error is None:
-                    newest[message.key()] = message
+                    of_alerts = message.topic() == self._alerts
+                    newest[(message.partition(), message.offset()) if of_alerts else message.key()] = message
                 elif error.code() == KafkaError._PARTITION_EOF:
-                    ends.add(message.partition())
+                    ends.add((message.topic() or "", message.partition() or 0))
                 elif error.fatal():
                     raise KafkaException(error)
             now = time.monotonic()
@@ -152,13 +162,17 @@ class Source:
     def _flush(self, newest: dict[Key, Message]) -> None:
         """Deliver what was read; what a registry has not explained yet stays for the next time."""
         batch, gone, waiting, unknown = Batch(), [], dict[Key, Message](), set[int]()
+        alerts: list[Alert] = []
         for key, message in newest.items():
             value: Any = message.value()
-            if value is None:
+            if value is None and not isinstance(key, tuple):
                 gone.append(key.decode("utf-8", "replace") if isinstance(key, bytes) else str(key))
                 continue
             try:
-                batch.append(latest(value, message.timestamp()[1], self._resolve))
+                if isinstance(key, tuple):
+                    alerts.append(read_alert(value, self._resolve))
+                else:
+                    batch.append(latest(value, message.timestamp()[1], self._resolve))
             except UnknownId as one:
                 waiting[key] = message
                 unknown.add(one.id)
@@ -167,8 +181,8 @@ class Source:
                 log.warning("a record can't be read: %s", reason)
         newest.clear()
         newest.update(waiting)
-        if batch or gone:
-            batch.gone = tuple(gone)
+        if batch or gone or alerts:
+            batch.gone, batch.alerts = tuple(gone), tuple(alerts)
             self._deliver(batch)
         if unknown and self._learn(unknown):
             self._flush(newest)

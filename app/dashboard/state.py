@@ -1,4 +1,4 @@
-"""All that the page knows: the last record of every DID, and how each got there since the process started.
+"""All that the page knows: the last record of every DID, how each got there since the process started, and the alerts.
 
 Pure: time and samples come from outside. Bounded: a DID has one row, a short trend (TREND points) and a history that
 covers everything since the start with at most MOST_POINTS points: when it is full, every second one goes and the
@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from app.dashboard.alerts import Alert, Alerts
 from app.dashboard.figures import COUNTS, Counts, Latest, Windows
 
 SAMPLE_SECONDS: Final = 10
@@ -46,13 +47,15 @@ class State:
         self.started_at = started_at
         self.windows: Windows = ()
         self.rows: dict[str, Row] = {}
+        self.alerts = Alerts()
         self.revision = self.epoch = self.samples = 0
         self.stride = 1
         self.written_at = self.as_of = 0
 
-    def take(self, records: Iterable[Latest], gone: Iterable[str] = ()) -> None:
-        """Take records as they come from the topic; another set of windows, or a DID that is gone, is a new epoch."""
+    def take(self, records: Iterable[Latest], gone: Iterable[str] = (), alerts: Iterable[Alert] = ()) -> None:
+        """Take records as they come from the topics; another set of windows, or a DID that is gone, is a new epoch."""
         self.revision += 1
+        self.alerts.take(alerts, self.revision)
         for record in records:
             if record.written_at >= self.written_at:
                 self._use(record.windows)

@@ -73,6 +73,8 @@ class Streams:
             return messages.snapshot(self.state)
         rows = self.state.changes(seen.revision)
         made = messages.changes(self.state, rows) if rows else b""
+        if episodes := self.state.alerts.changes(seen.revision):
+            made += messages.alerts(episodes)
         return made + (messages.sample() if now.samples > seen.samples else b"")
 
     def _now(self) -> Seen:

@@ -47,7 +47,7 @@ def asyncapi(settings: Settings) -> dict[str, Any]:
         "info": {
             "title": "phonon-events",
             "version": "1.0.0",
-            "description": f"Phonon's call flows as events, and live metrics per DID and group. {FRAMING}",
+            "description": f"Phonon's call flows as events, and live metrics and alerts per DID and group. {FRAMING}",
         },
         "defaultContentType": "application/avro",
         "servers": {

@@ -174,6 +174,20 @@ ROWS: Final = {
             ],
         ),
     ),
+    "Alerts to webhooks": (
+        Panel(
+            "Alerts sent",
+            "cps",
+            [
+                (rate("phonon_alerts_sent_total", by="address"), "{{address}}"),
+                (rate("phonon_alert_tries_failed_total", by="address"), "{{address}}, failed tries"),
+                (rate("phonon_alerts_given_up_total", by="address"), "{{address}}, given up"),
+                (rate("phonon_alerts_unreadable_total"), "no alert"),
+            ],
+        ),
+        Panel("Alerts that wait", "short", [("sum by (address) (phonon_alerts_waiting)", "{{address}}")]),
+        Panel("Oldest that waits", "s", [("max by (address) (phonon_alerts_oldest_age_seconds)", "{{address}}")]),
+    ),
 }
 
 

@@ -1,5 +1,6 @@
-// The page's composition root: stream -> store -> head, list, one DID. Rule: parts meet here and nowhere else.
+// The page's composition root: stream -> store -> head, alerts, list, one DID. Rule: parts meet here and nowhere else.
 
+import {createAlerts, createOwnAlerts} from "./alerts.js";
 import {$, attribute, h, write} from "./dom.js";
 import {ATTEMPTS, FEW, METRICS, ZERO, add} from "./figures.js";
 import {number} from "./format.js";
@@ -16,7 +17,9 @@ const view = {window: 0, sort: {key: "calls", down: true}, query: "", active: fa
 const list = createList(store, view, chosen);
 const switches = [createSwitch("list-window", choose), createSwitch("did-window", choose)];
 $("windows").replaceWith(switches[0].element);
-const one = createOne(store, view, switches[1].element);
+const alerts = createAlerts(store);
+const own = createOwnAlerts(store);
+const one = createOne(store, view, {choice: switches[1].element, own});
 const status = createStatus();
 const totals = METRICS.map((metric) => {
   const value = h("b"), of = h("span", {class: "n"});
@@ -24,7 +27,7 @@ const totals = METRICS.map((metric) => {
   $("totals").append(box);
   return {metric, value, of, box};
 });
-let stream = "connecting";
+let stream = "connecting", title = "Phonon live", firing = 0;
 
 function kept() {
   try {
@@ -70,8 +73,20 @@ function summary() {
   }
   const all = store.rows.size, shown = order.length;
   write($("count"), !all ? "" : shown === all ? `${number(all)} DID${all === 1 ? "" : "s"}` : `${number(shown)} of ${number(all)} DIDs`);
-  document.title = all ? `${number(sum[ATTEMPTS])} calls in ${store.windows[view.window]?.name ?? ""} · Phonon live` : "Phonon live";
+  title = all ? `${number(sum[ATTEMPTS])} calls in ${store.windows[view.window]?.name ?? ""} · Phonon live` : "Phonon live";
+  entitle();
   empty(all, shown);
+}
+
+function entitle() {
+  const now = `${firing ? `(${number(firing)}) ` : ""}${title}`;
+  if (document.title !== now) document.title = now;
+}
+
+function told() {
+  firing = alerts.draw();
+  entitle();
+  one.told();
 }
 
 // What a newcomer sees first, and what to do about it.
@@ -129,6 +144,7 @@ connect({
   snapshot(message) {
     store.snapshot(message);
     windows();
+    told();
     list.draw({sort: true});
     requestAnimationFrame(summary);
     one.changed();
@@ -138,6 +154,10 @@ connect({
     if (rows.some(([did]) => one.shows(did))) one.changed();
     list.draw();
     if (!$("empty").hidden) requestAnimationFrame(summary);
+  },
+  alerts(episodes) {
+    alerts.say(store.tell(episodes));
+    told();
   },
   sample() {
     store.sample();
@@ -153,8 +173,11 @@ connect({
 });
 
 setInterval(() => {
-  if (!$("list").hidden) list.tick();
-  if (!$("list").hidden) summary();
+  if (!$("list").hidden) {
+    list.tick();
+    alerts.tick();
+    summary();
+  }
   one.tick();
   status(stream, store);
 }, 1_000);
@@ -177,6 +200,15 @@ $("active").addEventListener("change", (event) => {
   view.active = event.target.checked;
   chosen();
 });
+function toAlerts() {
+  location.hash = "#/";
+  requestAnimationFrame(alerts.enter);
+}
+
+$("alarm").addEventListener("click", (event) => {
+  event.preventDefault();
+  toAlerts();
+});
 $("help").addEventListener("click", () => $("keys").showModal());
 document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault();
@@ -188,6 +220,8 @@ document.addEventListener("keydown", (event) => {
     event.preventDefault();
     location.hash = "#/";
     requestAnimationFrame(() => $("search").focus());
+  } else if (event.key === "a" && store.alerts.size) {
+    toAlerts();
   } else if (/^[1-9]$/.test(event.key)) {
     choose(Number(event.key) - 1);
   } else if (event.key === "Escape" && !$("one").hidden) {

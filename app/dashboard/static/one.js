@@ -19,7 +19,7 @@ const CHARTS = [
 ];
 const NOW = [(w) => w.attempts, (w) => w.answer_seizure_ratio, (w) => w.average_call_duration_ms, (w) => w.abandonment_ratio, (w) => w.service_level];
 
-export function createOne(store, view, choice) {
+export function createOne(store, view, {choice, own}) {
   const root = $("one");
   let did = null, parts = null, asked = 0, timer = 0, record = null;
 
@@ -44,7 +44,7 @@ export function createOne(store, view, choice) {
 
   function missing() {
     parts = null;
-    root.replaceChildren(back(), h("h2", {tabindex: -1}, did), h("p", {class: "note"}, store.status?.loaded ? "There are no figures of this DID." : "Reading the figures …"));
+    root.replaceChildren(back(), h("h2", {tabindex: -1}, did), own.element, h("p", {class: "note"}, store.status?.loaded ? "There are no figures of this DID." : "Reading the figures …"));
   }
 
   const back = () => h("p", {class: "back"}, h("a", {href: "#/"}, "← All DIDs"));
@@ -140,6 +140,7 @@ export function createOne(store, view, choice) {
       all: [
         back(),
         h("header", {class: "onehead"}, h("h2", {tabindex: -1}, one.shown), asOf),
+        own.element,
         h("div", {class: "cards"},
           h("div", {class: "column"},
             h("section", {class: "card"}, table("Now", HEADLINES)),
@@ -159,7 +160,8 @@ export function createOne(store, view, choice) {
       did = wanted;
       parts = record = null;
       asked = -1e9;
-      root.replaceChildren(back(), h("h2", {tabindex: -1}, store.rows.get(did)?.shown ?? did));
+      root.replaceChildren(back(), h("h2", {tabindex: -1}, store.rows.get(did)?.shown ?? did), own.element);
+      own.show(did);
       root.querySelector("h2").focus({preventScroll: true});
       clearTimeout(timer);
       timer = 0;
@@ -171,8 +173,12 @@ export function createOne(store, view, choice) {
       timer = 0;
     },
     changed: soon,
+    told: () => did != null && own.show(did),
     shows: (other) => did === other,
     redraw: () => record && parts && show(record),
-    tick: () => parts?.ages(),
+    tick() {
+      parts?.ages();
+      if (did != null) own.tick();
+    },
   };
 }

@@ -5,6 +5,8 @@ import {ATTEMPTS, COUNTS} from "./figures.js";
 export function createStore() {
   const store = {
     rows: new Map(), // DID -> row
+    alerts: new Map(), // id -> episode, until: when it was over
+    alertsKept: 300,
     windows: [], // {name, seconds}
     points: 60,
     sampleMs: 10_000,
@@ -20,6 +22,8 @@ export function createStore() {
       store.points = message.points;
       store.sampleMs = message.sample_ms;
       store.startedAt = message.started_at;
+      store.alerts = new Map(message.alerts.map((one) => [one.id, one]));
+      store.alertsKept = message.alerts_kept;
       store.rows.clear();
       const width = store.windows.length;
       for (const [did, shown, asOf, ...rest] of message.rows) {
@@ -38,6 +42,17 @@ export function createStore() {
           store.rows.set(did, {...row(did, shown, asOf, counts, []), at, grew: counts.at(-1)?.[ATTEMPTS] ?? 0});
         }
       }
+    },
+
+    // Returns what has begun to fire.
+    tell(list) {
+      const begun = list.filter((one) => one.until == null && !store.alerts.has(one.id));
+      for (const one of list) store.alerts.set(one.id, one);
+      const over = [...store.alerts.values()].filter((one) => one.until != null);
+      if (over.length > 2 * store.alertsKept) {
+        for (const one of over.sort((a, b) => a.until - b.until).slice(0, -store.alertsKept)) store.alerts.delete(one.id);
+      }
+      return begun;
     },
 
     sample() {

@@ -12,7 +12,7 @@ export function connect(on) {
     close();
     heard = performance.now();
     source = new EventSource("events");
-    for (const kind of ["snapshot", "changes", "sample", "status"]) {
+    for (const kind of ["snapshot", "changes", "alerts", "sample", "status"]) {
       source.addEventListener(kind, (event) => {
         heard = performance.now();
         on[kind](JSON.parse(event.data));

@@ -1,0 +1,429 @@
+"""Alerts to the outside, part by part: what is sent, when again, in what order, and how far each address is."""
+
+import asyncio
+import json
+import logging
+import random
+import time
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+import pytest
+from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.credentials import Credentials, verify_signature
+from app.notify import address as address_module
+from app.notify import answers
+from app.notify.address import Address, session
+from app.notify.answers import (
+    LONGEST_PAUSE_SECONDS,
+    LONGEST_REST_SECONDS,
+    Verdict,
+    pause_seconds,
+    rest_seconds,
+    verdict,
+)
+from app.notify.lane import Lane, Waiting
+from app.notify.notification import read
+from app.notify.progress import Arrived, Progress, mark, metadata, read_floors
+from app.notify.server import names
+from app.notify.source import Source
+from schemas import SCHEMAS, Undecodable, UnknownId, canonical_text, encode, registry_header, written_by
+from schemas.registry import RegistryError
+from schemas.settings import read_settings
+from tests.alerts import DID, fields, value, webhook_id
+
+NOW_MS = 1_767_607_900_000
+DAY_MS = 24 * 3600 * 1000
+KEY = b"a key of ours"
+
+
+def arrived(number: int, state: str = "FIRING", progress: Progress | None = None, offset: int = 0) -> Arrived:
+    return Arrived(read(value(number, state), NOW_MS), progress or Progress([0]), offset, [0])
+
+
+# what is sent
+
+
+def test_a_record_becomes_a_standard_webhooks_message() -> None:
+    told = read(value(7), NOW_MS)
+    assert json.loads(told.body) == {
+        "type": "did_alert.firing",
+        "timestamp": "2026-01-05T10:12:00.000Z",
+        "data": fields(7),
+    }
+    assert (told.id, told.written_at) == (webhook_id(7), NOW_MS)
+    over = read(value(7, "RESOLVED", value=None), NOW_MS)
+    assert json.loads(over.body)["type"] == "did_alert.resolved"
+    assert over.alert_id == told.alert_id
+    assert over.id != told.id
+    assert "." not in told.id + over.id, "what is signed stands between full stops"
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        None,
+        b"nothing of ours",
+        value(1, "UNKNOWN"),
+        value(1, alert_id="a.b"),
+        value(1, alert_id="a\r\nb: c"),
+        value(1, alert_id=""),
+        value(1, as_of=2**62),
+        encode("DidMetrics", {"did": DID, "as_of": 1, "windows": []}),
+    ],
+)
+def test_what_is_no_alert_is_refused(bad: bytes | None) -> None:
+    with pytest.raises(Undecodable):
+        read(bad, NOW_MS)
+
+
+# what an answer means
+
+
+@pytest.mark.parametrize(
+    ("statuses", "young", "old"),
+    [
+        ((200, 202, 204), Verdict.SENT, Verdict.SENT),
+        ((0, 408, 429, 500, 502, 503, 504), Verdict.LATER, Verdict.GIVEN_UP),
+        ((301, 302, 307, 400, 401, 403, 404, 410, 422), Verdict.GIVEN_UP, Verdict.GIVEN_UP),
+    ],
+)
+def test_an_answer_is_a_verdict(statuses: tuple[int, ...], young: Verdict, old: Verdict) -> None:
+    assert {verdict(status, DAY_MS - 1) for status in statuses} == {young}
+    assert {verdict(status, DAY_MS) for status in statuses} == {old}
+
+
+@given(st.integers(1, 10_000), st.floats(0, 1, exclude_max=True))
+def test_pauses_double_with_jitter_and_have_an_end(tries: int, chance: float) -> None:
+    whole = min(2.0 ** min(tries - 1, 100), LONGEST_PAUSE_SECONDS)
+    assert whole / 2 <= pause_seconds(tries, chance) <= whole
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("120", 120),
+        ("0", 0),
+        ("", 0),
+        ("soon", 0),
+        ("-5", 0),
+        ("999999", LONGEST_REST_SECONDS),
+        ("Mon, 05 Jan 2026 10:01:30 GMT", 90),
+        ("Mon, 05 Jan 2026 09:00:00 GMT", 0),
+        ("²", 0),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(text: str, seconds: float) -> None:
+    assert rest_seconds(text, 1_767_607_200) == seconds
+
+
+# the order
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.sampled_from(["FIRING", "RESOLVED"])), max_size=30), st.randoms())
+def test_each_alert_keeps_its_order_and_each_message_is_settled_once(
+    sent: list[tuple[int, str]], chance: random.Random
+) -> None:
+    lane, left, out, now = Lane(), deque(enumerate(sent)), list[Waiting](), 0.0
+    expected, seen = defaultdict[int, list[int]](list), defaultdict[int, list[int]](list)
+    for offset, (number, _) in enumerate(sent):
+        expected[number].append(offset)
+    while left or lane.waiting:
+        now += 0.5
+        if left and chance.random() < 0.6:
+            offset, (number, state) = left.popleft()
+            lane.add(arrived(number, state, offset=offset), now)
+        if waiting := lane.take(now):
+            out.append(waiting)
+        assert len({one.arrived.notification.alert_id for one in out}) == len(out), "one message an alert at a time"
+        if out and chance.random() < 0.6:
+            waiting = out.pop(chance.randrange(len(out)))
+            if chance.random() < 0.3:
+                lane.postpone(waiting, now + chance.random() * 3)
+            else:
+                lane.settle(waiting, now)
+                number, _ = sent[waiting.arrived.offset]
+                seen[number].append(waiting.arrived.offset)
+    assert seen == expected
+    assert (lane.oldest(), lane.seconds(now)) == (None, None)
+
+
+def test_an_address_that_wants_to_be_left_alone_is() -> None:
+    lane = Lane()
+    lane.add(arrived(1), 10.0)
+    lane.rest_until = 15.0
+    assert (lane.take(14.9), lane.seconds(14.0), lane.oldest()) == (None, 1.0, NOW_MS)
+    assert lane.take(15.0) is not None
+
+
+# how far each address is
+
+
+@given(st.lists(st.tuples(st.sampled_from(["take", "skip", "done"]), st.integers(0, 1), st.integers(0, 50))), st.data())
+def test_nothing_is_committed_that_an_address_still_needs(steps: list[tuple[str, int, int]], data: Any) -> None:
+    begins = data.draw(st.lists(st.integers(0, 9), min_size=2, max_size=2))
+    progress, offset = Progress(begins), min(begins)
+    needed: list[set[int]] = [set(), set()]
+    for kind, address, pick in steps:
+        if kind == "take":
+            wanted = progress.take(offset)
+            assert wanted == [n for n in (0, 1) if offset >= begins[n]]
+            for n in wanted:
+                needed[n].add(offset)
+        elif kind == "skip":
+            progress.skip(offset)
+        elif needed[address]:
+            done = sorted(needed[address])[pick % len(needed[address])]
+            needed[address].remove(done)
+            progress.done(address, done)
+        offset += kind != "done"
+        floors = progress.floors()
+        assert floors == tuple(min(needed[n], default=max(offset, begins[n])) for n in (0, 1))
+        assert [progress.waiting(n) for n in (0, 1)] == [len(needed[n]) for n in (0, 1)]
+        assert read_floors(min(floors), metadata(floors, ["a", "b"]), ["a", "b"]) == floors
+
+
+def test_an_address_that_is_new_begins_where_the_farthest_is() -> None:
+    kept = metadata((40, 90), ["dead", "well"])
+    assert read_floors(40, kept, ["well", "new", "dead"]) == (90, 90, 40)
+    assert read_floors(40, kept, ["new"]) == (90,)
+    for others in (None, "", "{}", "null", "[1]", '{"dead":"x"}', "set by hand"):
+        assert read_floors(40, others, ["dead", "well"]) == (40, 40)
+
+
+def test_an_address_is_marked_and_not_shown() -> None:
+    assert mark("https://hooks.example/T0/secret") == mark("https://hooks.example/T0/secret") != mark("https://b/")
+    assert "secret" not in mark("https://hooks.example/T0/secret")
+
+
+def test_an_address_is_called_by_its_host() -> None:
+    urls = ["https://u:p@a/x?k=1", "http://b:81/", "https://a/y"]
+    assert names(urls) == ["a#1", "b", "a#2"]
+
+
+# one address
+
+
+class Hooks:
+    """A server that gets alerts and answers as it is told."""
+
+    def __init__(self) -> None:
+        self.got: list[tuple[str, bytes]] = []
+        self.headers: list[dict[str, str]] = []
+        self.answers: deque[web.Response] = deque()
+        self.hangs = False
+
+    async def post(self, request: web.Request) -> web.Response:
+        self.headers.append({name.lower(): text for name, text in request.headers.items()})
+        self.got.append((request.headers["webhook-id"], await request.read()))
+        if self.hangs:
+            await asyncio.sleep(30)
+        return self.answers.popleft() if self.answers else web.Response()
+
+
+@pytest.fixture
+async def hooks() -> AsyncIterator[tuple[Hooks, str]]:
+    made, app = Hooks(), web.Application()
+    app.router.add_post("/T0/secret", made.post)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield made, f"http://127.0.0.1:{runner.addresses[0][1]}/T0/secret"
+    await runner.cleanup()
+
+
+@pytest.fixture
+def swift(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answers, "FIRST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(address_module, "ANSWER_SECONDS", 0.4)
+
+
+def fresh(number: int, state: str = "FIRING") -> Arrived:
+    """An alert that Kafka has just got."""
+    one = arrived(number, state)
+    return one._replace(notification=one.notification._replace(written_at=round(time.time() * 1000)))
+
+
+async def sent(url: str, *messages: Arrived, until: int) -> list[str]:
+    """Send messages; the ids of those that are settled, in their order."""
+    settled, all_are = list[str](), asyncio.Event()
+
+    def settle(one: Arrived) -> None:
+        settled.append(one.notification.id)
+        if len(settled) == until:
+            all_are.set()
+
+    to = Address(url, "127.0.0.1", [KEY], settle)
+    async with session() as http:
+        running = asyncio.create_task(to.run(http))
+        for message in messages:
+            to.add(message)
+        await asyncio.wait_for(all_are.wait(), 10)
+        to.stop()
+        await running
+    return settled
+
+
+async def test_a_message_is_signed_and_says_who_sends_it(hooks: tuple[Hooks, str]) -> None:
+    server, url = hooks
+    assert await sent(url, fresh(1), until=1) == [webhook_id(1)]
+    (headers,), ((_, body),) = server.headers, server.got
+    asked = {name.encode(): text.encode() for name, text in headers.items()}
+    verify_signature(Credentials(signing=(KEY,)), asked, body, now=time.time())
+    assert headers["content-type"] == "application/json"
+    assert body == read(value(1), 0).body
+
+
+async def test_what_fails_comes_again_and_in_order(
+    hooks: tuple[Hooks, str], swift: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    server, url = hooks
+    caplog.set_level(logging.DEBUG)
+    server.answers += [web.Response(status=status) for status in (500, 503, 429, 408)]
+    settled = await sent(url, fresh(1), fresh(1, "RESOLVED"), until=2)
+    assert settled == [webhook_id(1), webhook_id(1, "RESOLVED")]
+    assert [id_ for id_, _ in server.got] == [webhook_id(1)] * 5 + [webhook_id(1, "RESOLVED")]
+    lines = [(record.levelname, record.getMessage(), getattr(record, "fields", {})) for record in caplog.records]
+    ours = [line for line in lines if line[1].startswith(("alert", "address"))]
+    assert [(level, text) for level, text, _ in ours] == [
+        ("WARNING", "address does not take alerts"),
+        ("INFO", "address takes alerts again"),
+        ("INFO", "alert sent"),
+        ("INFO", "alert sent"),
+    ]
+    assert ours[2][2] == {
+        "alert_id": fields(1)["alert_id"],
+        "rule": "few answers",
+        "state": "FIRING",
+        "address": "127.0.0.1",
+        "status": 200,
+        "tries": 5,
+    }
+    assert not [line for line in lines if "secret" in str(line) or DID in str(line)]
+
+
+async def test_what_time_does_not_mend_is_given_up_at_once(
+    hooks: tuple[Hooks, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    server, url = hooks
+    server.answers += [web.Response(status=410), web.Response(status=302, headers={"location": url})]
+    assert await sent(url, fresh(1), fresh(1, "RESOLVED"), fresh(2), until=3)
+    assert len(server.got) == 3
+    given_up = [record for record in caplog.records if record.getMessage() == "alert given up"]
+    assert [record.fields["status"] for record in given_up] == [410, 302]  # type: ignore[attr-defined]
+
+
+async def test_what_is_a_day_old_is_tried_once(hooks: tuple[Hooks, str]) -> None:
+    server, url = hooks
+    server.answers += [web.Response(status=503)]
+    assert len(await sent(url, arrived(1), arrived(2), until=2)) == 2
+    assert len(server.got) == 2
+
+
+async def test_an_address_that_hangs_is_left_and_another_alert_is_not_held_up(
+    hooks: tuple[Hooks, str], swift: None
+) -> None:
+    server, url = hooks
+    server.hangs = True
+    sending = asyncio.create_task(sent(url, *map(fresh, range(6)), until=6))
+    await asyncio.sleep(1)
+    assert len({id_ for id_, _ in server.got}) == 6, "each has had its turn"
+    server.hangs = False
+    assert sorted(await sending) == sorted(map(webhook_id, range(6)))
+
+
+async def test_an_address_that_asks_for_a_rest_gets_it(hooks: tuple[Hooks, str], swift: None) -> None:
+    server, url = hooks
+    server.answers += [web.Response(status=429, headers={"retry-after": "1"})]
+    begun = time.time()
+    await sent(url, fresh(1), until=1)
+    assert time.time() - begun > 0.9
+
+
+async def test_more_than_memory_holds_is_given_up(
+    hooks: tuple[Hooks, str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(address_module, "MOST_WAITING", 3)
+    assert len(await sent(hooks[1], *map(fresh, range(5)), until=5)) == 5
+    assert len(hooks[0].got) == 3
+    assert [r.fields["status"] for r in caplog.records if "given up" in r.getMessage()] == ["too many wait"] * 2  # type: ignore[attr-defined]
+
+
+# a schema registry
+
+
+class Register:
+    """A registry that is away at first."""
+
+    def __init__(self) -> None:
+        self.away, self.known = True, dict[int, Any]()
+
+    def resolve(self, id_: int) -> Any:
+        if id_ not in self.known:
+            raise UnknownId(id_)
+        return self.known[id_]
+
+    def learn(self, ids: list[int]) -> None:
+        if self.away:
+            raise RegistryError("the schema registry does not answer")
+        self.known |= {id_: written_by(canonical_text(SCHEMAS["DidAlert"])) for id_ in ids}
+
+
+class Stored:
+    """A message as librdkafka gives it."""
+
+    def __init__(self, offset: int, content: bytes) -> None:
+        self._offset, self._content = offset, content
+
+    def error(self) -> None:
+        return None
+
+    def partition(self) -> int:
+        return 0
+
+    def offset(self) -> int:
+        return self._offset
+
+    def timestamp(self) -> tuple[int, int]:
+        return 1, NOW_MS
+
+    def value(self) -> bytes:
+        return self._content
+
+
+class Seeks:
+    """A consumer that is only told where to go on."""
+
+    def __init__(self) -> None:
+        self.places: list[int] = []
+
+    def seek(self, place: Any) -> None:
+        self.places.append(place.offset)
+
+
+def test_a_partition_waits_for_the_registry_and_passes_over_what_is_no_alert(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.notify.source.RETRY_SECONDS", 0)
+    register, consumer, delivered = Register(), Seeks(), list[Arrived]()
+    settings = read_settings({"PHONON_ALERT_WEBHOOK_URL": "http://a/ http://b/"})
+    source = Source(settings, cast(Any, register), begin=lambda: None, deliver=delivered.extend)
+    source._held[0] = Progress([5, 7])
+    framed = registry_header(7) + value(2)[10:]
+    messages: Any = [Stored(5, value(1)), Stored(6, b"no alert"), Stored(7, framed), Stored(8, value(3))]
+    source._take(cast(Any, consumer), messages)
+    assert ([one.offset for one in delivered], consumer.places) == ([5], [7])
+    assert "does not answer" in source.trouble
+    register.away = False
+    source._take(cast(Any, consumer), messages[2:])
+    assert [(one.notification.id, one.wanted) for one in delivered] == [
+        (webhook_id(1), [0]),
+        (webhook_id(2), [0, 1]),
+        (webhook_id(3), [0, 1]),
+    ]
+    assert source.trouble == ""
+    source.settle(delivered[0], 0)
+    source._settle()
+    assert source._held[0].floors() == (7, 7)
