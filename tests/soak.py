@@ -21,9 +21,9 @@ from pathlib import Path
 from app.demo.broker import jars
 from app.demo.kafka_node import KafkaNode
 from tests import soak_workers
+from tests.faults import ANSWER_WITHIN_SECONDS, Receiver, made_topics, until
 from tests.oracle import Oracle, Phase
 from tests.processes import Processes
-from tests.test_faults import ANSWER_WITHIN_SECONDS, Receiver, made_topics, until
 
 PREFIX = "soak"
 
