@@ -94,17 +94,18 @@ def _one_line(*failures: type[Exception]) -> Iterator[None]:
     except SettingsError as wrong:
         raise WrongSettings(str(wrong)) from None
     except failures as failure:
+        if isinstance(failure, OSError) and failure.filename:
+            raise Failed(f"{failure.filename}: {failure.strerror}") from None
         raise Failed(str(failure)) from None
 
 
 def _settings() -> "Settings":
     """The settings of environment and `.env`; what is wrong with them ends the program with code 2."""
-    from dotenv import dotenv_values
-
+    from app.env_file import read_env_file
     from schemas.settings import read_settings
 
     with _one_line():
-        return read_settings(os.environ, dotenv_values(".env"))
+        return read_settings(os.environ, read_env_file())
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": STDERR_WIDTH})
@@ -339,7 +340,8 @@ def spool_status() -> None:
         ("oldest, seconds", f"{waits.oldest_age_seconds:.0f}"),
         ("damaged, set aside", waits.damaged),
     ]
-    table(("spool", str(settings.spool_dir)), rows)
+    there = "" if settings.spool_dir.is_dir() else " (no such folder)"
+    table(("spool", f"{settings.spool_dir.resolve()}{there}"), rows)
 
 
 @spool.command("drain")
@@ -356,6 +358,8 @@ def spool_drain() -> None:
     from app.outcomes import SpoolFailed
     from app.spool import status
 
+    if not settings.spool_dir.is_dir():
+        raise Failed(f"there is no spool at {settings.spool_dir.resolve()}: PHONON_SPOOL_DIR says where")
     with _one_line(SpoolFailed, OSError):
         shown = Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True)
         with shown:
@@ -414,14 +418,14 @@ def config(as_json: bool) -> None:
     """
     settings = _settings()
     from confluent_kafka.admin import AdminClient
-    from dotenv import dotenv_values
 
     from app.cluster import Errors, connect
+    from app.env_file import read_env_file
     from schemas.effective import effective
 
     with _one_line():
         connect(AdminClient, settings.kafka, Errors(""))  # refuses properties that it does not know
-    found = effective(os.environ, dotenv_values(".env"))
+    found = effective(os.environ, read_env_file())
     if as_json:
         rows = [{"name": s.name, "value": s.value, "set": s.is_set, "source": s.source} for s in found]
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))

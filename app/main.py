@@ -17,13 +17,13 @@ from os import environ, getpid
 from socket import socket
 from typing import Any, Final
 
-from dotenv import dotenv_values
 from starlette.routing import Route, Router
 
 from app import log
 from app.body import Receive
 from app.credentials import read_credentials, refuse_open_door
 from app.drain import Drainer
+from app.env_file import read_env_file
 from app.health import Management, Readiness
 from app.listen import GentleServer, listen, serve_management, server_config
 from app.metrics import Metrics
@@ -47,9 +47,10 @@ GARBAGE_THRESHOLD: Final = 50_000  # deliveries make no cycles: looking for them
 
 
 def check(settings: Settings) -> None:
-    """Raises SettingsError for what would only fail later: an open door, a producer or a spool that can't be."""
+    """Raises SettingsError for what would only fail later: an open door, a region, a producer or a spool."""
     refuse_open_door(read_credentials(settings), settings.host)
     open_producer(producer_config(settings), {})
+    make_pipeline(settings)
     try:
         prepare(settings.spool_dir)
     except OSError as error:
@@ -266,7 +267,7 @@ def __getattr__(name: str) -> Any:
     if name != "app":
         raise AttributeError(name)
     try:
-        settings = read_settings(environ, dotenv_values(".env"))
+        settings = read_settings(environ, read_env_file())
         check(settings)
         log.configure(settings.log_level, settings.log_format)
         receiver = Receiver(settings)

@@ -15,8 +15,9 @@ from app.privacy import Privacy, redact
 from app.raw import Raw
 from app.records import Record, Records
 from app.split import Rules, Split, TooManyRows, split
+from app.telephony import REGIONS
 from schemas import HEADERS
-from schemas.settings import Settings
+from schemas.settings import Settings, SettingsError
 
 #: What a sender can mend, and the status that says so.
 UNREADABLE: Final[Mapping[type[Exception], int]] = MappingProxyType({NotJson: 400, NotADelivery: 422, TooManyRows: 413})
@@ -53,7 +54,11 @@ class Pipeline:
 
 
 def make_pipeline(settings: Settings) -> Pipeline:
-    """The pipeline that the settings ask for."""
+    """The pipeline that the settings ask for. Raises SettingsError for a region that has no telephone numbers."""
+    if settings.region not in REGIONS:
+        raise SettingsError(
+            f"PHONON_REGION is {settings.region!r}: expected a region with telephone numbers, such as IN"
+        )
     key = settings.pseudonym_key if settings.numbers == "pseudonymise" else None
     return Pipeline(
         rules=Rules(zone=settings.timezone, region=settings.region),

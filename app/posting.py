@@ -163,6 +163,7 @@ def show(outcome: Outcome, seconds: float) -> None:
         times = sorted(outcome.seconds[status])
         middle, slowest = (f"{1000 * times[round(q * (number - 1))]:.0f}" for q in (0.5, 1))
         table.add_row(f"{status} {PHRASES.get(status, '')}", str(number), middle, slowest)
-    Console().print(table)
+    if outcome.statuses:
+        Console().print(table)
     retried = f", retries: {outcome.retries}" if outcome.retries else ""
     click.echo(f"deliveries: {outcome.total}, events: {outcome.events.total()}, seconds: {seconds:.1f}{retried}")

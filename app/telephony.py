@@ -11,6 +11,9 @@ from typing import Final, NamedTuple
 
 import phonenumbers
 
+#: Two-letter codes of the regions that have telephone numbers.
+REGIONS: Final = frozenset(phonenumbers.SUPPORTED_REGIONS)
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _EARLIEST_MS: Final = -62_135_596_800_000  # 0001-01-01T00:00Z: what any reader of timestamp-millis can still show

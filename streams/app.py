@@ -89,7 +89,10 @@ def make_app(settings: Settings, rules: Rules = NO_RULES, file: GroupsFile | Non
     """The worker for these settings; nothing is connected before it starts."""
     group = f"{settings.topic_prefix}-metrics"
     folder = settings.state_dir / group
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        _give_up(f"PHONON_STATE_DIR is {str(settings.state_dir)!r}: {error.strerror}")
     app = MetricsApp(group, **_faust_settings(settings), datadir=str(folder))
     app.settings, app.framing, app.file = settings, Framing(settings), file or GroupsFile(settings.groups)
     source = topic_name(settings.topic_prefix, "Flow")

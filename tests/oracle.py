@@ -28,16 +28,36 @@ GIVE_UP_SECONDS = 15.0
 
 @dataclass
 class Phase:
-    """What one phase saw: answers by status ("lost" where the connection broke), and how long each took."""
+    """What one phase saw: answers by status ("lost" where the connection broke), and how long each took.
+
+    `late_seconds` is how far the load fell behind its own rate: what this process and its machine add to an answer.
+    """
 
     name: str
     answers: Counter[str] = field(default_factory=Counter)
     slowest_seconds: float = 0.0
+    late_seconds: float = 0.0
     drain_seconds: float = 0.0
+    in_kafka_in_a_row: int = 0
+    spooled: list[tuple[float, float]] = field(default_factory=list)
+
+    def note(self, status: str, asked: float, seconds: float) -> None:
+        """An answer: when it was asked for (monotonic), and how long it took."""
+        self.answers[status] += 1
+        self.in_kafka_in_a_row = self.in_kafka_in_a_row + 1 if status == "200" else 0
+        if status != "lost":
+            self.slowest_seconds = max(self.slowest_seconds, seconds)
+        if status == "202":
+            self.spooled.append((asked, seconds))
+
+    def spooled_within(self, began: float, ended: float) -> list[float]:
+        """Seconds that each 202 took of what was asked in that time, the quickest first."""
+        return sorted(seconds for asked, seconds in self.spooled if began <= asked <= ended)
 
     def line(self) -> str:
         counts = " ".join(f"{status}:{number}" for status, number in sorted(self.answers.items()))
-        return f"{self.name:34} {counts:40} slowest {self.slowest_seconds:.3f} s  drained in {self.drain_seconds:.1f} s"
+        slowest = f"slowest {self.slowest_seconds:.3f} s (load late by {self.late_seconds:.3f} s)"
+        return f"{self.name:34} {counts:40} {slowest}  drained in {self.drain_seconds:.1f} s"
 
 
 @dataclass
@@ -106,7 +126,9 @@ class Oracle:
             while not stop.is_set():
                 group.create_task(self._until_taken(self._fresh(), phase, stop))
                 count += 1
-                await asyncio.sleep(max(began + count / self._rate - time.monotonic(), 0))
+                ahead = began + count / self._rate - time.monotonic()
+                phase.late_seconds = max(phase.late_seconds, -ahead)
+                await asyncio.sleep(max(ahead, 0))
 
     async def _until_taken(self, delivery: Delivery, phase: Phase, stop: asyncio.Event) -> None:
         give_up = time.monotonic() + GIVE_UP_SECONDS
@@ -137,9 +159,7 @@ class Oracle:
         except TimeoutError:
             status = "hung"
             connection.close()
-        phase.answers[status] += 1
-        if status != "lost":
-            phase.slowest_seconds = max(phase.slowest_seconds, time.monotonic() - began)
+        phase.note(status, began, time.monotonic() - began)
         delivery.acknowledged |= status.startswith("2")
         return status
 

@@ -137,6 +137,64 @@ def test_settings_come_from_the_env_file_too(tmp_path: Path, capsys: pytest.Capt
     assert "PHONON_REGION is 'india'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"PHONON_PORT=1\n\nno equals sign\n", ".env: line 3 is no NAME=value"),
+        (b"\xff\xfe\x00", ".env: cannot read it (UnicodeDecodeError)"),
+    ],
+)
+def test_an_env_file_that_cannot_be_read_is_a_wrong_setting(
+    content: bytes, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / ".env").write_bytes(content)
+    assert run(["spool", "status"]) == 2
+    assert capsys.readouterr() == ("", f"phonon-events: {said}\n")
+
+
+@pytest.mark.parametrize("arguments", [["serve"], ["spool", "drain"], ["replay", "--from-raw"]], ids=" ".join)
+def test_a_region_without_telephones_is_a_wrong_setting(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PHONON_REGION", "ZZ")
+    (tmp_path / "spool").mkdir()
+    assert run(arguments) == 2
+    expected = "PHONON_REGION is 'ZZ': expected a region with telephone numbers, such as IN"
+    assert capsys.readouterr() == ("", f"phonon-events: {expected}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["spool", "drain"], "there is no spool at {cwd}/spool: PHONON_SPOOL_DIR says where"),
+        (["send", "one.json", "--resume", "none/state"], "none/state.new: No such file or directory"),
+        (["send", "one.json", "--url", "ftp://receiver"], "cannot reach ftp://receiver: not an address"),
+        (["send", "--synthetic", "1", "--output", "none/x.jsonl"], "none/x.jsonl: No such file or directory"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value),
+)
+def test_what_cannot_be_done_is_code_1_and_one_line(
+    arguments: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "one.json").write_text('{"phonon-uuid": "1"}')
+    assert run(arguments) == 1
+    assert capsys.readouterr() == ("", f"phonon-events: {said.format(cwd=tmp_path)}\n")
+
+
+def test_a_worker_without_a_place_for_its_state_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = subprocess.run(
+        [SCRIPT, "metrics"],
+        env=clean_environment(os.environ, {"PHONON_STATE_DIR": str(tmp_path / "file" / "state")}),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    place = tmp_path / "file" / "state"
+    assert (done.returncode, done.stderr) == (1, f"PHONON_STATE_DIR is {str(place)!r}: Not a directory\n")
+
+
 def test_without_a_broker_there_is_one_line_in_about_ten_seconds(capsys: pytest.CaptureFixture[str]) -> None:
     begun = time.monotonic()
     assert run(["tail", "flow"]) == 1

@@ -1,13 +1,14 @@
-"""The programs that docs/consuming.md offers, run as they stand there against a real Kafka."""
+"""The programs and command lines that docs/consuming.md offers, run as they stand there against a real Kafka."""
 
 import hashlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +17,24 @@ from confluent_kafka import Producer
 
 from app.demo.kafka_jars import cache_directory
 from app.pipeline import make_pipeline
+from app.records import Record
 from app.topics import create_topics
 from schemas import SCHEMAS, encode
 from schemas.settings import Settings, read_settings
-from schemas.topics import topic_name
+from schemas.topics import TOPICS, raw_topic_name, topic_name
+from tests.conftest import without_broker
 from tests.processes import clean_environment
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "docs" / "consuming.md").read_text(encoding="utf-8")
 XML, JAVA = (re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)[0] for language in ("xml", "java"))
+SCHEMA_FOLDER = str(ROOT / "schemas")
 POM_HEAD = (
     "<project><modelVersion>4.0.0</modelVersion>"
     "<groupId>local</groupId><artifactId>flows</artifactId><version>1</version>"
 )
+SHELL = "".join(re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)).splitlines()
+SQL = re.findall(r"```sql\n(.*?)```", TEXT, re.DOTALL)[0]
 PYTHON = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 DID = "+912243692987"
 CALL = (
@@ -37,18 +43,21 @@ CALL = (
 )
 
 
+WRAPPED = b'{"body": {"phonon-uuid": "wrapped"}}'
+
+
 @pytest.fixture
 def settings(kafka: Any, prefix: str) -> Settings:
     environ = {"KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers, "PHONON_TOPIC_PREFIX": prefix}
-    found = read_settings(environ | {"PHONON_TOPIC_PARTITIONS": "2"})
+    found = read_settings(environ | {"PHONON_TOPIC_PARTITIONS": "2", "PHONON_RAW_TOPIC": "true"})
     create_topics(found)
     return found
 
 
-def publish(settings: Settings, *records: tuple[str, bytes, bytes]) -> None:
+def publish(settings: Settings, *records: Record) -> None:
     producer = Producer({"bootstrap.servers": settings.kafka["bootstrap.servers"]})
-    for topic, key, value in records:
-        producer.produce(topic, value, key)
+    for topic, key, value, headers in records:
+        producer.produce(topic, value, key, headers=list(headers))
     assert producer.flush(10) == 0
 
 
@@ -59,16 +68,16 @@ def python(program: str, folder: Path) -> list[str]:
 
 
 def java(folder: Path) -> list[str]:
-    """The same for the Java program, compiled; skips where Java or its jars can't be had."""
+    """The same for the Java program, compiled."""
     if not shutil.which("javac") or not shutil.which("mvn"):
-        pytest.skip("no JDK or no Maven")
+        without_broker("no JDK or no Maven", os.environ)
     pom = f"{POM_HEAD}<dependencies>{XML}</dependencies></project>"
     jars = cache_directory(os.environ) / f"consuming-{hashlib.sha256(pom.encode()).hexdigest()[:12]}"
     if not jars.is_dir():
         (folder / "pom.xml").write_text(pom)
         fetch = ["mvn", "-q", "-B", "dependency:copy-dependencies", f"-DoutputDirectory={folder / 'lib'}"]
         if subprocess.run(fetch, cwd=folder, capture_output=True, timeout=120, check=False).returncode:
-            pytest.skip("Maven can't fetch Avro's jars")
+            without_broker("Maven can't fetch Avro's jars", os.environ)
         jars.parent.mkdir(parents=True, exist_ok=True)
         shutil.copytree(folder / "lib", f"{jars}.{os.getpid()}")
         Path(f"{jars}.{os.getpid()}").rename(jars)
@@ -77,44 +86,72 @@ def java(folder: Path) -> list[str]:
     return ["java", "-Xmx128m", "-cp", f"{jars}/*:.", "Flows"]
 
 
-def lines(settings: Settings, command: Sequence[str], count: int, folder: Path) -> list[str]:
-    """The first lines that a program prints; then it is stopped, since it runs for ever."""
-    environ = {
-        "KAFKA_BOOTSTRAP_SERVERS": settings.kafka["bootstrap.servers"],
-        "PHONON_TOPIC_PREFIX": settings.topic_prefix,
-    }
+def shell(settings: Settings, line: str) -> list[str]:
+    """The command of a line that is shown, with this test's broker and topics in place of those shown."""
+    missing = [name for name in ("kcat", "jq") if not shutil.which(name)]
+    if missing:
+        without_broker(f"no {' and no '.join(missing)}", os.environ)
+    here = line.replace("localhost:9092", settings.kafka["bootstrap.servers"])
+    return ["bash", "-o", "pipefail", "-c", here.replace(" phonon.", f" {settings.topic_prefix}.")]
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """What a program of the document finds: Kafka, the topics' prefix, and our commands."""
+    found = clean_environment(
+        os.environ,
+        {
+            "KAFKA_BOOTSTRAP_SERVERS": settings.kafka["bootstrap.servers"],
+            "PHONON_TOPIC_PREFIX": settings.topic_prefix,
+        },
+    )
+    return found | {"PATH": f"{Path(sys.executable).parent}:{found['PATH']}"}
+
+
+def lines(
+    settings: Settings, command: Sequence[str], count: int, folder: Path, meanwhile: Callable[[], object] = lambda: None
+) -> list[str]:
+    """The first lines that a program prints, which runs for ever: then it is stopped, with all that it started."""
     log = folder / "out"
     with log.open("wb") as out:
         running = subprocess.Popen(
-            [*command, str(ROOT / "schemas")],
+            command,
             cwd=folder,
-            env=clean_environment(os.environ, environ),
+            env=environment(settings),
             stdout=out,
             stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
     try:
         deadline = time.monotonic() + 30
         while log.read_text().count("\n") < count and time.monotonic() < deadline and running.poll() is None:
+            meanwhile()
             time.sleep(0.1)
         time.sleep(0.5)  # whether there are more
     finally:
-        running.kill()
+        os.killpg(running.pid, signal.SIGKILL)
         running.wait()
     return log.read_text().splitlines()
+
+
+def said(settings: Settings, command: Sequence[str], folder: Path) -> tuple[list[str], str]:
+    """What a command that ends prints, and what it complains of."""
+    done = subprocess.run(
+        command, cwd=folder, env=environment(settings), capture_output=True, text=True, timeout=60, check=False
+    )
+    return done.stdout.splitlines(), done.stderr
 
 
 def publish_flows(settings: Settings) -> None:
     """Three flows, two of them twice."""
     pipeline, topic = make_pipeline(settings), topic_name(settings.topic_prefix, "Flow")
     made = [pipeline(CALL % (n, n, n), received_at=1_767_607_300_000, traceparent="") for n in (1, 2, 1, 3, 2)]
-    records = [record for each in made for record in each.records if record.topic == topic]
-    publish(settings, *((r.topic, r.key or b"", r.value) for r in records))
+    publish(settings, *(record for each in made for record in each.records if record.topic == topic))
 
 
 @pytest.mark.broker
 def test_the_python_program_prints_each_flow_once(settings: Settings, tmp_path: Path) -> None:
     publish_flows(settings)
-    assert lines(settings, python(PYTHON[0], tmp_path), 3, tmp_path) == [
+    assert lines(settings, [*python(PYTHON[0], tmp_path), SCHEMA_FOLDER], 3, tmp_path) == [
         f"{DID} BUSY 2026-01-05T10:00:3{n}.500000+00:00" for n in (1, 2, 3)
     ]
 
@@ -122,19 +159,66 @@ def test_the_python_program_prints_each_flow_once(settings: Settings, tmp_path: 
 @pytest.mark.broker
 def test_the_java_program_prints_each_flow_once(settings: Settings, tmp_path: Path) -> None:
     publish_flows(settings)
-    assert lines(settings, java(tmp_path), 3, tmp_path) == [f"{DID} BUSY"] * 3
+    assert lines(settings, [*java(tmp_path), SCHEMA_FOLDER], 3, tmp_path) == [f"{DID} BUSY"] * 3
 
 
-@pytest.mark.broker
-def test_the_metrics_program_prints_what_is_committed(settings: Settings, tmp_path: Path) -> None:
+def metrics_records(settings: Settings) -> list[Record]:
+    """Two states of a DID: eight calls of which two were answered, then none."""
     fields = SCHEMAS["DidMetrics"]["fields"][2]["type"]["items"]["fields"]
     figures = {f["name"]: None if isinstance(f["type"], list) else 0 for f in fields}
     hour = figures | {"name": "1h", "seconds": 3600, "attempts": 8, "answered": 2, "answer_seizure_ratio": 0.25}
     idle = figures | {"name": "1h", "seconds": 3600}
     topic = topic_name(settings.topic_prefix, "DidMetrics")
     values = [encode("DidMetrics", {"did": DID, "as_of": 1, "windows": [window]}) for window in (hour, idle)]
-    publish(settings, *((topic, DID.encode(), value) for value in values))
-    assert lines(settings, python(PYTHON[1], tmp_path), 2, tmp_path) == [f"{DID} 8 25%", f"{DID} 0 -"]
+    return [Record(topic, DID.encode(), value, []) for value in values]
+
+
+@pytest.mark.broker
+def test_the_metrics_program_prints_what_is_committed(settings: Settings, tmp_path: Path) -> None:
+    publish(settings, *metrics_records(settings))
+    assert lines(settings, [*python(PYTHON[1], tmp_path), SCHEMA_FOLDER], 2, tmp_path) == [f"{DID} 8 25%", f"{DID} 0 -"]
+
+
+@pytest.mark.broker
+def test_the_command_lines_show_what_is_there(settings: Settings, tmp_path: Path) -> None:
+    not_reached, hourly, keys, raw, decoded = (shell(settings, line) for line in SHELL)
+    publish_flows(settings)
+    raw_topic = raw_topic_name(settings.topic_prefix)
+    publish(settings, *(Record(raw_topic, b"f", body, []) for body in (CALL % (7, 7, 7), WRAPPED)))
+
+    assert said(settings, not_reached, tmp_path) == ([f"      5 {DID}"], "")
+
+    once = metrics_records(settings)[:1]
+    shown = lines(settings, hourly, 1, tmp_path, meanwhile=lambda: publish(settings, *once))  # it shows what is new
+    assert set(shown) == {f'["{DID}",0.25]'}
+
+    told, complaint = said(settings, keys, tmp_path)
+    key, at, headers = told[0].split(" ")
+    assert (len(told), key, complaint) == (5, DID, "")
+    assert int(at) > 1_700_000_000_000
+    assert "ce_type=phonon.flow.v1" in headers.split(",")
+
+    assert said(settings, raw, tmp_path) == (["7", "wrapped"], "")
+
+    _, complaint = said(settings, decoded, tmp_path)
+    assert "lacks Avro" in complaint, "this kcat can decode: run the line against a registry"
+
+
+def test_the_statements_name_topics_and_columns_that_there_are() -> None:
+    """And no column of a topic differs from another, or from the key's name, by case alone: ksqlDB has no case."""
+    made = re.findall(
+        r"CREATE (?:SOURCE )?(?:STREAM|TABLE) (\w+) (?:\((\w+) .*?\)\s+)?WITH \(KAFKA_TOPIC = '([^']+)'", SQL
+    )
+    records = {topic_name("phonon", topic.record): topic.record for topic in TOPICS}
+    columns = {}
+    for name, key, topic in made:
+        columns[name] = [field["name"] for field in SCHEMAS[records[topic]]["fields"]]
+        everything = [*columns[name], *filter(None, [key])]
+        assert len({column.lower() for column in everything}) == len(everything)
+    assert list(columns) == ["flows", "did_metrics"]
+    used = set(re.findall(r"EARLIEST_BY_OFFSET\((\w+)\)|GROUP BY (\w+)", SQL))
+    assert {column for pair in used for column in pair if column} == {"did", "disposition", "event_id"}
+    assert {"did", "disposition", "event_id"} <= set(columns["flows"])
 
 
 def test_commands_in_the_documents_are_there() -> None:

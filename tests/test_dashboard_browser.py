@@ -31,6 +31,7 @@ from tests.processes import Processes
 pytestmark = pytest.mark.broker
 
 SWITCHES: Final = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
+PHONE: Final = {"width": 390, "height": 844}
 SIZE: Final = {"width": 1440, "height": 900}
 FEW_DIDS: Final = 60
 PATIENCE_MS: Final = 15_000
@@ -412,6 +413,25 @@ def test_light_and_dark_can_be_read(board: Board, open_page: Callable[..., Page]
         assert page.evaluate(CONTRAST) == []
         keep(page, f"did-{scheme}")
     assert grounds == {"rgb(244, 246, 248)", "rgb(13, 18, 24)"}
+
+
+def test_a_telephone_shows_what_matters_without_scrolling_sideways(
+    board: Board, open_page: Callable[..., Page]
+) -> None:
+    board.write(*board.lines)
+    page = open_page(board.url, viewport=PHONE)
+    expect(page.locator("#count")).to_have_text(f"{FEW_DIDS} DIDs")
+    first = page.locator(f'tr[data-did="{board.lines[0].did}"]')
+    for place in ("th a", "td.calls .v", "td.answer .v"):
+        box = first.locator(place).bounding_box()
+        assert box
+        assert box["x"] + box["width"] <= PHONE["width"], place
+    assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+    first.locator("th a").click()
+    page.locator("[data-figure=attempts]").first.wait_for()
+    hidden = "[...document.querySelectorAll('.card')].filter(c => c.scrollWidth > c.clientWidth).length"
+    assert page.evaluate(hidden) == 0
+    assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
 
 
 def test_five_thousand_dids_are_sixty_rows(board: Board, open_page: Callable[..., Page]) -> None:

@@ -3,6 +3,7 @@
 import io
 import os
 import re
+import shutil
 import signal
 from collections import Counter
 from datetime import UTC, datetime
@@ -103,6 +104,9 @@ def test_the_address_lines_hold_a_call_that_has_just_ended() -> None:
         in text
     )
     assert "http://127.0.0.1:9101/metrics" in text
+    command = re.findall(r"phonon (\S+) tail --from-beginning", text)
+    assert command
+    assert shutil.which(command[0])
 
 
 def test_the_traffic_begins_with_the_past_and_leaves_the_did_of_the_sample_out() -> None:

@@ -1,8 +1,12 @@
-"""Every phonon-events command that README and docs show is run as it stands there, against a real Kafka."""
+"""Every command of ours that README and docs show, and every curl, is run as it stands there, against a real Kafka.
+
+The lines for kcat and jq, and what is piped into them, are those of docs/consuming.md: test_consuming.py runs them.
+"""
 
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +17,7 @@ from app.demo.broker import Broker
 from app.demo.ports import free_port
 from app.topics import create_topics
 from schemas.settings import read_settings
+from tests.conftest import without_broker
 from tests.processes import Processes, clean_environment
 
 ROOT = Path(__file__).parent.parent
@@ -21,17 +26,37 @@ SCRIPT = Path(sys.executable).with_name("phonon-events")
 #: Commands that run until they are stopped: said by their name, or by what is left out.
 ENDLESS = re.compile(r"serve|metrics|dashboard|tail(?!.*--no-follow)")
 
+#: What is answered there, by the last part of the address.
+ANSWERS = {"readyz": '"ready": true', "healthz": '"alive": true', "phonon": '"stored":"kafka"'}
+
+
+def blocks() -> list[str]:
+    """The lines of all shell blocks, without comments; one that goes on after a backslash is one."""
+    found = [block for file in FILES for block in re.findall(r"```sh\n(.*?)```", file.read_text(), re.DOTALL)]
+    lines = [line.strip() for block in found for line in block.replace("\\\n", "").splitlines()]
+    return [re.split(r" +# ", line)[0] for line in lines if line]
+
 
 def shown() -> list[str]:
-    """The commands in all shell blocks, without what they are piped into and without comments."""
-    blocks = [block for file in FILES for block in re.findall(r"```sh\n(.*?)```", file.read_text(), re.DOTALL)]
-    lines = [line.strip() for block in blocks for line in block.splitlines()]
-    found = [re.split(r" \| | +#", line)[0] for line in lines if re.match(r"(\.venv/bin/)?phonon-events ", line)]
-    return list(dict.fromkeys(found))
+    """Our commands among them, without what they are piped into."""
+    ours = [line.split(" | ")[0] for line in blocks() if re.match(r"(\.venv/bin/)?phonon-events ", line)]
+    return list(dict.fromkeys(ours))
+
+
+def asked() -> list[str]:
+    """The curl commands, in blocks and in sentences."""
+    inline = [command for file in FILES for command in re.findall(r"`(curl [^`]+)`", file.read_text())]
+    return list(dict.fromkeys([*(line for line in blocks() if line.startswith("curl ")), *inline]))
+
+
+def test_every_line_is_of_a_program_that_is_run() -> None:
+    programs = {line.split(" ")[0].removeprefix(".venv/bin/") for line in blocks() if not re.match(r"KAFKA_\w+=", line)}
+    assert programs == {"make", "phonon-events", "curl", "kcat"}
 
 
 def test_there_are_commands_to_run() -> None:
     assert len(shown()) > 8
+    assert len(asked()) == 4
 
 
 @pytest.mark.broker
@@ -44,6 +69,7 @@ def test_every_command_that_is_shown_works(process: Processes, kafka: Broker, pr
         "PHONON_MANAGEMENT_PORT": str(management),
         "PHONON_SPOOL_DIR": str(tmp_path / "spool"),
         "PHONON_RAW_TOPIC": "true",
+        "PHONON_BASIC_AUTH": "phonon:secret",
     }
     create_topics(read_settings(settings))
     process("serve", settings=settings, ready=f"http://127.0.0.1:{management}/readyz")
@@ -67,3 +93,12 @@ def test_every_command_that_is_shown_works(process: Processes, kafka: Broker, pr
             assert not ENDLESS.search(command), f"{command} ended: {said.decode()}"
             assert child.returncode == 0, f"{command}: {said.decode()}"
         assert b"Traceback" not in said, command
+    if not shutil.which("curl"):
+        without_broker("no curl", os.environ)
+    for command in asked():
+        here = command.replace("https://hooks.example.com", f"http://127.0.0.1:{webhook}").replace(
+            "<password>", "secret"
+        )
+        words = shlex.split(re.sub(r"(HOST|localhost):9100", f"127.0.0.1:{management}", here))
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=30, check=True)
+        assert ANSWERS[command.rpartition("/")[2]] in done.stdout, command

@@ -18,8 +18,10 @@ import pytest
 from openapi_spec_validator import validate
 
 from app.demo.kafka_jars import cache_directory
+from app.raw import Raw
+from app.records import Record
 from deploy.documents.__main__ import documents, text
-from schemas.topics import BY_RECORD, TOPICS, topic_name
+from schemas.topics import BY_RECORD, TOPICS, topics_by_name
 from tests.conftest import without_broker
 
 ROOT = Path(__file__).parent.parent
@@ -71,14 +73,15 @@ def parsed(parser: Path, document: Path) -> dict[str, Any]:
 def test_asyncapi_is_what_its_own_parser_takes(parser: Path) -> None:
     said = parsed(parser, ROOT / "docs/asyncapi.json")
     assert said["found"] == []
-    assert sorted(said["messages"]) == sorted(topic.record for topic in TOPICS)
+    assert sorted(said["messages"]) == sorted(["Delivery", *(topic.record for topic in TOPICS)])
 
 
 def test_asyncapis_parser_follows_the_schemas(parser: Path, tmp_path: Path) -> None:
     """A schema that is no Avro is found: so the others were read."""
     shutil.copytree(ROOT / "schemas", tmp_path / "schemas", ignore=shutil.ignore_patterns("*.py*", "released"))
     (tmp_path / "docs").mkdir()
-    shutil.copy(ROOT / "docs/asyncapi.json", tmp_path / "docs")
+    for name in ("asyncapi", "openapi"):
+        shutil.copy(ROOT / f"docs/{name}.json", tmp_path / "docs")
     schema = tmp_path / "schemas/Flow.avsc"
     schema.write_text(schema.read_text().replace('"type": "string"', '"type": "strong"', 1))
     assert "strong" in parsed(parser, tmp_path / "docs/asyncapi.json")["found"][0]["message"]
@@ -87,10 +90,19 @@ def test_asyncapis_parser_follows_the_schemas(parser: Path, tmp_path: Path) -> N
 def test_asyncapi_shows_every_topic_with_its_schema() -> None:
     document = json.loads((ROOT / "docs/asyncapi.json").read_text())
     addresses = {kind: channel["address"] for kind, channel in document["channels"].items()}
-    assert addresses == {topic.kind: topic_name("phonon", topic.record) for topic in TOPICS}
-    for record, message in document["components"]["messages"].items():
-        path = ROOT / "docs" / message["payload"]["schema"]["$ref"]
+    assert addresses == {topic.kind: name for name, topic in topics_by_name("phonon", raw=True).items()}
+    payloads = {record: message["payload"] for record, message in document["components"]["messages"].items()}
+    assert payloads.pop("Delivery") == {"$ref": "openapi.json#/components/schemas/Delivery"}
+    for record, payload in payloads.items():
+        path = ROOT / "docs" / payload["schema"]["$ref"]
         assert json.loads(path.read_text())["name"] == BY_RECORD[record].schema
+
+
+def test_asyncapis_raw_body_has_the_headers_that_it_is_sent_with() -> None:
+    raw = json.loads((ROOT / "docs/asyncapi.json").read_text())["components"]["messages"]["Delivery"]
+    sent = dict(Raw("phonon")(b"{}", [Record("t", b"k", b"v", [])], flow_id="f", received_at=0).headers)
+    consts = {name: shape["const"].encode() for name, shape in raw["headers"]["properties"].items() if "const" in shape}
+    assert consts == {name: sent[name] for name in ("ce_specversion", "ce_type", "content-type")}
 
 
 def test_asyncapis_headers_are_those_that_are_sent() -> None:

@@ -1,5 +1,6 @@
 """The drainer: oldest first, removed only when acknowledged, nothing in the way of the rest."""
 
+import json
 import time
 from pathlib import Path
 
@@ -67,3 +68,18 @@ async def test_the_rate_is_bounded(tmp_path: Path) -> None:
     began = time.monotonic()
     assert await drainer(tmp_path, FakePublisher(), rate=100).drain_once() == 40
     assert time.monotonic() - began > 0.3
+
+
+async def test_content_and_numbers_are_gone_from_what_was_spooled(tmp_path: Path) -> None:
+    """A body waits as it came, by the settings it is published without."""
+    private = ["6262772728", "8238217798", "customer@phonon.io", "Welcome to", "Email Subject", "X-Amz"]
+    sample = (Path(__file__).parent / "deliveries" / "sample.json").read_bytes()
+    spooled(tmp_path, sample, b'{"keys": ["Welcome to +916262772728"]}')
+    privacy = {"PHONON_CONTENT": "drop", "PHONON_NUMBERS": "pseudonymise", "PHONON_PSEUDONYM_KEY": "a key of ours"}
+    receiver, publisher = Receiver(read_settings({"PHONON_SPOOL_DIR": str(tmp_path), **privacy})), FakePublisher()
+    receiver.drainer.publisher = publisher
+    assert await receiver.drainer.drain_once() == 2
+    shown = json.dumps([decode(record.value) for record in publisher.published], default=str)
+    assert not [value for value in private if value in shown]
+    assert [value for value in private if value in sample.decode()] == private
+    assert '"Rejected"' in shown

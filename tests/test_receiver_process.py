@@ -303,9 +303,9 @@ def test_a_large_delivery_does_not_hold_up_the_others(process: Processes, ports:
 
 
 def test_nothing_that_was_sent_is_in_logs_or_metrics(process: Processes, ports: Ports) -> None:
-    """A whole run: healthy, spooled, refused, set aside; every value sent is looked for."""
+    """A whole run: spooled, drained, set aside, healthy, refused; every value sent is looked for."""
     secrets = {"PHONON_TOKEN": "hidden-token-1", "PHONON_BASIC_AUTH": "user:hidden-word-2"}
-    child = process("serve", settings=ports.settings | secrets | {"PHONON_LOG_LEVEL": "debug"}, ready=ports.ready)
+    settings = ports.settings | secrets | {"PHONON_LOG_LEVEL": "debug"}
     word = "Basic " + base64.b64encode(b"user:hidden-word-2").decode()
     path = f"{PATH}/hidden-token-1"
     odd = {
@@ -313,6 +313,15 @@ def test_nothing_that_was_sent_is_in_logs_or_metrics(process: Processes, ports: 
         "callDetails": ["odd value"],
         "keys": [{"name": ["listed"], "value": {"a": "deep value"}}],
     }
+    first = process("serve", settings=settings | {"KAFKA_BOOTSTRAP_SERVERS": NOWHERE}, ready=ports.ready)
+    assert [ports.post(path=path, authorization=word)[0] for _ in range(2)] == [202, 202]
+    first.kill()
+    spooled = next(ports.spool.glob("*.spool"))
+    spooled.write_bytes(spooled.read_bytes().replace(b"phonon-uuid", b"phonon-guid", 1))
+
+    child = process("serve", settings=settings, ready=ports.ready)
+    wait_until(lambda: not list(ports.spool.glob("*.spool")))
+    assert len(list((ports.spool / "aside").iterdir())) == 1
     assert ports.post(path=path, authorization=word)[0] == 200
     assert ports.post(json.dumps(odd).encode(), path=path, authorization=word)[0] == 200
     assert ports.post(path=PATH + "/wrong-token-3", authorization=word)[0] == 401
@@ -320,12 +329,15 @@ def test_nothing_that_was_sent_is_in_logs_or_metrics(process: Processes, ports: 
     assert ports.post(b'["not json', path=path, authorization=word)[0] == 400
     metrics = ports.get("/metrics")[1]
     child.stop()
+
     values = set(texts(json.loads(SAMPLE))) | set(texts(odd)) | {"some value", "not json", "nothing known"}
     values |= {"hidden-token-1", "hidden-word-2", "wrong-token-3", word.removeprefix("Basic ")}
-    shown = child.output + metrics
+    shown = first.output + child.output + metrics
     expected = {"6629a6f5-af55-41e8-a8a4-9b7b73fcf5c4"}
     assert {value for value in values if len(value) > 5 and value in shown} == expected
-    assert shown.count("6629a6f5") == 1
+    assert shown.count("6629a6f5") == 3, "a line each for those that were answered"
+    assert "phonon_set_aside_total 1.0" in metrics
+    assert "phonon_drained_total 1.0" in metrics
 
 
 def texts(value: Any) -> list[str]:

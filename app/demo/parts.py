@@ -1,5 +1,6 @@
 """The parts of the demo that are programs of ours: with which settings they run, how they start, where they are."""
 
+import shutil
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -95,9 +96,14 @@ def addresses(settings: Settings, kafka: Broker, worker_port: int, now: datetime
         "",
         "A call of your own, and all records in another terminal:",
         f"  {curl(settings, url, now)}",
-        f"  {names} phonon-events tail --from-beginning",
+        f"  {names} {program()} tail --from-beginning",
         "",
     ]
+
+
+def program() -> str:
+    """How a shell of the user's finds phonon-events: after `make run` it is not on the path."""
+    return "phonon-events" if shutil.which("phonon-events") else str(Path(sys.executable).with_name("phonon-events"))
 
 
 def curl(settings: Settings, url: str, now: datetime) -> str:

@@ -1,14 +1,15 @@
 """The topics in AsyncAPI 3.0, made from the tables of topics and schemas.
 
-A pure module. Payloads are references to schemas/*.avsc, relative to docs/: there is one text of each schema. Read as
-a consumer: every operation `send` is a topic that can be subscribed to.
+A pure module. Payloads are references to schemas/*.avsc, relative to docs/: there is one text of each schema. The raw
+topic, which an installation may have or not, holds what the webhook takes: that is described in openapi.json. Read as a
+consumer: every operation `send` is a topic that can be subscribed to.
 """
 
 from typing import Any, Final
 
 from schemas import SCHEMAS
 from schemas.settings import Settings
-from schemas.topics import TOPICS, Topic, topic_config, topic_name
+from schemas.topics import BY_RECORD, RAW, Topic, topic_config, topics_by_name
 
 AVRO: Final = "application/vnd.apache.avro;version=1.9.0"
 BINDING: Final = "0.5.0"
@@ -18,6 +19,10 @@ FRAMING: Final = (
     "fingerprint of the schema, the body); with one Confluent's wire format (00, the 4-byte id, the body), subject "
     "<topic>-value, compatibility FULL_TRANSITIVE. Keys: the DID, E.164 as UTF-8 text; partitioner murmur2. An event's "
     "id is a pure function of what happened: drop ids that you have seen, and each event counts once."
+)
+DELIVERY: Final = (
+    "The body of an accepted delivery as it came, after inflating. Only with PHONON_RAW_TOPIC=true; kept so that it "
+    "can be split again after a fix (phonon-events replay --from-raw)."
 )
 REJECTED: Final = "Also written by the workers for records that are no flow records, without headers."
 KEYS: Final = {
@@ -31,17 +36,25 @@ GROUPS: Final = (
 )
 HEADERS: Final = {
     "ce_specversion": {"type": "string", "const": "1.0"},
-    "ce_id": {"type": "string", "description": "The event's id; did@as_of of metrics."},
+    "ce_id": {
+        "type": "string",
+        "description": "The event's id; did@as_of of metrics; of a raw body, made of its events' ids.",
+    },
     "ce_type": {"type": "string"},
     "ce_source": {"type": "string"},
-    "ce_time": {"type": "string", "format": "date-time", "description": "When it happened, UTC."},
-    "content-type": {"type": "string", "const": "application/avro"},
+    "ce_time": {
+        "type": "string",
+        "format": "date-time",
+        "description": "When it happened, of a raw body when it was received; UTC.",
+    },
+    "content-type": {"type": "string"},
     "traceparent": {"type": "string", "description": "Of the provider's request, when it carried one."},
 }
 
 
 def asyncapi(settings: Settings) -> dict[str, Any]:
-    """The document for these settings."""
+    """The document for these settings, with the raw topic."""
+    topics = topics_by_name(settings.topic_prefix, raw=True)
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -53,30 +66,37 @@ def asyncapi(settings: Settings) -> dict[str, Any]:
         "servers": {
             "kafka": {"host": "localhost:9092", "protocol": "kafka", "description": "KAFKA_BOOTSTRAP_SERVERS"},
         },
-        "channels": {topic.kind: _channel(topic, settings) for topic in TOPICS},
-        "operations": {f"publish_{topic.kind}": _send(topic) for topic in TOPICS}
+        "channels": {topic.kind: _channel(name, topic, settings) for name, topic in topics.items()},
+        "operations": {f"publish_{topic.kind}": {"action": "send", **_at(topic)} for topic in topics.values()}
         | {
             "count_flow": {
                 "action": "receive",
                 "summary": "What the live metrics are made from.",
-                **_at("flow", "Flow"),
+                **_at(BY_RECORD["Flow"]),
             }
         },
-        "components": {"messages": {topic.record: _message(topic) for topic in TOPICS}},
+        "components": {"messages": {_called(topic): _message(topic) for topic in topics.values()}},
     }
 
 
-def _doc(topic: Topic) -> str:
+def _called(topic: Topic) -> str:
+    """What a topic's message is called: by its record, or by what the webhook calls a raw body."""
+    return topic.record or "Delivery"
+
+
+def _meaning(topic: Topic) -> str:
+    if topic is RAW:
+        return DELIVERY
     return GROUPS if topic.same_as else str(SCHEMAS[topic.record]["doc"])
 
 
-def _channel(topic: Topic, settings: Settings) -> dict[str, Any]:
+def _channel(name: str, topic: Topic, settings: Settings) -> dict[str, Any]:
     config: dict[str, Any] = topic_config(topic, settings.max_body_bytes)
     known = {name: int(value) for name, value in config.items() if name in NUMBERS}
     return {
-        "address": topic_name(settings.topic_prefix, topic.record),
-        "messages": {topic.record: {"$ref": f"#/components/messages/{topic.record}"}},
-        "description": _doc(topic),
+        "address": name,
+        "messages": {_called(topic): {"$ref": f"#/components/messages/{_called(topic)}"}},
+        "description": _meaning(topic),
         "bindings": {
             "kafka": {
                 "partitions": settings.topic_partitions,
@@ -88,25 +108,28 @@ def _channel(topic: Topic, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _send(topic: Topic) -> dict[str, Any]:
-    return {"action": "send", **_at(topic.kind, topic.record)}
-
-
-def _at(channel: str, message: str) -> dict[str, Any]:
-    reference = f"#/channels/{channel}"
-    return {"channel": {"$ref": reference}, "messages": [{"$ref": f"{reference}/messages/{message}"}]}
+def _at(topic: Topic) -> dict[str, Any]:
+    reference = f"#/channels/{topic.kind}"
+    return {"channel": {"$ref": reference}, "messages": [{"$ref": f"{reference}/messages/{_called(topic)}"}]}
 
 
 def _message(topic: Topic) -> dict[str, Any]:
+    types = {"ce_type": f"phonon.{topic.name}.v1", "content-type": "application/avro"}
+    payload: dict[str, Any] = {"schemaFormat": AVRO, "schema": {"$ref": f"../schemas/{topic.schema}.avsc"}}
     key = {"type": "string", "description": KEYS[topic.key]} if topic.key else None
-    headers = HEADERS | {"ce_type": {"type": "string", "const": f"phonon.{topic.name}.v1"}}
-    binding = {"key": key} if key else {}
+    if topic is RAW:
+        types |= {"content-type": "application/json"}
+        payload = {"$ref": "openapi.json#/components/schemas/Delivery"}
+        key = {"type": "string", "description": "The flow's id."}
     return {
-        "name": topic.record,
-        "title": topic.record,
-        "summary": _doc(topic) + (f" {REJECTED}" if topic.record == "Rejected" else ""),
-        "contentType": "application/avro",
-        "headers": {"type": "object", "properties": headers},
-        "payload": {"schemaFormat": AVRO, "schema": {"$ref": f"../schemas/{topic.schema}.avsc"}},
-        "bindings": {"kafka": {**binding, "bindingVersion": BINDING}},
+        "name": _called(topic),
+        "title": _called(topic),
+        "summary": _meaning(topic) + (f" {REJECTED}" if topic.record == "Rejected" else ""),
+        "contentType": types["content-type"],
+        "headers": {
+            "type": "object",
+            "properties": HEADERS | {name: {"type": "string", "const": type_} for name, type_ in types.items()},
+        },
+        "payload": payload,
+        "bindings": {"kafka": ({"key": key} if key else {}) | {"bindingVersion": BINDING}},
     }

@@ -1,5 +1,6 @@
 // node validate.mjs FILE: what AsyncAPI's own parser finds wrong with a document, and the messages it read, as JSON.
-// Through references the parser follows .avsc files but does not look whether they are Avro: its Avro part is asked here.
+// Through references the parser follows .avsc files but does not look whether they are Avro: its Avro part is asked here,
+// about every payload that says it is.
 import { readFile } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { Parser } from '@asyncapi/parser'
@@ -13,6 +14,7 @@ parser.registerSchemaParser(avro)
 const { document, diagnostics } = await parser.parse(text, { source })
 const found = diagnostics.map(({ code, message, path, severity }) => ({ code, message, path: path.join('.'), severity }))
 for (const [name, { payload }] of Object.entries(document ? JSON.parse(text).components.messages : {})) {
+  if (!payload.schemaFormat?.startsWith('application/vnd.apache.avro')) continue
   const data = JSON.parse(await readFile(resolve(dirname(source), payload.schema.$ref), 'utf8'))
   for (const { message } of await avro.validate({ data, path: [name] })) {
     found.push({ code: 'avro', message, path: name, severity: 0 })

@@ -1,7 +1,8 @@
-"""What breaks, breaks here: broker and receiver are paused and killed under load, and nothing acknowledged is lost.
+"""The faults of the fault tests: broker and receiver are paused and killed under load; then the oracle judges.
 
-Each phase must have seen enough of what it is about for its question to mean something. The random walk through the
-same faults for minutes is `make soak` (tests/soak.py).
+Each phase must have seen enough of what it is about for its question to mean something. test_broker_faults.py and
+test_receiver_faults.py put them in order, with one worker and with two; the random walk through the same faults for
+minutes is `make soak` (tests/soak.py).
 """
 
 import asyncio
@@ -11,8 +12,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from app.demo.child import Child
 from app.demo.kafka_node import KafkaNode
 from app.demo.ports import answers, free_port
@@ -21,11 +20,11 @@ from schemas.settings import read_settings
 from tests.oracle import Oracle, Phase
 from tests.processes import Processes
 
-pytestmark = [pytest.mark.broker, pytest.mark.slow]
-
 RATE = 120
 ANSWER_WITHIN_SECONDS = 4.0
-SPOOLED_AT_ONCE_SECONDS = 1.5
+OUTAGE_SECONDS = 1.5
+SILENCE_NOTICED_SECONDS = 1.5
+SPOOLED_AT_ONCE_SECONDS = 0.05
 
 
 class Receiver:
@@ -54,13 +53,51 @@ class Receiver:
     @property
     def waiting(self) -> bool:
         """Whether any delivery waits on disk."""
-        return any(path.stat().st_size for path in self.spool.glob("*.spool"))
+        try:
+            return any(path.stat().st_size for path in self.spool.glob("*.spool"))
+        except FileNotFoundError:  # gone while we looked: look again
+            return True
 
     async def drained(self, phase: Phase, within_seconds: float) -> None:
         """Wait until the spool is empty; how long that took belongs to the phase."""
         began = time.monotonic()
         await until(lambda: not self.waiting, within_seconds)
         phase.drain_seconds = time.monotonic() - began
+
+
+class Outage:
+    """A time without Kafka, and what it may cost a sender: nothing, once the receiver knows.
+
+    It is drained in no more time than it took, a broker's start included.
+
+    `noticed_after` is when the receiver must know: at once where connections break or were never there; where Kafka
+    only falls silent, after PHONON_STALL_AFTER (1 s). Later, when a broker that has just started is slow, a delivery
+    may wait for its acknowledgement again, twice PHONON_STALL_AFTER at most: that time is not asked about here.
+    """
+
+    def __init__(self, *, noticed_after: float) -> None:
+        self._began = time.monotonic()
+        self._noticed = self._began + noticed_after
+
+    @property
+    def seconds(self) -> float:
+        """How long it has lasted."""
+        return time.monotonic() - self._began
+
+    def ends(self) -> None:
+        """From now on Kafka may be there again."""
+        self._over = time.monotonic()
+
+    def was_bridged(self, phase: Phase) -> None:
+        """Everything was taken, and what came meanwhile within 50 ms.
+
+        Three in four: nine in ten take 2 to 4 ms here, but two cores shared with brokers and other tests hold up some;
+        and one of two workers that had not noticed would make it half.
+        """
+        assert set(phase.answers) <= {"200", "202"}
+        seconds = phase.spooled_within(self._noticed, self._over)
+        assert len(seconds) > RATE
+        assert seconds[len(seconds) * 3 // 4] < SPOOLED_AT_ONCE_SECONDS, phase.line()
 
 
 async def until(condition: Callable[[], bool], within_seconds: float) -> None:
@@ -75,39 +112,48 @@ def made_topics(kafka: KafkaNode, prefix: str) -> None:
     create_topics(read_settings({"KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers, "PHONON_TOPIC_PREFIX": prefix}))
 
 
+def under_test(
+    process: Processes, kafka: KafkaNode, folder: Path, prefix: str, workers: int
+) -> tuple[Receiver, Oracle]:
+    """A receiver that runs, with its topics, and the oracle that watches it."""
+    made_topics(kafka, prefix)
+    receiver = Receiver(process, kafka, folder, prefix, workers)
+    receiver.start()
+    return receiver, Oracle(receiver.port, seed=workers, rate=RATE)
+
+
 async def steady(oracle: Oracle, receiver: Receiver) -> None:
     """Healthy Kafka: everything straight there, the spool never touched (once the broker's code is warm)."""
-    async with oracle.phase("warming"):
-        await asyncio.sleep(1.5)
-    await until(lambda: not receiver.waiting, 10)
     async with oracle.phase("steady") as phase:
-        await until(lambda: phase.answers["200"] > 2 * RATE, 20)
-    assert set(phase.answers) == {"200"}, receiver.child.tail()
-    assert not receiver.waiting
+        await until(lambda: phase.in_kafka_in_a_row > 2 * RATE and not receiver.waiting, 30)
+    assert set(phase.answers) <= {"200", "202"}
+    assert "202" not in phase.answers or "kafka is down" in receiver.child.output, "the spool was used for nothing"
 
 
 async def broker_hangs(oracle: Oracle, receiver: Receiver, kafka: KafkaNode) -> None:
     """A hung broker: seen by the age of what is not acknowledged; then spooled at once."""
-    async with oracle.phase("broker hangs 4 s") as phase:
+    async with oracle.phase("broker hangs") as phase:
         await until(lambda: phase.answers["200"] > 20, 10)
         kafka.pause()
-        await asyncio.sleep(4)
+        outage = Outage(noticed_after=SILENCE_NOTICED_SECONDS)
+        await asyncio.sleep(SILENCE_NOTICED_SECONDS + OUTAGE_SECONDS)
+        outage.ends()
         kafka.resume()
-        await receiver.drained(phase, 8)
-    assert phase.answers["202"] > RATE
-    assert set(phase.answers) == {"200", "202"}
+        await receiver.drained(phase, 10)
+    outage.was_bridged(phase)
 
 
 async def broker_dies(oracle: Oracle, receiver: Receiver, kafka: KafkaNode) -> None:
-    """A killed broker that comes back."""
-    async with oracle.phase("broker killed, back after 2 s") as phase:
+    """A killed broker that comes back: connections break, which says it at once."""
+    async with oracle.phase("broker killed, then back") as phase:
         await until(lambda: phase.answers["200"] > 20, 10)
         kafka.kill()
-        await asyncio.sleep(2)
+        outage = Outage(noticed_after=0.5)
+        await asyncio.sleep(0.5 + OUTAGE_SECONDS)
+        outage.ends()
         await asyncio.to_thread(kafka.start)
-        await receiver.drained(phase, 30)
-    assert phase.answers["202"] > 2 * RATE
-    assert set(phase.answers) == {"200", "202"}
+        await receiver.drained(phase, outage.seconds)
+    outage.was_bridged(phase)
 
 
 async def receiver_dies(oracle: Oracle, receiver: Receiver, kafka: KafkaNode) -> None:
@@ -147,22 +193,22 @@ async def receiver_stops(oracle: Oracle, receiver: Receiver) -> None:
 
 async def no_broker_at_start(oracle: Oracle, receiver: Receiver, kafka: KafkaNode) -> None:
     """A receiver that starts without any Kafka takes deliveries all the same."""
-    receiver.child.stop()
+    receiver.child.kill()
     oracle.forget_connections()
     kafka.kill()
     receiver.start()
     async with oracle.phase("no broker at the start") as phase:
-        await asyncio.sleep(1.5)
+        outage = Outage(noticed_after=0)
+        await asyncio.sleep(OUTAGE_SECONDS)
+        outage.ends()
         await asyncio.to_thread(kafka.start)
-        await receiver.drained(phase, 30)
-    assert phase.answers["202"] > RATE
-    assert set(phase.answers) <= {"200", "202"}
-    assert phase.slowest_seconds < SPOOLED_AT_ONCE_SECONDS
+        await receiver.drained(phase, outage.seconds)
+    outage.was_bridged(phase)
 
 
 async def disk_fills(oracle: Oracle, receiver: Receiver, kafka: KafkaNode) -> None:
     """A full spool says 507, and takes deliveries again once it is drained."""
-    receiver.child.stop()
+    receiver.child.kill()
     oracle.forget_connections()
     receiver.start(PHONON_SPOOL_MAX_BYTES="250000")
     async with oracle.phase("Kafka hangs and the spool is full") as phase:
@@ -177,30 +223,15 @@ async def disk_fills(oracle: Oracle, receiver: Receiver, kafka: KafkaNode) -> No
     assert set(phase.answers) <= {"200", "202", "507"}
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-async def test_nothing_acknowledged_is_lost(
-    workers: int, process: Processes, own_kafka: KafkaNode, prefix: str, tmp_path: Path
-) -> None:
-    made_topics(own_kafka, prefix)
-    receiver = Receiver(process, own_kafka, tmp_path, prefix, workers)
-    oracle = Oracle(receiver.port, seed=workers, rate=RATE)
-    receiver.start()
-    await steady(oracle, receiver)
-    await broker_hangs(oracle, receiver, own_kafka)
-    await receiver_dies(oracle, receiver, own_kafka)
-    await receiver_stops(oracle, receiver)
-    if workers == 1:
-        await broker_dies(oracle, receiver, own_kafka)
-        await no_broker_at_start(oracle, receiver, own_kafka)
-        await disk_fills(oracle, receiver, own_kafka)
+async def judged(oracle: Oracle, receiver: Receiver, kafka: KafkaNode) -> None:
+    """Afterwards: every obligation is in Kafka, nothing else is, and a fresh delivery passes."""
     await until(lambda: not receiver.waiting, 10)
-    fresh = Phase("afterwards")
-    assert await oracle.one(fresh) == "200"
-    verdict = await asyncio.to_thread(oracle.judge, own_kafka.bootstrap_servers, prefix)
-    print(f"\n{workers} worker(s)", *[phase.line() for phase in oracle.phases], verdict.line(), sep="\n  ")  # noqa: T201
+    assert await oracle.one(Phase("afterwards")) == "200"
+    verdict = await asyncio.to_thread(oracle.judge, kafka.bootstrap_servers, receiver.settings["PHONON_TOPIC_PREFIX"])
+    print("", *[phase.line() for phase in oracle.phases], verdict.line(), sep="\n  ")  # noqa: T201
     assert not verdict.losses
     assert not verdict.strangers
     assert not verdict.wrong
     assert verdict.obligations > 500
-    assert max(phase.slowest_seconds for phase in oracle.phases) < ANSWER_WITHIN_SECONDS
+    assert not [p.line() for p in oracle.phases if p.slowest_seconds > ANSWER_WITHIN_SECONDS + p.late_seconds]
     assert not re.search(r"\+?91\d{10}", receiver.child.output)
