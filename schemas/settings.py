@@ -129,7 +129,7 @@ def _addresses(value: str) -> tuple[str, ...]:
 
 def _webhooks(value: str) -> tuple[str, ...]:
     """Addresses to post to. They may hold a token or user:password@, and are never shown."""
-    urls = tuple(value.split())
+    urls = tuple(dict.fromkeys(value.split()))
     if not all(re.fullmatch(r"https?://[^\s#]+", url) and _has_host(url) for url in urls):
         raise ValueError("expected http(s)://[user:password@]host[:port][/path][?query], with spaces between several")
     return urls

@@ -376,7 +376,7 @@ def test_without_a_topic_of_alerts_the_page_is_quiet(board: Board, open_page: Ca
     expect(page.locator("#alerts")).to_be_hidden()
     create_topics(read_settings(board.settings))
     board.tell((1, {}))
-    expect(page.locator("#alarm")).to_have_text("1 alert firing")
+    expect(page.locator("#alarm")).to_have_text("1 alert firing", timeout=PATIENCE_MS)
 
 
 def written(name: str, value: float | None) -> str:

@@ -73,6 +73,7 @@ class Source:
         self._given: list[TopicPartition] | None = None  # partitions that we were given and do not read yet
         self._joined = self._paused = False
         self._unexplained = ""  # what the registry can't say
+        self._refused = ""  # why the group, or the topic, is not for us
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="alerts", daemon=True)
 
@@ -134,7 +135,8 @@ class Source:
         if found.error is not None:
             self._say(f"there is no topic {self._topic}: `phonon-events topics create` makes it")
         else:
-            self._say(self._unexplained or ("" if self._joined else "waiting for the group"))
+            waiting = f"waiting for the group {self._refused}".rstrip()
+            self._say(self._unexplained or ("" if self._joined else waiting))
 
     def _say(self, trouble: str) -> None:
         if trouble != self.trouble:
@@ -197,10 +199,8 @@ class Source:
         """Deliver what was read; a partition that waits for the registry is read again from there."""
         arrived, waits, unexplained = [], set[int](), ""
         for message in messages:
-            error, number, offset = message.error(), message.partition() or 0, message.offset() or 0
-            if error is not None and error.fatal():
-                raise KafkaException(error)
-            if error is not None or number in waits or number not in self._held:
+            number, offset = message.partition() or 0, message.offset() or 0
+            if self._failed(message) or number in waits or number not in self._held:
                 continue
             progress = self._held[number]
             try:
@@ -222,6 +222,16 @@ class Source:
             self._say(unexplained)
         if waits:
             self._stop.wait(RETRY_SECONDS)
+
+    def _failed(self, message: Message) -> bool:
+        """Whether it is no record but an error, which may say why the group does not let us in. Raises a fatal one."""
+        error = message.error()
+        if error is None:
+            return False
+        self._refused = f"({error.str()})"
+        if error.fatal():
+            raise KafkaException(error)
+        return True
 
     def _read(self, message: Message) -> Notification:
         """The message. Raises Undecodable, or RegistryError where nobody can say at present."""

@@ -9,7 +9,7 @@ const MOST_ROWS = 500;
 
 // A list of episodes. link: whether each leads to its DID, which is said then.
 export function createEpisodes(store, name, {link}) {
-  const list = h("ol", {class: "episodes", "aria-label": name});
+  const list = h("ol", {class: "episodes"});
   const more = h("p", {class: "note", hidden: true});
   let rows = new Map(), shown = "";
 
@@ -54,7 +54,7 @@ export function createEpisodes(store, name, {link}) {
   });
 
   return {
-    element: h("div", {class: "episodelist"}, list, more),
+    element: h("div", {class: "episodelist", role: "group", "aria-label": name, tabindex: link ? null : 0}, list, more),
     focus: () => list.querySelector("a")?.focus(),
     tick,
     show(episodes) {
