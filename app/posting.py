@@ -127,7 +127,7 @@ def post_files(settings: Settings, url: str | None, names: Sequence[str], state:
         click.echo(f"not the file it was, posted from its start: {name}")
     if sent.sources.skipped:
         click.echo(f"posted before, not again: {sent.sources.skipped}")
-    unreadable = f"{sent.unreadable} files can't be read to their end" if sent.unreadable else ""
+    unreadable = f"can't be read to their end: {sent.unreadable} of the files" if sent.unreadable else ""
     return "; ".join(filter(None, (unreadable, "" if outcome.accepted else outcome.complaint)))
 
 

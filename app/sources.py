@@ -59,15 +59,25 @@ START: Final = Mark(0, b"")
 
 
 def expand(names: Sequence[str]) -> list[str]:
-    """The files meant: a folder stands for all deliveries inside it, sorted by path."""
+    """The files meant: a folder stands for all deliveries inside it, sorted by path. Raises OSError.
+
+    One folder that can't be listed ends it: what is in there would be missing, and nobody would know how much.
+    """
     found: list[str] = []
     for name in names:
         if name == "-" or not Path(name).is_dir():
             found.append(name)
         else:
-            inside = (path for path in Path(name).rglob("*") if path.name.endswith(KINDS) and path.is_file())
-            found += map(str, sorted(inside))
+            found += map(str, sorted(path for path in _inside(name) if path.name.endswith(KINDS) and path.is_file()))
     return found
+
+
+def _inside(folder: str) -> Iterator[Path]:
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for place, _, names in os.walk(folder, onerror=refuse):
+        yield from (Path(place, name) for name in names)
 
 
 def documents(name: str, file: IO[bytes]) -> Iterator[tuple[int, bytes]]:

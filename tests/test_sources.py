@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,6 +44,23 @@ def test_a_folder_is_all_deliveries_in_it_sorted(tmp_path: Path) -> None:
     (tmp_path / "x.json").mkdir()
     inside = [str(tmp_path / name) for name in ("a/1.jsonl.gz", "a/2.json", "b.jsonl")]
     assert expand([str(tmp_path), "-", str(tmp_path / "c.txt")]) == [*inside, "-", str(tmp_path / "c.txt")]
+
+
+def test_a_folder_that_can_not_be_listed_is_not_taken_for_an_empty_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    numbered(tmp_path / "a.jsonl", range(3))
+    (tmp_path / "locked").mkdir()
+    scandir = os.scandir
+
+    def guarded(folder: Any) -> Any:
+        if Path(folder).name == "locked":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    assert run(["send", str(tmp_path), "--url", "http://127.0.0.1:9/"]) == 1
+    assert capsys.readouterr() == ("", f"phonon-events: {tmp_path / 'locked'}: Permission denied\n")
 
 
 def test_zipped_lines_are_read_with_their_numbers(tmp_path: Path) -> None:
@@ -154,7 +172,9 @@ def test_the_command_tells_what_was_refused_where_and_ends_with_one(
         f"{first}:3: 422 because",
         f"{tmp_path / '2.jsonl.gz'}:1: can't be read: Not a gzipped file (b'no')",
     ]
-    assert last == ("phonon-events: 1 files can't be read to their end; 2 of 2 deliveries not accepted; 422: because")
+    assert last == (
+        "phonon-events: can't be read to their end: 1 of the files; 2 of 2 deliveries not accepted; 422: because"
+    )
     assert run(arguments) == 1
     out, err = capsys.readouterr()
     assert "posted before, not again: 2" in out
