@@ -19,7 +19,8 @@ PURE = {
     *(f"app.notify.{name}" for name in ("answers", "lane", "notification", "progress")),
     *(f"app.demo.{name}" for name in ("answers", "calls", "facts", "misbehaviour", "provider", "spelling")),
     *(f"streams.{name}" for name in ("alerts", "bucket", "decoding", "flows", "gathered", "groups", "histogram")),
-    *(f"streams.{name}" for name in ("latest", "live", "metrics", "profile", "ranking", "rules", "table", "told", "windows")),
+    *(f"streams.{name}" for name in ("latest", "live", "metrics", "profile", "ranking", "rules")),
+    *(f"streams.{name}" for name in ("table", "told", "windows")),
 }
 """Modules that only compute: time, chance and files are arguments there (the demo's draw from a seeded `Random`)."""
 
