@@ -220,7 +220,8 @@ def _consumer(place: Place) -> AIOKafkaConsumer:
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         request_timeout_ms=10_000,
-        fetch_min_bytes=1024 * 1024,  # all that came in half a second at once: every partition flushes five times a second
+        fetch_min_bytes=1024
+        * 1024,  # all that came in half a second at once: every partition flushes five times a second
         fetch_max_wait_ms=500,
     )
 

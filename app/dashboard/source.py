@@ -1,4 +1,4 @@
-"""The metrics topic, read in a thread from its beginning for as long as the page runs. Nothing is committed.
+"""The metrics of DIDs and groups, read in a thread from their beginning while the page runs. Nothing is committed.
 
 Only the newest record of a key is decoded: while the topic's past is read, that is one of hundreds. Whether Kafka is
 there is asked, not guessed: every PROBE_SECONDS a question that only a broker can answer. When it is away the consumer
@@ -40,6 +40,7 @@ CONSUMER: Final = {
 }
 
 Key = bytes | str | None
+Place = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,7 @@ class Source:
         self._registry = registry
         self._resolve = registry.resolve if registry else without_registry
         self._topic = topic_name(settings.topic_prefix, "DidMetrics")
+        self._groups = topic_name(settings.topic_prefix, "GroupMetrics")
         self._deliver, self._say = deliver, say
         self._link = Link(since=_now_ms())
         self._stop = threading.Event()
@@ -106,15 +108,18 @@ class Source:
         try:
             partitions = self._partitions(consumer, errors)
             if partitions:
-                consumer.assign([TopicPartition(self._topic, number, OFFSET_BEGINNING) for number in partitions])
+                consumer.assign([TopicPartition(*place, OFFSET_BEGINNING) for place in partitions])
                 self._read(consumer, errors, partitions)
         finally:
             consumer.close()
 
-    def _partitions(self, consumer: Consumer, errors: Errors) -> set[int]:
-        """The partitions there are now, and with it whether Kafka answers; empty where it, or the topic, is missing."""
+    def _partitions(self, consumer: Consumer, errors: Errors) -> set[Place]:
+        """The partitions there are now, and so whether Kafka answers; none where it is away or there are no metrics."""
         try:
-            found = consumer.list_topics(self._topic, timeout=ANSWER_SECONDS).topics[self._topic]
+            found, groups = (
+                consumer.list_topics(topic, timeout=ANSWER_SECONDS).topics[topic]
+                for topic in (self._topic, self._groups)
+            )
         except KafkaException as failure:
             consumer.poll(0)
             self._now(state="away", reason=errors.reason or _one_line(failure))
@@ -124,11 +129,11 @@ class Source:
             self._now(state="no_topic", reason=f"there is no topic {self._topic}")
             return set()
         self._now(state="connected", reason="")
-        return set(found.partitions)
+        return {(topic.topic, number) for topic in (found, groups) for number in topic.partitions}
 
-    def _read(self, consumer: Consumer, errors: Errors, partitions: set[int]) -> None:
+    def _read(self, consumer: Consumer, errors: Errors, partitions: set[Place]) -> None:
         newest: dict[Key, Message] = {}
-        ends: set[int | None] = set()
+        ends: set[Place] = set()
         begun = probed = time.monotonic()
         while not self._stop.is_set():
             for message in consumer.consume(BATCH, POLL_SECONDS):
@@ -136,7 +141,7 @@ class Source:
                 if error is None:
                     newest[message.key()] = message
                 elif error.code() == KafkaError._PARTITION_EOF:
-                    ends.add(message.partition())
+                    ends.add((message.topic() or "", message.partition() or 0))
                 elif error.fatal():
                     raise KafkaException(error)
             now = time.monotonic()
