@@ -443,3 +443,39 @@ def test_five_thousand_dids_are_sixty_rows(board: Board, open_page: Callable[...
     page.get_by_label("DIDs, live").focus()
     page.keyboard.press("End")
     expect(page.locator('tr[aria-rowindex="5001"] a')).to_be_focused()
+
+
+def test_groups_have_rows_of_their_own_and_a_ranking_leaves_out_what_rests_on_little(
+    board: Board, open_page: Callable[..., Page]
+) -> None:
+    few = board.lines[FEW_DIDS - 1]
+    for window in few.counts:
+        window.update(dict.fromkeys(window, 0), attempts=1, answered=1)
+    board.write(*board.lines)
+    page = open_page(board.url)
+    expect(page.locator("#count")).to_have_text(f"{FEW_DIDS} DIDs")
+    expect(page.get_by_role("radio", name="Groups")).to_be_hidden()
+
+    page.get_by_role("columnheader", name="Answer rate").get_by_role("button").click()
+    expect(page.locator("#dids tbody tr").nth(1)).to_contain_text("100.0 %")
+    assert few.did in dids(page)
+    page.get_by_role("spinbutton", name="At least").fill("20")
+    ranked = [line for line in board.lines if board.figures(line)[0]["attempts"] >= 20]
+    ranked.sort(key=lambda line: (-board.figures(line)[0]["answer_seizure_ratio"], line.did))
+    expect(page.locator("#count")).to_have_text(f"{len(ranked)} of {FEW_DIDS} DIDs")
+    assert dids(page)[:15] == [line.did for line in ranked[:15]]
+    page.get_by_role("spinbutton", name="At least").fill("")
+
+    group = lines(1)[0]
+    group.did = "group/sales team"
+    board.producer.produce(board.topic.replace("did-", "group-"), key=group.did, value=group.value(1_790_000_000_000))
+    assert board.producer.flush(10) == 0
+    page.get_by_text("Groups", exact=True).click()
+    expect(page.locator("#count")).to_have_text("1 group")
+    assert dids(page) == [group.did]
+    page.get_by_role("link", name=group.did).click()
+    expect(page.get_by_role("heading", level=2)).to_have_text(group.did)
+    expect(page.locator("#one table").first).to_contain_text(f"{group.counts[2]['attempts']:,}")
+    page.keyboard.press("Escape")
+    page.get_by_text("DIDs", exact=True).first.click()
+    expect(page.locator("#count")).to_have_text(f"{FEW_DIDS} DIDs")

@@ -54,7 +54,7 @@ class Page:
         routes = [
             Route("/", self.index),
             Route("/events", self.events),
-            Route("/dids/{did}", self.one_did),
+            Route("/dids/{did:path}", self.one_did),
             Route("/static/{name}", self.asset),
             Route("/healthz", self.healthz),
             Route("/readyz", self.readyz),

@@ -1,4 +1,4 @@
-"""Metrics and alerts, read in a thread from their topics' beginning for as long as the page runs. Nothing is committed.
+"""Metrics of DIDs and groups, and alerts, read in a thread from their topics' beginning. Nothing is committed.
 
 Of the metrics only the newest record of a key is decoded: while the topic's past is read, that is one of hundreds. A
 topic of alerts that is not there is no trouble: then there are none. Whether Kafka is
@@ -83,6 +83,7 @@ class Source:
         self._resolve = registry.resolve if registry else without_registry
         self._topic = topic_name(settings.topic_prefix, "DidMetrics")
         self._alerts = topic_name(settings.topic_prefix, "DidAlert")
+        self._groups = topic_name(settings.topic_prefix, "GroupMetrics")
         self._deliver, self._say = deliver, say
         self._link = Link(since=_now_ms())
         self._stop = threading.Event()
@@ -120,9 +121,9 @@ class Source:
     def _partitions(self, consumer: Consumer, errors: Errors) -> set[Place]:
         """The partitions there are now, and so whether Kafka answers; none where it is away or there are no metrics."""
         try:
-            found, alerts = (
+            found, groups, alerts = (
                 consumer.list_topics(topic, timeout=ANSWER_SECONDS).topics[topic]
-                for topic in (self._topic, self._alerts)
+                for topic in (self._topic, self._groups, self._alerts)
             )
         except KafkaException as failure:
             consumer.poll(0)
@@ -133,7 +134,7 @@ class Source:
             self._now(state="no_topic", reason=f"there is no topic {self._topic}")
             return set()
         self._now(state="connected", reason="")
-        return {(topic.topic, number) for topic in (found, alerts) for number in topic.partitions}
+        return {(topic.topic, number) for topic in (found, groups, alerts) for number in topic.partitions}
 
     def _read(self, consumer: Consumer, errors: Errors, partitions: set[Place]) -> None:
         newest: dict[Key, Message] = {}

@@ -6,6 +6,7 @@ import {ATTEMPTS, FEW, METRICS, ZERO, add} from "./figures.js";
 import {number} from "./format.js";
 import {createList} from "./list.js";
 import {createOne} from "./one.js";
+import {createPick} from "./pick.js";
 import {createStatus} from "./status.js";
 import {createStore} from "./store.js";
 import {connect} from "./stream.js";
@@ -20,6 +21,7 @@ $("windows").replaceWith(switches[0].element);
 const alerts = createAlerts(store);
 const own = createOwnAlerts(store);
 const one = createOne(store, view, {choice: switches[1].element, own});
+const pick = createPick(store, view, chosen);
 const status = createStatus();
 const totals = METRICS.map((metric) => {
   const value = h("b"), of = h("span", {class: "n"});
@@ -71,8 +73,8 @@ function summary() {
     write(of, n == null ? (store.windows[view.window] ? `in ${store.windows[view.window].name}` : "") : n ? `of ${number(n)}` : "");
     attribute(box, "data-few", n != null && n < FEW ? "" : null);
   }
-  const all = store.rows.size, shown = order.length;
-  write($("count"), !all ? "" : shown === all ? `${number(all)} DID${all === 1 ? "" : "s"}` : `${number(shown)} of ${number(all)} DIDs`);
+  const {all, kind} = pick(), shown = order.length;
+  write($("count"), !all ? "" : shown === all ? `${number(all)} ${kind}` : `${number(shown)} of ${number(all)} ${kind}`);
   title = all ? `${number(sum[ATTEMPTS])} calls in ${store.windows[view.window]?.name ?? ""} · Phonon live` : "Phonon live";
   entitle();
   empty(all, shown);
