@@ -1,8 +1,8 @@
 """The provider's document as typed rows, read leniently: every field is optional, and nothing that was sent is lost.
 
-Pure. A row that is as the provider's page says becomes its struct in one step, in C. Any other is read field by field
-into the same struct, and what it does not know, or what is not of the right kind, goes to its notes. Whether a text is
-a time or a number is read by whoever needs it (`Notes.time` and others), and noted in the same way.
+Pure. A document whose rows are all as the provider's page says becomes structs in one step, in C. Else its rows are
+read one by one, and a row that does not fit field by field, into the same structs; what it does not know, or what is of
+the wrong kind, goes to its notes. What a text means (a time, a number) is read by whoever needs it, through the notes.
 Source: the provider's page "Payload Details and Format".
 """
 
@@ -21,6 +21,9 @@ from app.telephony import instant
 FLOW_ID: Final = "phonon-uuid"
 SECTIONS: Final = ("callDetails", "smsDetails", "emailDetails", "keys", "recordingUrls")
 KNOWN: Final = frozenset({FLOW_ID, *SECTIONS})
+PRESSES: Final = "dtmfPressesd"
+ADDRESSES: Final = "addresses"
+MOST_ROWS: Final = 50_000
 
 _LONGEST_ID: Final = 256  # ids and DIDs are repeated on every event: a longer text is none, and stays in extra
 _WHOLE: Final = re.compile(r"\s*([+-]?\d{1,18})(\.0*)?\s*", re.ASCII)
@@ -31,6 +34,10 @@ _INT64: Final = range(-(2**63), 2**63)
 
 class NotADelivery(ValueError):  # noqa: N818 - it names what the body is
     """A JSON object that holds none of the provider's fields, wrapped or not."""
+
+
+class TooManyRows(ValueError):  # noqa: N818 - it names what the delivery has
+    """A delivery with more rows than any flow has: its events would not fit into memory."""
 
 
 class Document(NamedTuple):
@@ -64,6 +71,14 @@ ShortText = Annotated[str, Meta(max_length=_LONGEST_ID)] | None
 Texts = list[str] | None
 
 
+class Press(Struct, gc=False, forbid_unknown_fields=True, rename="camel"):
+    """A key that was pressed, in a leg."""
+
+    key: Text = None
+    label: Text = None
+    event_time: Any = None
+
+
 class Leg(Struct, gc=False, forbid_unknown_fields=True, rename="camel"):
     """A row of callDetails."""
 
@@ -81,15 +96,7 @@ class Leg(Struct, gc=False, forbid_unknown_fields=True, rename="camel"):
     remote_hangup: Any = None
     is_ringing: Any = field(default=None, name="is_ringing")
     foreign_call_ids: Texts = None
-    presses: Any = field(default=None, name="dtmfPressesd")
-
-
-class Press(Struct, gc=False, forbid_unknown_fields=True, rename="camel"):
-    """A key that was pressed, in a leg."""
-
-    key: Text = None
-    label: Text = None
-    event_time: Any = None
+    presses: list[Press] | None = field(default=None, name="dtmfPressesd")
 
 
 class SentSms(Struct, gc=False, forbid_unknown_fields=True, rename="camel"):
@@ -103,24 +110,24 @@ class SentSms(Struct, gc=False, forbid_unknown_fields=True, rename="camel"):
     to: Text = None
 
 
-class SentEmail(Struct, gc=False, forbid_unknown_fields=True, rename="camel"):
-    """A row of emailDetails."""
-
-    send_time: Any = None
-    id: Text = None
-    sender: Text = field(default=None, name="from")
-    addresses: Any = None
-    subject: Text = None
-    content: Text = None
-    size: Any = None
-
-
 class Address(Struct, gc=False, forbid_unknown_fields=True, rename="camel"):
     """A recipient of an e-mail."""
 
     id: Text = None
     type: Text = None
     delivery_status: Text = None
+
+
+class SentEmail(Struct, gc=False, forbid_unknown_fields=True, rename="camel"):
+    """A row of emailDetails."""
+
+    send_time: Any = None
+    id: Text = None
+    sender: Text = field(default=None, name="from")
+    addresses: list[Address] | None = None
+    subject: Text = None
+    content: Text = None
+    size: Any = None
 
 
 class Key(Struct, gc=False, forbid_unknown_fields=True):
@@ -137,12 +144,23 @@ class SentRecording(Struct, gc=False, forbid_unknown_fields=True, rename="camel"
     recorded_file_public_path: Text = None
 
 
+class Sections(Struct, gc=False):
+    """The rows of a document."""
+
+    legs: list[Leg] | None = field(default=None, name="callDetails")
+    sms: list[SentSms] | None = field(default=None, name="smsDetails")
+    emails: list[SentEmail] | None = field(default=None, name="emailDetails")
+    keys: list[Key] | None = None
+    recordings: list[SentRecording] | None = field(default=None, name="recordingUrls")
+
+
 class Notes(Struct, gc=False):
-    """What is odd about a row: anomalies, and JSON text by sent name of what nobody took or could read.
+    """What is odd about a row: anomalies, and JSON text by sent name of what nobody took or could read; and its place.
 
     Readers take a value of the struct and return None for null, for absent, and for what they can't read and so note.
     """
 
+    place: int
     anomalies: list[str] = []
     extra: dict[str, str] = {}
 
@@ -194,31 +212,109 @@ class Notes(Struct, gc=False):
         return None
 
 
+class Unread(NamedTuple):
+    """A part of a document that is no row, or no list of rows."""
+
+    section: str
+    place: int | None
+    reason: str
+    value: Any
+
+
 R = TypeVar("R", bound=Struct)
 
 
-def read(fields: dict[str, Any], kind: type[R]) -> tuple[R, Notes]:
-    """A row, and what is odd about it."""
-    try:
-        return msgspec.convert(fields, kind), Notes()
-    except msgspec.ValidationError:
-        return read_leniently(fields, kind)
+class Rows:
+    """The rows of a document, what is odd about some of them, and what is no row. Raises TooManyRows."""
 
+    def __init__(self, fields: dict[str, Any]) -> None:
+        self._odd: dict[int, Notes] = {}  # by id of the row
+        self._count = 0
+        self.unread: list[Unread] = []
+        try:
+            sections = msgspec.convert(fields, Sections)
+        except msgspec.ValidationError:
+            sections = Sections(
+                self._rows("callDetails", fields.get("callDetails"), Leg),
+                self._rows("smsDetails", fields.get("smsDetails"), SentSms),
+                self._rows("emailDetails", fields.get("emailDetails"), SentEmail),
+                self._rows("keys", fields.get("keys"), Key),
+                self._rows("recordingUrls", fields.get("recordingUrls"), SentRecording),
+            )
+        self.legs = sections.legs or []
+        self.sms = sections.sms or []
+        self.emails = sections.emails or []
+        self.keys = sections.keys or []
+        self.recordings = sections.recordings or []
+        presses = sum([len(leg.presses) for leg in self.legs if leg.presses])
+        rows = len(self.legs) + presses + len(self.sms) + len(self.emails) + len(self.keys) + len(self.recordings)
+        self._limit(rows)
 
-def read_leniently(fields: dict[str, Any], kind: type[R]) -> tuple[R, Notes]:
-    """What `read` does with a row that does not fit; with one that fits it does the same, slower."""
-    notes, taken, known = Notes(), {}, _KNOWN_FIELDS[kind]
-    for name, take in known.items():
-        value = fields.get(name)
+    def notes(self, place: int, row: Struct) -> Notes:
+        """What is odd about a row that is the place-th of those that could be read."""
+        return self._odd.get(id(row)) or Notes(place)
+
+    def _limit(self, rows: int) -> None:
+        if rows > MOST_ROWS:
+            raise TooManyRows(f"more than {MOST_ROWS} rows")
+
+    def _rows(self, section: str, value: Any, kind: type[R]) -> list[R]:
+        """The rows of a list that are objects; what is no list or no object is unread."""
         if value is None:
-            continue
-        taken[name] = take(value)
-        if taken[name] is None:
-            notes.unreadable(name, value)
+            return []
+        if not isinstance(value, list):
+            self.unread.append(Unread(section, None, "not a list", value))
+            return []
+        self._count += len(value)
+        self._limit(self._count)
+        rows = []
+        for place, item in enumerate(value):
+            if isinstance(item, dict):
+                rows.append(self._row(section, place, item, kind))
+            else:
+                self.unread.append(Unread(section, place, "not an object", item))
+        return rows
+
+    def _row(self, section: str, place: int, fields: dict[str, Any], kind: type[R]) -> R:
+        """A row, with its notes."""
+        notes = Notes(place)
+        try:
+            row = msgspec.convert(fields, kind)
+        except msgspec.ValidationError:
+            row = read_fields(fields, kind, notes)
+            if isinstance(row, Leg):
+                row.presses = self._rows(f"{section}[{place}].{PRESSES}", fields.get(PRESSES), Press)
+            elif isinstance(row, SentEmail):
+                row.addresses = self._addresses(fields.get(ADDRESSES), notes)
+        self._odd[id(row)] = notes
+        return row
+
+    def _addresses(self, sent: Any, notes: Notes) -> list[Address]:
+        """The recipients that can be read; where one can't, or holds more than we know, all are kept in extra too."""
+        items = [item for item in sent if isinstance(item, dict)] if isinstance(sent, list) else []
+        rows = [self._row(ADDRESSES, place, item, Address) for place, item in enumerate(items)]
+        odd = [self._odd[id(row)] for row in rows]
+        if sent is not None and (not isinstance(sent, list) or len(rows) < len(sent) or any(o.anomalies for o in odd)):
+            notes.unreadable(ADDRESSES, sent)
+        elif any(one.extra for one in odd):
+            notes.keep(ADDRESSES, sent)
+        return rows
+
+
+def read_fields(fields: dict[str, Any], kind: type[R], notes: Notes) -> R:
+    """A row read field by field, without the rows in it; where it could be read in one step it is the same row."""
+    row, known = kind(), _FIELDS[kind]
     for name, value in fields.items():
-        if name not in known and value is not None:
+        if value is not None and name not in known:
             notes.keep(name, value)
-    return msgspec.convert(taken, kind), notes
+    for name, (own_name, take) in known.items():
+        value = fields.get(name)
+        if value is not None and take is not None:
+            found = take(value)
+            if found is None:
+                notes.unreadable(name, value)
+            setattr(row, own_name, found)
+    return row
 
 
 def _text(value: Any) -> str | None:
@@ -244,7 +340,8 @@ _TAKE: Final[dict[Any, Callable[[Any], Any]]] = {
     Texts: _texts,
     Any: lambda value: value,
 }
-_KNOWN_FIELDS: Final[dict[type[Struct], dict[str, Callable[[Any], Any]]]] = {
-    kind: {one.encode_name: _TAKE[one.type] for one in msgspec.structs.fields(kind)}
+#: Of each kind of row: sent name -> name in the struct, and what reads it; None for rows in it.
+_FIELDS: Final[dict[type[Struct], dict[str, tuple[str, Callable[[Any], Any] | None]]]] = {
+    kind: {f.encode_name: (f.name, _TAKE.get(f.type)) for f in msgspec.structs.fields(kind)}
     for kind in (Leg, Press, SentSms, SentEmail, Address, Key, SentRecording)
 }

@@ -8,22 +8,23 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
-from typing import Any, Final, NamedTuple
+from typing import Final, TypeVar
 
 from app import flows, json_text
 from app.delivery import (
     FLOW_ID,
     KNOWN,
-    Address,
+    SECTIONS,
     Document,
     Key,
     Leg,
     Notes,
     Press,
+    Rows,
     SentEmail,
     SentRecording,
     SentSms,
-    read,
+    Unread,
     short_text,
 )
 from app.events import CallLeg, Dtmf, Email, EmailRecipient, Event, Flow, FlowKey, Recording, Rejected, Sms
@@ -32,14 +33,13 @@ from app.telephony import Times, cause_code, course, e164, instant
 from schemas.topics import BY_RECORD, EVENT_KINDS
 
 FUTURE_MS: Final = 5 * 60 * 1000  # how far occurred_at may lie after received_at: clocks differ
-MOST_ROWS: Final = 50_000
 _DIRECTIONS: Final = {True: "INBOUND", False: "OUTBOUND", None: "UNKNOWN"}
+_SECTION_OF: Final = dict(zip(("call_leg", "sms", "email", "key", "recording"), SECTIONS, strict=True))
 _SIGNED_AT: Final = re.compile(r"X-Amz-Date=(\d{8}T\d{6}Z)(?:&|$)", re.ASCII)
 _VALID_SECONDS: Final = re.compile(r"X-Amz-Expires=(\d{1,7})(?:&|$)", re.ASCII)
 
 
-class TooManyRows(ValueError):  # noqa: N818 - it names what the delivery has
-    """A delivery with more rows than any flow has: its events would not fit into memory."""
+M = TypeVar("M", SentSms, SentEmail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +66,6 @@ class Split:
         return counts
 
 
-class _Message(NamedTuple):
-    """An SMS or e-mail: its place, what was sent, its row with what is odd about it, and when it was sent."""
-
-    place: int
-    fields: dict[str, Any]
-    row: Any
-    notes: Notes
-    sent_at: int | None
-
-
 def split(document: Document, *, received_at: int, rules: Rules) -> Split:
     """All events of a delivery, the flows last; received_at in ms since 1970 UTC. Raises TooManyRows."""
     return _Splitter(document, received_at, rules).run()
@@ -88,7 +78,7 @@ class _Splitter:
         self.document = document
         self.received_at = received_at
         self.zone, self.region = rules.zone, rules.region
-        self.notes = Notes()
+        self.notes = Notes(0)
         sent = document.fields.get(FLOW_ID)
         flow_id = short_text(sent)
         if flow_id is None and sent is not None:
@@ -97,40 +87,35 @@ class _Splitter:
             flow_id = event_id("delivery", json_text.canonical(document.fields))
             self.notes.anomalies.append(f"{FLOW_ID}:missing")
         self.flow_id = flow_id
-        self.result = Split(flow_id)
         self.ids = Ids(flow_id)
-        self.rows = 0
+        self.rows = Rows(document.fields)
+        self.latest = received_at + FUTURE_MS
         self.did = flows.UNKNOWN_DID
         self.at = received_at
 
     def run(self) -> Split:
         """The sections in turn."""
-        events = self.result.events
-        for place, fields in self._section("callDetails"):
-            events += self._leg(place, fields)
+        rows, events = self.rows, list[Event]()
+        for place, leg in enumerate(rows.legs):
+            events += self._leg(leg, rows.notes(place, leg))
         legs = [event for event in events if type(event) is CallLeg]
-        sms, emails = self._messages("smsDetails", SentSms), self._messages("emailDetails", SentEmail)
+        sms = [self._message(place, row) for place, row in enumerate(rows.sms)]
+        emails = [self._message(place, row) for place, row in enumerate(rows.emails)]
         ends = [leg.ended_at for leg in legs if leg.ended_at is not None]
-        sent = [message.sent_at for message in (*sms, *emails) if message.sent_at is not None]
-        self.at = max(ends or sent or [self.received_at])
+        self.at = max(ends or [at for _, _, at in (*sms, *emails) if at is not None] or [self.received_at])
         self.did = flows.main_did(legs)
-        events += [self._sms(message) for message in sms]
-        events += [self._email(message) for message in emails]
-        keys = [self._key(place, fields) for place, fields in self._section("keys")]
-        recordings = [self._recording(place, fields) for place, fields in self._section("recordingUrls")]
-        events += keys
-        events += recordings
-        events += self._flows(
-            legs, flows.Messages(len(sms), len(emails), len(keys), len(recordings), len(self.result.rejected))
-        )
+        events += [self._sms(*message) for message in sms]
+        events += [self._email(*message) for message in emails]
+        events += [self._key(row, rows.notes(place, row)) for place, row in enumerate(rows.keys)]
+        events += [self._recording(row, rows.notes(place, row)) for place, row in enumerate(rows.recordings)]
+        events += self._flows(legs)
         if self.notes.anomalies:
             for event in events:
                 event.anomalies = [*self.notes.anomalies, *event.anomalies]
-        return self.result
+        return Split(self.flow_id, events, [self._rejected(part) for part in rows.unread])
 
-    def _leg(self, place: int, fields: dict[str, Any]) -> list[Event]:
+    def _leg(self, row: Leg, notes: Notes) -> list[Event]:
         """A leg, and the presses on it."""
-        row, notes = read(fields, Leg)
         zone, cdr_id, callee_type = self.zone, row.cdr_id, row.callee_type
         started, ringing = notes.time("startTime", row.start_time, zone), row.ringing_start_time
         times = Times(
@@ -144,10 +129,11 @@ class _Splitter:
         is_ringing = notes.flag("is_ringing", row.is_ringing)
         became = course(times, duration_ms, cause_code(row.hangup_cause))
         notes.anomalies += became.anomalies
-        presses = (row.presses and list(self._objects(f"callDetails[{place}].dtmfPressesd", row.presses))) or []
-        at = next(at for at in (ended, connected, started, self.received_at) if at is not None)
+        presses = row.presses or []
+        at = ended if ended is not None else connected if connected is not None else started
+        at = self.received_at if at is None else at
         leg = CallLeg(
-            event_id=self.ids.of("call_leg", (cdr_id,) if cdr_id else None, place, fields),
+            event_id=self.ids.of("call_leg", cdr_id) if cdr_id else self._content_id("call_leg", notes),
             flow_id=self.flow_id,
             did=self._number(row.did_number) or flows.UNKNOWN_DID,
             occurred_at=self._not_in_future(at, notes),
@@ -176,13 +162,17 @@ class _Splitter:
             dtmf_count=len(presses),
             foreign_call_ids=row.foreign_call_ids or [],
         )
-        return [leg, *[self._press(leg, at, index + 1, press) for index, press in presses]]
+        return [
+            leg,
+            *[self._press(leg, at, place, press) for place, press in enumerate(presses)],
+        ]
 
-    def _press(self, leg: CallLeg, leg_at: int, position: int, fields: dict[str, Any]) -> Dtmf:
-        row, notes = read(fields, Press)
+    def _press(self, leg: CallLeg, leg_at: int, place: int, row: Press) -> Dtmf:
+        notes = self.rows.notes(place, row)
+        position = notes.place + 1
         at = notes.time("eventTime", row.event_time, self.zone)
         return Dtmf(
-            event_id=self.ids.of("dtmf", (leg.event_id, position)),
+            event_id=self.ids.of("dtmf", leg.event_id, position),
             flow_id=self.flow_id,
             did=leg.did,
             occurred_at=self._not_in_future(leg_at if at is None else at, notes),
@@ -198,11 +188,14 @@ class _Splitter:
             ms_since_answer=None if at is None or leg.connected_at is None else at - leg.connected_at,
         )
 
-    def _sms(self, message: _Message) -> Sms:
-        place, fields, row, notes, sent_at = message
-        natural = (row.id, row.delivery_status) if row.id else None
+    def _message(self, place: int, row: M) -> tuple[M, Notes, int | None]:
+        """An SMS or e-mail, what is odd about it, and when it was sent."""
+        notes = self.rows.notes(place, row)
+        return row, notes, notes.time("sendTime", row.send_time, self.zone)
+
+    def _sms(self, row: SentSms, notes: Notes, sent_at: int | None) -> Sms:
         return Sms(
-            event_id=self.ids.of("sms", natural, place, fields),
+            event_id=self.ids.of("sms", row.id, row.delivery_status) if row.id else self._content_id("sms", notes),
             flow_id=self.flow_id,
             did=self.did,
             occurred_at=self._not_in_future(self.at if sent_at is None else sent_at, notes),
@@ -217,13 +210,12 @@ class _Splitter:
             delivery_status=row.delivery_status,
         )
 
-    def _email(self, message: _Message) -> Email:
-        place, fields, row, notes, sent_at = message
-        recipients = _recipients(row.addresses, notes)
-        statuses = [(to.address, to.type, to.delivery_status) for to in recipients]
+    def _email(self, row: SentEmail, notes: Notes, sent_at: int | None) -> Email:
+        addresses = row.addresses or []
+        statuses = [(to.id, to.type, to.delivery_status) for to in addresses]
         size_kb = notes.decimal("size", row.size)
         return Email(
-            event_id=self.ids.of("email", (row.id, statuses) if row.id else None, place, fields),
+            event_id=self.ids.of("email", row.id, statuses) if row.id else self._content_id("email", notes),
             flow_id=self.flow_id,
             did=self.did,
             occurred_at=self._not_in_future(self.at if sent_at is None else sent_at, notes),
@@ -235,15 +227,13 @@ class _Splitter:
             subject=row.subject,
             content=row.content,
             size_kb=size_kb,
-            recipients=recipients,
+            recipients=[EmailRecipient(address=a, type=t, delivery_status=d) for a, t, d in statuses],
         )
 
-    def _key(self, place: int, fields: dict[str, Any]) -> FlowKey:
-        row, notes = read(fields, Key)
+    def _key(self, row: Key, notes: Notes) -> FlowKey:
         name, value = row.name, row.value
-        natural = (name, json_text.canonical(value)) if name else None
         return FlowKey(
-            event_id=self.ids.of("key", natural, place, fields),
+            event_id=self.ids.of("key", name, json_text.canonical(value)) if name else self._content_id("key", notes),
             flow_id=self.flow_id,
             did=self.did,
             occurred_at=self._not_in_future(self.at, notes),
@@ -254,11 +244,10 @@ class _Splitter:
             value=value if value is None or type(value) is str else json_text.write(value),
         )
 
-    def _recording(self, place: int, fields: dict[str, Any]) -> Recording:
-        row, notes = read(fields, SentRecording)
+    def _recording(self, row: SentRecording, notes: Notes) -> Recording:
         file_name, url = row.recorded_file_name, row.recorded_file_public_path
         return Recording(
-            event_id=self.ids.of("recording", (file_name,) if file_name else None, place, fields),
+            event_id=self.ids.of("recording", file_name) if file_name else self._content_id("recording", notes),
             flow_id=self.flow_id,
             did=self.did,
             occurred_at=self._not_in_future(self.at, notes),
@@ -270,15 +259,18 @@ class _Splitter:
             url_expires_at=_expires_at(url) if url else None,
         )
 
-    def _flows(self, legs: list[CallLeg], messages: flows.Messages) -> Iterator[Flow]:
+    def _flows(self, legs: list[CallLeg]) -> Iterator[Flow]:
         """One flow per visitor DID, the main one first; the document's own unknown fields stand in that."""
-        extra = self._extra()
+        rows, extra = self.rows, self._extra()
+        messages = flows.Messages(
+            len(rows.sms), len(rows.emails), len(rows.keys), len(rows.recordings), len(rows.unread)
+        )
         for did, own in flows.by_did(legs, self.did):
-            notes = Notes(extra=extra)
+            notes = Notes(0, extra=extra)
             yield flows.flow(
                 own,
                 messages,
-                event_id=self.ids.of("flow", (did, [leg.event_id for leg in own])),
+                event_id=self.ids.of("flow", did, [leg.event_id for leg in own]),
                 flow_id=self.flow_id,
                 did=did,
                 occurred_at=self._not_in_future(self.at, notes),
@@ -290,42 +282,18 @@ class _Splitter:
 
     # what all of them need
 
-    def _section(self, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
-        return self._objects(name, self.document.fields.get(name))
+    def _content_id(self, kind: str, notes: Notes) -> str:
+        """The id of a row that nothing names."""
+        return self.ids.of_content(kind, notes.place, self.document.fields[_SECTION_OF[kind]][notes.place])
 
-    def _messages(self, section: str, kind: type[SentSms] | type[SentEmail]) -> list[_Message]:
-        messages = []
-        for place, fields in self._section(section):
-            row, notes = read(fields, kind)
-            messages.append(_Message(place, fields, row, notes, notes.time("sendTime", row.send_time, self.zone)))
-        return messages
-
-    def _objects(self, section: str, value: Any) -> Iterator[tuple[int, dict[str, Any]]]:
-        """The rows of a list that are objects, with their places; what is no list or no object is rejected."""
-        if value is None:
-            return
-        if not isinstance(value, list):
-            self._reject(section, None, "not a list", value)
-            return
-        self.rows += len(value)
-        if self.rows > MOST_ROWS:
-            raise TooManyRows(f"more than {MOST_ROWS} rows")
-        for place, item in enumerate(value):
-            if isinstance(item, dict):
-                yield place, item
-            else:
-                self._reject(section, place, "not an object", item)
-
-    def _reject(self, section: str, index: int | None, reason: str, value: Any) -> None:
-        self.result.rejected.append(
-            Rejected(
-                flow_id=self.flow_id,
-                section=section,
-                index=index,
-                reason=reason,
-                payload=json_text.write(value),
-                received_at=self.received_at,
-            )
+    def _rejected(self, part: Unread) -> Rejected:
+        return Rejected(
+            flow_id=self.flow_id,
+            section=part.section,
+            index=part.place,
+            reason=part.reason,
+            payload=json_text.write(part.value),
+            received_at=self.received_at,
         )
 
     def _extra(self) -> dict[str, str]:
@@ -337,25 +305,13 @@ class _Splitter:
 
     def _not_in_future(self, at: int, notes: Notes) -> int:
         """When it occurred: what the row says, unless that is far after it was received."""
-        if at <= self.received_at + FUTURE_MS:
+        if at <= self.latest:
             return at
         notes.anomalies.append("occurred_at:in_future")
         return self.received_at
 
     def _number(self, text: str | None) -> str | None:
         return e164(text, self.region) or None if text else None
-
-
-def _recipients(sent: Any, notes: Notes) -> list[EmailRecipient]:
-    """The recipients that can be read; where one can't, or holds more than we know, all are kept in extra too."""
-    if sent is None:
-        return []
-    rows = [read(item, Address) for item in sent if isinstance(item, dict)] if isinstance(sent, list) else []
-    if not isinstance(sent, list) or len(rows) < len(sent) or any(odd.anomalies for _, odd in rows):
-        notes.unreadable("addresses", sent)
-    elif any(odd.extra for _, odd in rows):
-        notes.keep("addresses", sent)
-    return [EmailRecipient(address=to.id, type=to.type, delivery_status=to.delivery_status) for to, _ in rows]
 
 
 def _expires_at(url: str) -> int | None:
