@@ -34,6 +34,9 @@ from schemas.topics import BY_RECORD, EVENT_KINDS
 
 FUTURE_MS: Final = 5 * 60 * 1000  # how far occurred_at may lie after received_at: clocks differ
 _DIRECTIONS: Final = {True: "INBOUND", False: "OUTBOUND", None: "UNKNOWN"}
+_KINDS: Final[dict[type[Event], str]] = {
+    record: BY_RECORD[record.__name__].kind for record in (CallLeg, Dtmf, Sms, Email, FlowKey, Recording, Flow)
+}
 _SECTION_OF: Final = dict(zip(("call_leg", "sms", "email", "key", "recording"), SECTIONS, strict=True))
 _SIGNED_AT: Final = re.compile(r"X-Amz-Date=(\d{8}T\d{6}Z)(?:&|$)", re.ASCII)
 _VALID_SECONDS: Final = re.compile(r"X-Amz-Expires=(\d{1,7})(?:&|$)", re.ASCII)
@@ -62,7 +65,7 @@ class Split:
         """How many events there are of each kind."""
         counts = dict.fromkeys(EVENT_KINDS, 0)
         for event in self.events:
-            counts[BY_RECORD[type(event).__name__].kind] += 1
+            counts[_KINDS[type(event)]] += 1
         return counts
 
 
