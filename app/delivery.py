@@ -1,12 +1,18 @@
-"""The provider's document, read leniently: every field is optional, and nothing that was sent is lost.
+"""The provider's document as typed rows, read leniently: every field is optional, and nothing that was sent is lost.
 
-Pure. A `Row` is one object of the document; fields are taken from it one by one, and what nobody took, or what could
-not be read as what it should be, is left as `extra`. Source: the provider's page "Payload Details and Format".
+Pure. A document whose rows are all as the provider's page says becomes structs in one step, in C. Else its rows are
+read one by one, and a row that does not fit field by field, into the same structs; what it does not know, or what is of
+the wrong kind, goes to its notes. What a text means (a time, a number) is read by whoever needs it, through the notes.
+Source: the provider's page "Payload Details and Format".
 """
 
 import re
+from collections.abc import Callable
 from datetime import tzinfo
-from typing import Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct, field
 
 from app import json_text
 from app.json_text import NotJson
@@ -15,6 +21,9 @@ from app.telephony import instant
 FLOW_ID: Final = "phonon-uuid"
 SECTIONS: Final = ("callDetails", "smsDetails", "emailDetails", "keys", "recordingUrls")
 KNOWN: Final = frozenset({FLOW_ID, *SECTIONS})
+PRESSES: Final = "dtmfPressesd"
+ADDRESSES: Final = "addresses"
+MOST_ROWS: Final = 50_000
 
 _LONGEST_ID: Final = 256  # ids and DIDs are repeated on every event: a longer text is none, and stays in extra
 _WHOLE: Final = re.compile(r"\s*([+-]?\d{1,18})(\.0*)?\s*", re.ASCII)
@@ -25,6 +34,10 @@ _INT64: Final = range(-(2**63), 2**63)
 
 class NotADelivery(ValueError):  # noqa: N818 - it names what the body is
     """A JSON object that holds none of the provider's fields, wrapped or not."""
+
+
+class TooManyRows(ValueError):  # noqa: N818 - it names what the delivery has
+    """A delivery with more rows than any flow has: its events would not fit into memory."""
 
 
 class Document(NamedTuple):
@@ -48,52 +61,129 @@ def read_document(body: bytes) -> Document:
 
 
 def _is_known(fields: dict[str, Any]) -> bool:
-    return any(fields.get(name) is not None for name in KNOWN)
+    return fields.get(FLOW_ID) is not None or any(fields.get(name) is not None for name in KNOWN)
 
 
-class Row:
-    """One object of the document, from which fields are taken by name.
+# What a field holds once its row is read. A text that is repeated on other events (an id, a DID) must be short; what is
+# Any is read from there on by whoever needs it.
+Text = str | None
+ShortText = Annotated[str, Meta(max_length=_LONGEST_ID)] | None
+Texts = list[str] | None
 
-    Every reader returns None for null, for absent and for unreadable; unreadable is kept and noted as an anomaly.
+
+class Press(Struct, gc=False, forbid_unknown_fields=True, rename="camel"):
+    """A key that was pressed, in a leg."""
+
+    key: Text = None
+    label: Text = None
+    event_time: Any = None
+
+
+class Leg(Struct, gc=False, forbid_unknown_fields=True, rename="camel"):
+    """A row of callDetails."""
+
+    cdr_id: ShortText = None
+    callee_type: Text = None
+    callee_number: Text = None
+    start_time: Any = None
+    ringing_start_time: Any = None
+    connect_time: Any = None
+    end_time: Any = None
+    did_number: ShortText = None
+    hangup_cause: Text = None
+    duration: Any = None
+    incoming: Any = None
+    remote_hangup: Any = None
+    is_ringing: Any = field(default=None, name="is_ringing")
+    foreign_call_ids: Texts = None
+    presses: list[Press] | None = field(default=None, name="dtmfPressesd")
+
+
+class SentSms(Struct, gc=False, forbid_unknown_fields=True, rename="camel"):
+    """A row of smsDetails."""
+
+    send_time: Any = None
+    id: Text = None
+    delivery_status: Text = None
+    text: Text = None
+    sender: Text = field(default=None, name="from")
+    to: Text = None
+
+
+class Address(Struct, gc=False, forbid_unknown_fields=True, rename="camel"):
+    """A recipient of an e-mail."""
+
+    id: Text = None
+    type: Text = None
+    delivery_status: Text = None
+
+
+class SentEmail(Struct, gc=False, forbid_unknown_fields=True, rename="camel"):
+    """A row of emailDetails."""
+
+    send_time: Any = None
+    id: Text = None
+    sender: Text = field(default=None, name="from")
+    addresses: list[Address] | None = None
+    subject: Text = None
+    content: Text = None
+    size: Any = None
+
+
+class Key(Struct, gc=False, forbid_unknown_fields=True):
+    """A row of keys."""
+
+    name: Text = None
+    value: Any = None
+
+
+class SentRecording(Struct, gc=False, forbid_unknown_fields=True, rename="camel"):
+    """A row of recordingUrls."""
+
+    recorded_file_name: Text = None
+    recorded_file_public_path: Text = None
+
+
+class Sections(Struct, gc=False):
+    """The rows of a document."""
+
+    legs: list[Leg] | None = field(default=None, name="callDetails")
+    sms: list[SentSms] | None = field(default=None, name="smsDetails")
+    emails: list[SentEmail] | None = field(default=None, name="emailDetails")
+    keys: list[Key] | None = None
+    recordings: list[SentRecording] | None = field(default=None, name="recordingUrls")
+
+
+class Notes(Struct, gc=False):
+    """What is odd about a row: anomalies, and JSON text by sent name of what nobody took or could read; and its place.
+
+    Readers take a value of the struct and return None for null, for absent, and for what they can't read and so note.
     """
 
-    __slots__ = ("_left", "anomalies")
+    place: int
+    anomalies: list[str] = []
+    extra: dict[str, str] = {}
 
-    def __init__(self, fields: dict[str, Any]) -> None:
-        self._left = dict(fields)
-        self.anomalies: list[str] = []
+    def keep(self, name: str, value: Any) -> None:
+        """Keeps a value."""
+        self.extra[name] = json_text.write(value)
 
-    def text(self, name: str) -> str | None:
-        """Text as sent; a whole number counts as its digits."""
-        value = self._left.pop(name, None)
-        if value is None or type(value) is str:
-            return value
-        if type(value) is int:
-            return str(value)
-        self.unreadable(name, value)
-        return None
+    def unreadable(self, name: str, value: Any) -> None:
+        """Keeps a value and notes that it could not be read."""
+        self.keep(name, value)
+        self.anomalies.append(f"{name}:unreadable")
 
-    def short_text(self, name: str) -> str | None:
-        """Text that is repeated on other events: an id or a DID, at most 256 characters."""
-        value = self.text(name)
-        if value is None or len(value) <= _LONGEST_ID:
-            return value
-        self.unreadable(name, value)
-        return None
-
-    def time(self, name: str, zone: tzinfo) -> int | None:
+    def time(self, name: str, value: Any, zone: tzinfo) -> int | None:
         """An ISO 8601 time as ms since 1970 UTC."""
-        value = self._left.pop(name, None)
         if value is None:
             return None
-        if type(value) is str and (at := instant(value, zone)) is not None:
-            return at
-        self.unreadable(name, value)
-        return None
+        at = instant(value, zone) if type(value) is str else None
+        if at is None:
+            self.unreadable(name, value)
+        return at
 
-    def whole(self, name: str) -> int | None:
+    def whole(self, name: str, value: Any) -> int | None:
         """A whole number of 64 bits, or its text."""
-        value = self._left.pop(name, None)
         if value is None or (type(value) is int and value in _INT64):
             return value
         if type(value) is str and (match := _WHOLE.fullmatch(value)):
@@ -103,9 +193,8 @@ class Row:
         self.unreadable(name, value)
         return None
 
-    def decimal(self, name: str) -> float | None:
+    def decimal(self, name: str, value: Any) -> float | None:
         """A number, or its text."""
-        value = self._left.pop(name, None)
         if value is None or type(value) is float:
             return value
         if (type(value) is int and value in _INT64) or (type(value) is str and _DECIMAL.fullmatch(value)):
@@ -113,9 +202,8 @@ class Row:
         self.unreadable(name, value)
         return None
 
-    def flag(self, name: str) -> bool | None:
+    def flag(self, name: str, value: Any) -> bool | None:
         """A boolean, or "true" or "false"."""
-        value = self._left.pop(name, None)
         if value is None or type(value) is bool:
             return value
         if type(value) is str and (word := value.strip().lower()) in _FLAGS:
@@ -123,40 +211,137 @@ class Row:
         self.unreadable(name, value)
         return None
 
-    def texts(self, name: str) -> list[str]:
-        """A list of texts; empty for null and absent."""
-        value = self._left.pop(name, None)
+
+class Unread(NamedTuple):
+    """A part of a document that is no row, or no list of rows."""
+
+    section: str
+    place: int | None
+    reason: str
+    value: Any
+
+
+R = TypeVar("R", bound=Struct)
+
+
+class Rows:
+    """The rows of a document, what is odd about some of them, and what is no row. Raises TooManyRows."""
+
+    def __init__(self, fields: dict[str, Any]) -> None:
+        self._odd: dict[int, Notes] = {}  # by id of the row
+        self._count = 0
+        self.unread: list[Unread] = []
+        try:
+            sections = msgspec.convert(fields, Sections)
+        except msgspec.ValidationError:
+            sections = Sections(
+                self._rows("callDetails", fields.get("callDetails"), Leg),
+                self._rows("smsDetails", fields.get("smsDetails"), SentSms),
+                self._rows("emailDetails", fields.get("emailDetails"), SentEmail),
+                self._rows("keys", fields.get("keys"), Key),
+                self._rows("recordingUrls", fields.get("recordingUrls"), SentRecording),
+            )
+        self.legs = sections.legs or []
+        self.sms = sections.sms or []
+        self.emails = sections.emails or []
+        self.keys = sections.keys or []
+        self.recordings = sections.recordings or []
+        presses = sum([len(leg.presses) for leg in self.legs if leg.presses])
+        rows = len(self.legs) + presses + len(self.sms) + len(self.emails) + len(self.keys) + len(self.recordings)
+        self._limit(rows)
+
+    def notes(self, place: int, row: Struct) -> Notes:
+        """What is odd about a row that is the place-th of those that could be read."""
+        return self._odd.get(id(row)) or Notes(place)
+
+    def _limit(self, rows: int) -> None:
+        if rows > MOST_ROWS:
+            raise TooManyRows(f"more than {MOST_ROWS} rows")
+
+    def _rows(self, section: str, value: Any, kind: type[R]) -> list[R]:
+        """The rows of a list that are objects; what is no list or no object is unread."""
         if value is None:
             return []
-        if type(value) is list and all(type(item) in (str, int) for item in value):
-            return [str(item) for item in value]
-        self.unreadable(name, value)
-        return []
+        if not isinstance(value, list):
+            self.unread.append(Unread(section, None, "not a list", value))
+            return []
+        self._count += len(value)
+        self._limit(self._count)
+        rows = []
+        for place, item in enumerate(value):
+            if isinstance(item, dict):
+                rows.append(self._row(section, place, item, kind))
+            else:
+                self.unread.append(Unread(section, place, "not an object", item))
+        return rows
 
-    def json(self, name: str) -> str | None:
-        """Text as sent, any other value as its JSON text."""
-        value = self._left.pop(name, None)
-        return value if value is None or type(value) is str else json_text.write(value)
+    def _row(self, section: str, place: int, fields: dict[str, Any], kind: type[R]) -> R:
+        """A row, with its notes."""
+        notes = Notes(place)
+        try:
+            row = msgspec.convert(fields, kind)
+        except msgspec.ValidationError:
+            row = read_fields(fields, kind, notes)
+            if isinstance(row, Leg):
+                row.presses = self._rows(f"{section}[{place}].{PRESSES}", fields.get(PRESSES), Press)
+            elif isinstance(row, SentEmail):
+                row.addresses = self._addresses(fields.get(ADDRESSES), notes)
+        self._odd[id(row)] = notes
+        return row
 
-    def take(self, name: str) -> Any:
-        """The value as it was sent."""
-        return self._left.pop(name, None)
+    def _addresses(self, sent: Any, notes: Notes) -> list[Address]:
+        """The recipients that can be read; where one can't, or holds more than we know, all are kept in extra too."""
+        items = [item for item in sent if isinstance(item, dict)] if isinstance(sent, list) else []
+        rows = [self._row(ADDRESSES, place, item, Address) for place, item in enumerate(items)]
+        odd = [self._odd[id(row)] for row in rows]
+        if sent is not None and (not isinstance(sent, list) or len(rows) < len(sent) or any(o.anomalies for o in odd)):
+            notes.unreadable(ADDRESSES, sent)
+        elif any(one.extra for one in odd):
+            notes.keep(ADDRESSES, sent)
+        return rows
 
-    def keep(self, name: str, value: Any) -> None:
-        """Puts a value back: it goes to extra."""
-        self._left[name] = value
 
-    def keep_new(self, name: str, value: Any) -> None:
-        """Adds a value to extra, unless one of that name is there."""
-        self._left.setdefault(name, value)
+def read_fields(fields: dict[str, Any], kind: type[R], notes: Notes) -> R:
+    """A row read field by field, without the rows in it; where it could be read in one step it is the same row."""
+    row, known = kind(), _FIELDS[kind]
+    for name, value in fields.items():
+        if value is not None and name not in known:
+            notes.keep(name, value)
+    for name, (own_name, take) in known.items():
+        value = fields.get(name)
+        if value is not None and take is not None:
+            found = take(value)
+            if found is None:
+                notes.unreadable(name, value)
+            setattr(row, own_name, found)
+    return row
 
-    def unreadable(self, name: str, value: Any) -> None:
-        """Puts a value back and notes that it could not be read."""
-        self.keep(name, value)
-        self.anomalies.append(f"{name}:unreadable")
 
-    def extra(self) -> dict[str, str]:
-        """What is left, as JSON text by sent name."""
-        if not self._left:
-            return {}
-        return {name: json_text.write(value) for name, value in self._left.items() if value is not None}
+def _text(value: Any) -> str | None:
+    """Text as sent; a whole number counts as its digits."""
+    return value if type(value) is str else str(value) if type(value) is int else None
+
+
+def short_text(value: Any) -> str | None:
+    """Text that is repeated on other events: an id or a DID."""
+    found = _text(value)
+    return found if found is not None and len(found) <= _LONGEST_ID else None
+
+
+def _texts(value: Any) -> list[str] | None:
+    if type(value) is list and all(type(item) in (str, int) for item in value):
+        return [str(item) for item in value]
+    return None
+
+
+_TAKE: Final[dict[Any, Callable[[Any], Any]]] = {
+    Text: _text,
+    ShortText: short_text,
+    Texts: _texts,
+    Any: lambda value: value,
+}
+#: Of each kind of row: sent name -> name in the struct, and what reads it; None for rows in it.
+_FIELDS: Final[dict[type[Struct], dict[str, tuple[str, Callable[[Any], Any] | None]]]] = {
+    kind: {f.encode_name: (f.name, _TAKE.get(f.type)) for f in msgspec.structs.fields(kind)}
+    for kind in (Leg, Press, SentSms, SentEmail, Address, Key, SentRecording)
+}

@@ -4,9 +4,9 @@ Pure. A customer's leg and an agent's leg are never added up: one call is one fl
 """
 
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from app.events import CallLeg, Common, Flow
+from app.events import CallLeg, Flow
 
 UNKNOWN_DID: Final = "unknown"
 
@@ -41,13 +41,13 @@ def by_did(legs: list[CallLeg], main: str) -> Iterable[tuple[str, list[CallLeg]]
     return flows.items()
 
 
-def flow(common: Common, legs: list[CallLeg], messages: Messages) -> Flow:
-    """What its legs add up to. Times in ms since 1970 UTC, spans in ms."""
+def flow(legs: list[CallLeg], messages: Messages, **common: Any) -> Flow:
+    """What its legs add up to, with the fields of every event. Times in ms since 1970 UTC, spans in ms."""
     visitors = [leg for leg in legs if leg.role == "VISITOR"]
     reached_agents = [leg for leg in legs if leg.role == "AGENT" and leg.answered]
     last = visitors[-1] if visitors else None
     return Flow(
-        *common,
+        **common,
         main=messages is not NO_MESSAGES,
         direction=last.direction if last else "UNKNOWN",
         disposition=last.disposition if last else "UNKNOWN",

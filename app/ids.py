@@ -6,7 +6,6 @@ Source: contract, section 4; RFC 9562, section 5.5.
 
 import hashlib
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, Final
 from uuid import UUID
 
@@ -37,13 +36,13 @@ class Ids:
         self._flow_id = flow_id
         self._given: dict[str, int] = {}
 
-    def of(
-        self, kind: str, natural: tuple[Any, ...] | None, place: int = 0, row: Mapping[str, Any] = MappingProxyType({})
-    ) -> str:
-        """The id of a row: by what names it, else by its content and its place."""
-        if natural is None:
-            natural = ({"place": place}, json_text.canonical(dict(row)))
+    def of(self, kind: str, *natural: Any) -> str:
+        """The id of a row, by what names it."""
         found = event_id(kind, self._flow_id, *natural)
         count = self._given.get(found, 0)
         self._given[found] = count + 1
         return event_id(found, count) if count else found
+
+    def of_content(self, kind: str, place: int, row: Mapping[str, Any]) -> str:
+        """The id of a row that nothing names, by its content and its place."""
+        return self.of(kind, {"place": place}, json_text.canonical(row))

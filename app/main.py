@@ -113,6 +113,11 @@ class Receiver:
         )
         self.router = Router(self._routes(), default=_not_found, redirect_slashes=False, lifespan=self.lifespan)
 
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ASGI app. What is for the webhook goes straight there: the router costs more than a signature."""
+        at_once = scope["type"] == "http" and scope["path"] == self.settings.webhook_path
+        await (self.webhook if at_once else self.router)(scope, receive, send)
+
     def _routes(self) -> list[Route]:
         path = self.settings.webhook_path
         routes = [Route(path, self.webhook), Route("/openapi.json", _Document(openapi(self.settings)))]
@@ -215,7 +220,7 @@ def work(settings: Settings, listener: socket) -> int:
     address = f"http://{settings.host}:{listener.getsockname()[1]}{settings.webhook_path}"
     logging.getLogger(__name__).info("listening", extra={"fields": {"at": address, "pid": getpid()}})
     receiver = Receiver(settings)
-    server = GentleServer(server_config(receiver.router), receiver.stop)
+    server = GentleServer(server_config(receiver), receiver.stop)
     follow_parent(lambda: server.handle_exit(signal.SIGTERM, None))
     server.run(sockets=[listener])
     return 0 if server.started else 1
@@ -274,5 +279,5 @@ def __getattr__(name: str) -> Any:
     except SettingsError as error:
         sys.stderr.write(f"phonon-events: {error}\n")
         raise SystemExit(2) from None
-    globals()["app"] = receiver.router
-    return receiver.router
+    globals()["app"] = receiver
+    return receiver

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from app.delivery import NotADelivery, read_document
+from app.delivery import NotADelivery, TooManyRows, read_document
 from app.json_text import NotJson
 from app.privacy import Privacy, redact
 from app.raw import Raw
 from app.records import Record, Records
-from app.split import Rules, Split, TooManyRows, split
+from app.split import Rules, Split, split
 from app.telephony import REGIONS
 from schemas import HEADERS
 from schemas.settings import Settings, SettingsError

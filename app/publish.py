@@ -65,7 +65,7 @@ def producer_config(settings: Settings) -> dict[str, Any]:
         "acks": "all",
         "enable.idempotence": True,
         "partitioner": "murmur2_random",
-        "linger.ms": 3,
+        "linger.ms": 5,
         "compression.type": "lz4",
         "message.timeout.ms": int(settings.answer_within * 1000) + 1000,
         "socket.timeout.ms": 2000,
@@ -201,15 +201,15 @@ class Publisher:
             raise Unacknowledged(self.reason)
         if len(self._producer) + len(records) > QUEUE_MESSAGES // 2:
             raise Unacknowledged("the producer's queue is full")
-        if max(len(record.value) for record in records) > self._most_bytes:
-            raise Unpublishable("MSG_SIZE_TOO_LARGE")
+        for record in records:
+            if len(record.value) > self._most_bytes:
+                raise Unpublishable("MSG_SIZE_TOO_LARGE")
         countdown = Countdown(self, len(records), self._advance())
         place = self._waiting if live or self.state is State.TRYING else self._drained
         try:
-            for record in records:
-                self._producer.produce(
-                    record.topic, value=record.value, key=record.key, headers=record.headers, on_delivery=countdown
-                )
+            produce = self._producer.produce
+            for topic, key, value, headers in records:
+                produce(topic, value, key, headers=headers, on_delivery=countdown)
         except (BufferError, KafkaException) as error:
             raise self._refusal(error) from None
         place[countdown] = None

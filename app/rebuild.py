@@ -15,12 +15,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from app import json_text
-from app.delivery import FLOW_ID, SECTIONS, Document
+from app.delivery import FLOW_ID, SECTIONS, Document, TooManyRows
 from app.events import CallLeg, Flow
 from app.flows import UNKNOWN_DID
 from app.ids import event_id
 from app.records import CONTENT_TYPE, SOURCE, Record, time_header
-from app.split import Rules, Split, TooManyRows, split
+from app.split import Rules, Split, split
 from schemas import Resolve, Undecodable, UnknownId, decode
 from schemas.topics import OF_WORKERS, Topic
 

@@ -8,24 +8,41 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
-from typing import Any, Final, NamedTuple
+from typing import Final, TypeVar
 
 from app import flows, json_text
-from app.delivery import FLOW_ID, Document, Row
-from app.events import CallLeg, Common, Dtmf, Email, EmailRecipient, Event, Flow, FlowKey, Recording, Rejected, Sms
+from app.delivery import (
+    FLOW_ID,
+    KNOWN,
+    SECTIONS,
+    Document,
+    Key,
+    Leg,
+    Notes,
+    Press,
+    Rows,
+    SentEmail,
+    SentRecording,
+    SentSms,
+    Unread,
+    short_text,
+)
+from app.events import CallLeg, Dtmf, Email, EmailRecipient, Event, Flow, FlowKey, Recording, Rejected, Sms
 from app.ids import Ids, event_id
 from app.telephony import Times, cause_code, course, e164, instant
 from schemas.topics import BY_RECORD, EVENT_KINDS
 
 FUTURE_MS: Final = 5 * 60 * 1000  # how far occurred_at may lie after received_at: clocks differ
-MOST_ROWS: Final = 50_000
 _DIRECTIONS: Final = {True: "INBOUND", False: "OUTBOUND", None: "UNKNOWN"}
+_KINDS: Final[dict[type[Event], str]] = {
+    record: BY_RECORD[record.__name__].kind for record in (CallLeg, Dtmf, Sms, Email, FlowKey, Recording, Flow)
+}
+_SECTION_OF: Final = dict(zip(("call_leg", "sms", "email", "key", "recording"), SECTIONS, strict=True))
 _SIGNED_AT: Final = re.compile(r"X-Amz-Date=(\d{8}T\d{6}Z)(?:&|$)", re.ASCII)
 _VALID_SECONDS: Final = re.compile(r"X-Amz-Expires=(\d{1,7})(?:&|$)", re.ASCII)
 
 
-class TooManyRows(ValueError):  # noqa: N818 - it names what the delivery has
-    """A delivery with more rows than any flow has: its events would not fit into memory."""
+M = TypeVar("M", SentSms, SentEmail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +65,8 @@ class Split:
         """How many events there are of each kind."""
         counts = dict.fromkeys(EVENT_KINDS, 0)
         for event in self.events:
-            counts[BY_RECORD[type(event).__name__].kind] += 1
+            counts[_KINDS[type(event)]] += 1
         return counts
-
-
-class _Message(NamedTuple):
-    """An SMS or e-mail whose time is read and whose rest is not."""
-
-    place: int
-    fields: dict[str, Any]
-    row: Row
-    sent_at: int | None
 
 
 def split(document: Document, *, received_at: int, rules: Rules) -> Split:
@@ -70,77 +78,84 @@ class _Splitter:
     """One delivery on its way: what all its events share."""
 
     def __init__(self, document: Document, received_at: int, rules: Rules) -> None:
-        self.row = Row(document.fields)
-        self.around = document.around
+        self.document = document
         self.received_at = received_at
         self.zone, self.region = rules.zone, rules.region
-        flow_id = self.row.short_text(FLOW_ID)
+        self.notes = Notes(0)
+        sent = document.fields.get(FLOW_ID)
+        flow_id = short_text(sent)
+        if flow_id is None and sent is not None:
+            self.notes.unreadable(FLOW_ID, sent)
         if not flow_id or flow_id.isspace():
             flow_id = event_id("delivery", json_text.canonical(document.fields))
-            self.row.anomalies.append(f"{FLOW_ID}:missing")
-        self.anomalies = tuple(self.row.anomalies)
-        self.row.anomalies.clear()
-        self.result = Split(flow_id)
+            self.notes.anomalies.append(f"{FLOW_ID}:missing")
+        self.flow_id = flow_id
         self.ids = Ids(flow_id)
-        self.rows = 0
+        self.rows = Rows(document.fields)
+        self.latest = received_at + FUTURE_MS
         self.did = flows.UNKNOWN_DID
         self.at = received_at
 
     def run(self) -> Split:
         """The sections in turn."""
-        events = self.result.events
-        for place, fields in self._section("callDetails"):
-            events += self._leg(place, fields)
+        rows, events = self.rows, list[Event]()
+        for place, leg in enumerate(rows.legs):
+            events += self._leg(leg, rows.notes(place, leg))
         legs = [event for event in events if type(event) is CallLeg]
-        sms, emails = self._messages("smsDetails"), self._messages("emailDetails")
+        sms = [self._message(place, row) for place, row in enumerate(rows.sms)]
+        emails = [self._message(place, row) for place, row in enumerate(rows.emails)]
         ends = [leg.ended_at for leg in legs if leg.ended_at is not None]
-        sent = [message.sent_at for message in (*sms, *emails) if message.sent_at is not None]
-        self.at = max(ends or sent or [self.received_at])
+        self.at = max(ends or [at for _, _, at in (*sms, *emails) if at is not None] or [self.received_at])
         self.did = flows.main_did(legs)
-        events += map(self._sms, sms)
-        events += map(self._email, emails)
-        keys: list[Event] = [self._key(place, fields) for place, fields in self._section("keys")]
-        recordings = [self._recording(place, fields) for place, fields in self._section("recordingUrls")]
-        events += [*keys, *recordings]
-        events += self._flows(
-            legs, flows.Messages(len(sms), len(emails), len(keys), len(recordings), len(self.result.rejected))
-        )
-        return self.result
+        events += [self._sms(*message) for message in sms]
+        events += [self._email(*message) for message in emails]
+        events += [self._key(row, rows.notes(place, row)) for place, row in enumerate(rows.keys)]
+        events += [self._recording(row, rows.notes(place, row)) for place, row in enumerate(rows.recordings)]
+        events += self._flows(legs)
+        if self.notes.anomalies:
+            for event in events:
+                event.anomalies = [*self.notes.anomalies, *event.anomalies]
+        return Split(self.flow_id, events, [self._rejected(part) for part in rows.unread])
 
-    def _leg(self, place: int, fields: dict[str, Any]) -> list[Event]:
+    def _leg(self, row: Leg, notes: Notes) -> list[Event]:
         """A leg, and the presses on it."""
-        row = Row(fields)
-        cdr_id, callee_type, callee = row.short_text("cdrId"), row.text("calleeType"), row.text("calleeNumber")
+        zone, cdr_id, callee_type = self.zone, row.cdr_id, row.callee_type
+        started, ringing = notes.time("startTime", row.start_time, zone), row.ringing_start_time
         times = Times(
-            started=row.time("startTime", self.zone),
-            ringing=row.time("ringingStartTime", self.zone),
-            connected=row.time("connectTime", self.zone),
-            ended=row.time("endTime", self.zone),
+            started,
+            notes.time("ringingStartTime", ringing, zone),
+            connected := notes.time("connectTime", row.connect_time, zone),
+            ended := notes.time("endTime", row.end_time, zone),
         )
-        did_as_sent, hangup_cause = row.short_text("didNumber"), row.text("hangupCause")
-        duration_ms, incoming = row.whole("duration"), row.flag("incoming")
-        remote_hangup, is_ringing = row.flag("remoteHangup"), row.flag("is_ringing")
-        foreign_call_ids = row.texts("foreignCallIds")
-        became = course(times, duration_ms, cause_code(hangup_cause))
-        row.anomalies += became.anomalies
-        presses = list(self._objects(f"callDetails[{place}].dtmfPressesd", row.take("dtmfPressesd")))
-        at = next(at for at in (times.ended, times.connected, times.started, self.received_at) if at is not None)
-        id_ = self.ids.of("call_leg", (cdr_id,) if cdr_id else None, place, fields)
+        duration_ms, incoming = notes.whole("duration", row.duration), notes.flag("incoming", row.incoming)
+        remote_hangup = notes.flag("remoteHangup", row.remote_hangup)
+        is_ringing = notes.flag("is_ringing", row.is_ringing)
+        became = course(times, duration_ms, cause_code(row.hangup_cause))
+        notes.anomalies += became.anomalies
+        presses = row.presses or []
+        at = ended if ended is not None else connected if connected is not None else started
+        at = self.received_at if at is None else at
         leg = CallLeg(
-            *self._common(row, id_, did=self._number(did_as_sent) or flows.UNKNOWN_DID, at=at),
+            event_id=self.ids.of("call_leg", cdr_id) if cdr_id else self._content_id("call_leg", notes),
+            flow_id=self.flow_id,
+            did=self._number(row.did_number) or flows.UNKNOWN_DID,
+            occurred_at=self._not_in_future(at, notes),
+            received_at=self.received_at,
+            anomalies=notes.anomalies,
+            extra=notes.extra,
             cdr_id=cdr_id,
             role=("VISITOR" if callee_type == "VISITOR" else "AGENT") if callee_type else "UNKNOWN",
             callee_type=callee_type,
-            callee_number=self._number(callee),
-            did_as_sent=did_as_sent,
+            callee_number=self._number(row.callee_number),
+            did_as_sent=row.did_number,
             direction=_DIRECTIONS[incoming],
-            started_at=times.started,
+            started_at=started,
             ringing_at=became.ringing_at,
-            connected_at=times.connected,
-            ended_at=times.ended,
+            connected_at=connected,
+            ended_at=ended,
             answered=became.answered,
             disposition=became.disposition,
-            hangup_cause=hangup_cause,
+            hangup_cause=row.hangup_cause,
             duration_ms=duration_ms,
             setup_ms=became.setup_ms,
             ring_ms=became.ring_ms,
@@ -148,140 +163,155 @@ class _Splitter:
             remote_hangup=remote_hangup,
             is_ringing=is_ringing,
             dtmf_count=len(presses),
-            foreign_call_ids=foreign_call_ids,
+            foreign_call_ids=row.foreign_call_ids or [],
         )
-        return [leg, *[self._press(leg, at, index + 1, press) for index, press in presses]]
+        return [
+            leg,
+            *[self._press(leg, at, place, press) for place, press in enumerate(presses)],
+        ]
 
-    def _press(self, leg: CallLeg, leg_at: int, position: int, fields: dict[str, Any]) -> Dtmf:
-        row = Row(fields)
-        key, label, at = row.text("key"), row.text("label"), row.time("eventTime", self.zone)
-        id_ = self.ids.of("dtmf", (leg.event_id, position))
+    def _press(self, leg: CallLeg, leg_at: int, place: int, row: Press) -> Dtmf:
+        notes = self.rows.notes(place, row)
+        position = notes.place + 1
+        at = notes.time("eventTime", row.event_time, self.zone)
         return Dtmf(
-            *self._common(row, id_, did=leg.did, at=leg_at if at is None else at),
+            event_id=self.ids.of("dtmf", leg.event_id, position),
+            flow_id=self.flow_id,
+            did=leg.did,
+            occurred_at=self._not_in_future(leg_at if at is None else at, notes),
+            received_at=self.received_at,
+            anomalies=notes.anomalies,
+            extra=notes.extra,
             cdr_id=leg.cdr_id,
             role=leg.role,
             direction=leg.direction,
-            key=key or "",
-            label=label,
+            key=row.key or "",
+            label=row.label,
             position=position,
             ms_since_answer=None if at is None or leg.connected_at is None else at - leg.connected_at,
         )
 
-    def _sms(self, message: _Message) -> Sms:
-        place, fields, row, sent_at = message
-        sms_id, delivery_status, text = row.text("id"), row.text("deliveryStatus"), row.text("text")
-        sender, recipient = row.text("from"), row.text("to")
-        id_ = self.ids.of("sms", (sms_id, delivery_status) if sms_id else None, place, fields)
+    def _message(self, place: int, row: M) -> tuple[M, Notes, int | None]:
+        """An SMS or e-mail, what is odd about it, and when it was sent."""
+        notes = self.rows.notes(place, row)
+        return row, notes, notes.time("sendTime", row.send_time, self.zone)
+
+    def _sms(self, row: SentSms, notes: Notes, sent_at: int | None) -> Sms:
         return Sms(
-            *self._common(row, id_, at=sent_at),
-            sms_id=sms_id,
-            sender=sender,
-            recipient=self._number(recipient),
-            text=text,
-            text_length=len(text or ""),
-            delivery_status=delivery_status,
+            event_id=self.ids.of("sms", row.id, row.delivery_status) if row.id else self._content_id("sms", notes),
+            flow_id=self.flow_id,
+            did=self.did,
+            occurred_at=self._not_in_future(self.at if sent_at is None else sent_at, notes),
+            received_at=self.received_at,
+            anomalies=notes.anomalies,
+            extra=notes.extra,
+            sms_id=row.id,
+            sender=row.sender,
+            recipient=self._number(row.to),
+            text=row.text,
+            text_length=len(row.text or ""),
+            delivery_status=row.delivery_status,
         )
 
-    def _email(self, message: _Message) -> Email:
-        place, fields, row, sent_at = message
-        email_id, sender, recipients = row.text("id"), row.text("from"), self._recipients(row)
-        subject, content, size_kb = row.text("subject"), row.text("content"), row.decimal("size")
-        statuses = [(to.address, to.type, to.delivery_status) for to in recipients]
-        id_ = self.ids.of("email", (email_id, statuses) if email_id else None, place, fields)
+    def _email(self, row: SentEmail, notes: Notes, sent_at: int | None) -> Email:
+        addresses = row.addresses or []
+        statuses = [(to.id, to.type, to.delivery_status) for to in addresses]
+        size_kb = notes.decimal("size", row.size)
         return Email(
-            *self._common(row, id_, at=sent_at),
-            email_id=email_id,
-            sender=sender,
-            subject=subject,
-            content=content,
+            event_id=self.ids.of("email", row.id, statuses) if row.id else self._content_id("email", notes),
+            flow_id=self.flow_id,
+            did=self.did,
+            occurred_at=self._not_in_future(self.at if sent_at is None else sent_at, notes),
+            received_at=self.received_at,
+            anomalies=notes.anomalies,
+            extra=notes.extra,
+            email_id=row.id,
+            sender=row.sender,
+            subject=row.subject,
+            content=row.content,
             size_kb=size_kb,
-            recipients=recipients,
+            recipients=[EmailRecipient(address=a, type=t, delivery_status=d) for a, t, d in statuses],
         )
 
-    def _recipients(self, row: Row) -> list[EmailRecipient]:
-        """The recipients that can be read; where one can't, or holds more than we know, all are kept in extra too."""
-        sent = row.take("addresses")
-        rows = [Row(item) for item in sent if isinstance(item, dict)] if isinstance(sent, list) else []
-        read = [
-            EmailRecipient(address=to.text("id"), type=to.text("type"), delivery_status=to.text("deliveryStatus"))
-            for to in rows
-        ]
-        unread = sent is not None and (not isinstance(sent, list) or len(rows) < len(sent))
-        if unread or any(to.anomalies for to in rows):
-            row.unreadable("addresses", sent)
-        elif any(to.extra() for to in rows):
-            row.keep("addresses", sent)
-        return read
+    def _key(self, row: Key, notes: Notes) -> FlowKey:
+        name, value = row.name, row.value
+        return FlowKey(
+            event_id=self.ids.of("key", name, json_text.canonical(value)) if name else self._content_id("key", notes),
+            flow_id=self.flow_id,
+            did=self.did,
+            occurred_at=self._not_in_future(self.at, notes),
+            received_at=self.received_at,
+            anomalies=notes.anomalies,
+            extra=notes.extra,
+            name=name or "",
+            value=value if value is None or type(value) is str else json_text.write(value),
+        )
 
-    def _key(self, place: int, fields: dict[str, Any]) -> FlowKey:
-        row = Row(fields)
-        name, value = row.text("name"), row.json("value")
-        natural = (name, json_text.canonical(fields.get("value"))) if name else None
-        return FlowKey(*self._common(row, self.ids.of("key", natural, place, fields)), name=name or "", value=value)
-
-    def _recording(self, place: int, fields: dict[str, Any]) -> Recording:
-        row = Row(fields)
-        file_name, url = row.text("recordedFileName"), row.text("recordedFilePublicPath")
-        id_ = self.ids.of("recording", (file_name,) if file_name else None, place, fields)
+    def _recording(self, row: SentRecording, notes: Notes) -> Recording:
+        file_name, url = row.recorded_file_name, row.recorded_file_public_path
         return Recording(
-            *self._common(row, id_), file_name=file_name, url=url, url_expires_at=_expires_at(url) if url else None
+            event_id=self.ids.of("recording", file_name) if file_name else self._content_id("recording", notes),
+            flow_id=self.flow_id,
+            did=self.did,
+            occurred_at=self._not_in_future(self.at, notes),
+            received_at=self.received_at,
+            anomalies=notes.anomalies,
+            extra=notes.extra,
+            file_name=file_name,
+            url=url,
+            url_expires_at=_expires_at(url) if url else None,
         )
 
-    def _flows(self, legs: list[CallLeg], messages: flows.Messages) -> Iterator[Flow]:
+    def _flows(self, legs: list[CallLeg]) -> Iterator[Flow]:
         """One flow per visitor DID, the main one first; the document's own unknown fields stand in that."""
-        for field_name, value in self.around.items():
-            self.row.keep_new(field_name, value)
-        row = self.row
+        rows, extra = self.rows, self._extra()
+        messages = flows.Messages(
+            len(rows.sms), len(rows.emails), len(rows.keys), len(rows.recordings), len(rows.unread)
+        )
         for did, own in flows.by_did(legs, self.did):
-            common = self._common(row, self.ids.of("flow", (did, [leg.event_id for leg in own])), did=did)
-            yield flows.flow(common, own, messages)
-            row, messages = Row({}), flows.NO_MESSAGES
+            notes = Notes(0, extra=extra)
+            yield flows.flow(
+                own,
+                messages,
+                event_id=self.ids.of("flow", did, [leg.event_id for leg in own]),
+                flow_id=self.flow_id,
+                did=did,
+                occurred_at=self._not_in_future(self.at, notes),
+                received_at=self.received_at,
+                anomalies=notes.anomalies,
+                extra=notes.extra,
+            )
+            extra, messages = {}, flows.NO_MESSAGES
 
     # what all of them need
 
-    def _section(self, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
-        return self._objects(name, self.row.take(name))
+    def _content_id(self, kind: str, notes: Notes) -> str:
+        """The id of a row that nothing names."""
+        return self.ids.of_content(kind, notes.place, self.document.fields[_SECTION_OF[kind]][notes.place])
 
-    def _messages(self, section: str) -> list[_Message]:
-        rows = [(place, fields, Row(fields)) for place, fields in self._section(section)]
-        return [_Message(place, fields, row, row.time("sendTime", self.zone)) for place, fields, row in rows]
-
-    def _objects(self, section: str, value: Any) -> Iterator[tuple[int, dict[str, Any]]]:
-        """The rows of a list that are objects, with their places; what is no list or no object is rejected."""
-        if value is None:
-            return
-        if not isinstance(value, list):
-            self._reject(section, None, "not a list", value)
-            return
-        self.rows += len(value)
-        if self.rows > MOST_ROWS:
-            raise TooManyRows(f"more than {MOST_ROWS} rows")
-        for place, item in enumerate(value):
-            if isinstance(item, dict):
-                yield place, item
-            else:
-                self._reject(section, place, "not an object", item)
-
-    def _reject(self, section: str, index: int | None, reason: str, value: Any) -> None:
-        self.result.rejected.append(
-            Rejected(
-                flow_id=self.result.flow_id,
-                section=section,
-                index=index,
-                reason=reason,
-                payload=json_text.write(value),
-                received_at=self.received_at,
-            )
+    def _rejected(self, part: Unread) -> Rejected:
+        return Rejected(
+            flow_id=self.flow_id,
+            section=part.section,
+            index=part.place,
+            reason=part.reason,
+            payload=json_text.write(part.value),
+            received_at=self.received_at,
         )
 
-    def _common(self, row: Row, id_: str, *, did: str | None = None, at: int | None = None) -> Common:
-        """The fields of every event, once its row is read; without a DID or a time of its own it has the flow's."""
-        at = self.at if at is None else at
-        anomalies = [*self.anomalies, *row.anomalies]
-        if at > self.received_at + FUTURE_MS:
-            at = self.received_at
-            anomalies.append("occurred_at:in_future")
-        return id_, self.result.flow_id, did or self.did, at, self.received_at, anomalies, row.extra()
+    def _extra(self) -> dict[str, str]:
+        """What stands in the document or around it and nobody knows."""
+        for name, value in (*self.document.fields.items(), *self.document.around.items()):
+            if value is not None and name not in self.notes.extra and name not in KNOWN:
+                self.notes.keep(name, value)
+        return self.notes.extra
+
+    def _not_in_future(self, at: int, notes: Notes) -> int:
+        """When it occurred: what the row says, unless that is far after it was received."""
+        if at <= self.latest:
+            return at
+        notes.anomalies.append("occurred_at:in_future")
+        return self.received_at
 
     def _number(self, text: str | None) -> str | None:
         return e164(text, self.region) or None if text else None
@@ -289,6 +319,9 @@ class _Splitter:
 
 def _expires_at(url: str) -> int | None:
     """When a signed URL stops working (AWS Signature Version 4, query parameters), ms since 1970 UTC."""
-    signed, seconds = _SIGNED_AT.search(url), _VALID_SECONDS.search(url)
+    begin = url.find("X-Amz-")
+    signed, seconds = (
+        (_SIGNED_AT.search(url, begin), _VALID_SECONDS.search(url, begin)) if begin != -1 else (None, None)
+    )
     at = instant(signed[1], UTC) if signed else None
     return at + int(seconds[1]) * 1000 if seconds and at is not None else None

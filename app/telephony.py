@@ -39,6 +39,7 @@ NEVER_ANSWERED: Final = frozenset({"BUSY", "NO_ANSWER", "REJECTED", "BAD_NUMBER"
 NORMAL_CLEARING: Final = 16
 
 _LONGEST_NUMBER: Final = 40
+_CODE: Final = re.compile(r"\s*-?[0-9]{1,6}\s*")
 _BARE_NUMBER: Final = re.compile(r"[0-9 ().-]+", re.ASCII)
 
 
@@ -82,8 +83,8 @@ def _e164(text: str, region: str) -> str:
 
 def cause_code(text: str | None) -> int | None:
     """The hangup cause as a number, None where it is none."""
-    text = text.strip() if text else ""
-    return int(text) if re.fullmatch(r"-?\d{1,6}", text, re.ASCII) else None
+    match = _CODE.fullmatch(text) if text else None
+    return int(match[0]) if match else None
 
 
 class Course(NamedTuple):

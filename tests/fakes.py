@@ -28,10 +28,10 @@ class FakeProducer:
         self.produced: list[dict[str, Any]] = []
         self._queue: list[Callable[..., None]] = []
 
-    def produce(self, topic: str, **record: Any) -> None:
+    def produce(self, topic: str, value: bytes, key: bytes | None, **record: Any) -> None:
         if self.refuses is not None and not self.refuses.retriable():
             raise KafkaException(self.refuses)
-        self.produced.append({"topic": topic, **record})
+        self.produced.append({"topic": topic, "value": value, "key": key, **record})
         self._queue.append(record["on_delivery"])
 
     def poll(self, timeout: float) -> int:

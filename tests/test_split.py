@@ -10,12 +10,12 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from app.delivery import NotADelivery, read_document
+from app.delivery import MOST_ROWS, NotADelivery, TooManyRows, read_document
 from app.events import as_dict
 from app.ids import NAMESPACE, event_id
 from app.json_text import NotJson
 from app.records import Records
-from app.split import MOST_ROWS, Split, TooManyRows, split
+from app.split import Split, split
 from schemas import decode
 from tests.json_values import ANYTHING, DOCUMENTS
 from tests.test_deliveries import RECEIVED_AT, RULES

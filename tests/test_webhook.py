@@ -87,7 +87,7 @@ class Setting:
         async def send(message: Any) -> None:
             sent.append(message)
 
-        await self.receiver.router(scope, receive, send)
+        await self.receiver(scope, receive, send)
         return Answer(sent)
 
 
