@@ -15,6 +15,7 @@ from pathlib import Path
 from app.demo.child import Child
 from app.demo.kafka_node import KafkaNode
 from app.demo.ports import answers, free_port
+from app.listen import LINGER_SECONDS
 from app.topics import create_topics
 from schemas.settings import read_settings
 from tests.oracle import Oracle, Phase
@@ -24,7 +25,7 @@ RATE = 120
 ANSWER_WITHIN_SECONDS = 4.0
 OUTAGE_SECONDS = 1.5
 SILENCE_NOTICED_SECONDS = 1.5
-SPOOLED_AT_ONCE_SECONDS = 0.05
+AT_ONCE_SECONDS = 0.05
 
 
 class Receiver:
@@ -59,16 +60,18 @@ class Receiver:
             return True
 
     async def drained(self, phase: Phase, within_seconds: float) -> None:
-        """Wait until the spool is empty; how long that took belongs to the phase."""
-        began = time.monotonic()
-        await until(lambda: not self.waiting, within_seconds)
+        """Wait until the spool is empty, while what comes goes past it; how long that took belongs to the phase."""
+        began, past = time.monotonic(), phase.answers["200"]
+        await until(lambda: not self.waiting, within_seconds, told=lambda: self.child.tail())
         phase.drain_seconds = time.monotonic() - began
+        assert phase.answers["200"] > past or phase.drain_seconds < 1
 
 
 class Outage:
     """A time without Kafka, and what it may cost a sender: nothing, once the receiver knows.
 
-    It is drained in no more time than it took, a broker's start included.
+    It is drained in no more time than it took, a broker's start included: in a third to a half of it on a quiet machine,
+    in up to nine tenths where eight others want its two cores, so twice as long is what fails.
 
     `noticed_after` is when the receiver must know: at once where connections break or were never there; where Kafka
     only falls silent, after PHONON_STALL_AFTER (1 s). Later, when a broker that has just started is slow, a delivery
@@ -95,16 +98,16 @@ class Outage:
         and one of two workers that had not noticed would make it half.
         """
         assert set(phase.answers) <= {"200", "202"}
-        seconds = phase.spooled_within(self._noticed, self._over)
+        seconds = phase.seconds("202", self._noticed, self._over)
         assert len(seconds) > RATE
-        assert seconds[len(seconds) * 3 // 4] < SPOOLED_AT_ONCE_SECONDS, phase.line()
+        assert seconds[len(seconds) * 3 // 4] < AT_ONCE_SECONDS, phase.line()
 
 
-async def until(condition: Callable[[], bool], within_seconds: float) -> None:
-    """Wait for a condition, or fail."""
+async def until(condition: Callable[[], bool], within_seconds: float, told: Callable[[], str] = str) -> None:
+    """Wait for a condition, or fail with what is told of why."""
     deadline = time.monotonic() + within_seconds
     while not condition():
-        assert time.monotonic() < deadline, f"not within {within_seconds:g} s"
+        assert time.monotonic() < deadline, f"not within {within_seconds:g} s\n{told()}"
         await asyncio.sleep(0.05)
 
 
@@ -152,7 +155,7 @@ async def broker_dies(oracle: Oracle, receiver: Receiver, kafka: KafkaNode) -> N
         await asyncio.sleep(0.5 + OUTAGE_SECONDS)
         outage.ends()
         await asyncio.to_thread(kafka.start)
-        await receiver.drained(phase, outage.seconds)
+        await receiver.drained(phase, 2 * outage.seconds)
     outage.was_bridged(phase)
 
 
@@ -173,18 +176,22 @@ async def receiver_dies(oracle: Oracle, receiver: Receiver, kafka: KafkaNode) ->
     assert set(phase.answers) <= {"200", "202", "lost"}
 
 
-async def receiver_stops(oracle: Oracle, receiver: Receiver) -> None:
-    """SIGTERM under load: readiness goes first, it serves on, ends with 0."""
+async def receiver_stops(oracle: Oracle, receiver: Receiver, *, twice: bool) -> None:
+    """SIGTERM under load: readiness goes first, it serves on, ends with 0; a second one costs nothing."""
     async with oracle.phase("receiver stopped and started") as phase:
         await until(lambda: phase.answers["200"] > 20, 10)
         receiver.child.signal(signal.SIGTERM)
+        told = time.monotonic()
         ready = f"http://127.0.0.1:{receiver.management_port}/readyz"
         await asyncio.sleep(0.3)
         taken = phase.answers["200"]
         assert not await asyncio.to_thread(answers, ready)
         await asyncio.sleep(0.7)
         assert phase.answers["200"] > taken
+        if twice:
+            receiver.child.signal(signal.SIGTERM)
         assert await asyncio.to_thread(receiver.child.wait, 8) == 0
+        assert twice or time.monotonic() - told > LINGER_SECONDS
         await asyncio.to_thread(receiver.start)
         taken = phase.answers["200"]
         await until(lambda: phase.answers["200"] > taken + 20, 10)
@@ -202,16 +209,17 @@ async def no_broker_at_start(oracle: Oracle, receiver: Receiver, kafka: KafkaNod
         await asyncio.sleep(OUTAGE_SECONDS)
         outage.ends()
         await asyncio.to_thread(kafka.start)
-        await receiver.drained(phase, outage.seconds)
+        await receiver.drained(phase, 2 * outage.seconds)
     outage.was_bridged(phase)
 
 
-async def disk_fills(oracle: Oracle, receiver: Receiver, kafka: KafkaNode) -> None:
-    """A full spool says 507, and takes deliveries again once it is drained."""
+async def too_much(oracle: Oracle, receiver: Receiver, kafka: KafkaNode) -> None:
+    """More at once than may be in flight is refused at once; a full spool says 507; both are over by themselves."""
     receiver.child.kill()
     oracle.forget_connections()
-    receiver.start(PHONON_SPOOL_MAX_BYTES="250000")
+    receiver.start(PHONON_SPOOL_MAX_BYTES="250000", PHONON_MAX_IN_FLIGHT="20")
     async with oracle.phase("Kafka hangs and the spool is full") as phase:
+        await until(lambda: phase.answers["200"] > 20, 10)
         kafka.pause()
         ready = f"http://127.0.0.1:{receiver.management_port}/readyz"
         await until(lambda: phase.answers["507"] > 20, 10)
@@ -219,8 +227,11 @@ async def disk_fills(oracle: Oracle, receiver: Receiver, kafka: KafkaNode) -> No
         kafka.resume()
         await receiver.drained(phase, 10)
         assert await asyncio.to_thread(answers, ready)
+    assert set(phase.answers) == {"200", "202", "503", "507"}
     assert phase.answers["202"] > 50
-    assert set(phase.answers) <= {"200", "202", "507"}
+    refused = phase.seconds("503")
+    assert len(refused) > 20
+    assert refused[len(refused) * 3 // 4] < AT_ONCE_SECONDS
 
 
 async def judged(oracle: Oracle, receiver: Receiver, kafka: KafkaNode) -> None:

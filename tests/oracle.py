@@ -7,6 +7,7 @@ uses nothing of `app`, and of `schemas` only the codec.
 
 import asyncio
 import json
+import math
 import random
 import time
 import uuid
@@ -39,7 +40,7 @@ class Phase:
     late_seconds: float = 0.0
     drain_seconds: float = 0.0
     in_kafka_in_a_row: int = 0
-    spooled: list[tuple[float, float]] = field(default_factory=list)
+    took: defaultdict[str, list[tuple[float, float]]] = field(default_factory=lambda: defaultdict(list))
 
     def note(self, status: str, asked: float, seconds: float) -> None:
         """An answer: when it was asked for (monotonic), and how long it took."""
@@ -47,12 +48,11 @@ class Phase:
         self.in_kafka_in_a_row = self.in_kafka_in_a_row + 1 if status == "200" else 0
         if status != "lost":
             self.slowest_seconds = max(self.slowest_seconds, seconds)
-        if status == "202":
-            self.spooled.append((asked, seconds))
+        self.took[status].append((asked, seconds))
 
-    def spooled_within(self, began: float, ended: float) -> list[float]:
-        """Seconds that each 202 took of what was asked in that time, the quickest first."""
-        return sorted(seconds for asked, seconds in self.spooled if began <= asked <= ended)
+    def seconds(self, status: str, since: float = 0.0, until: float = math.inf) -> list[float]:
+        """What each such answer took of those asked for in that time, the quickest first."""
+        return sorted(seconds for asked, seconds in self.took[status] if since <= asked <= until)
 
     def line(self) -> str:
         counts = " ".join(f"{status}:{number}" for status, number in sorted(self.answers.items()))
