@@ -15,14 +15,16 @@ log = logging.getLogger("app.delivery")
 UUID: Final = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}", re.ASCII)
 
 
-def log_delivery(status: int, made: Made | None, seconds: float) -> None:
+def log_delivery(status: int, flow_id: str, made: Made | None, seconds: float) -> None:
     """Log a delivery that was answered."""
     if not log.isEnabledFor(logging.INFO):
         return
     fields: dict[str, Any] = {"status": status, "ms": round(seconds * 1000, 1)}
     if made is not None:
-        flow_id, rejected = shown(made.split.flow_id), len(made.split.rejected)
-        fields = {"flow_id": flow_id, **fields, "events": len(made.split.events), "rejected": rejected}
+        flow_id = made.split.flow_id
+        fields |= {"events": len(made.split.events), "rejected": len(made.split.rejected)}
+    if flow_id:
+        fields = {"flow_id": shown(flow_id), **fields}
     log.info("delivery", extra={"fields": fields})
 
 

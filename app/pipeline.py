@@ -14,13 +14,15 @@ from app.json_text import NotJson
 from app.privacy import Privacy, redact
 from app.raw import Raw
 from app.records import Record, Records
-from app.split import Rules, Split, split
+from app.split import Rules, Split, look, split
 from app.telephony import REGIONS
 from schemas import HEADERS
 from schemas.settings import Settings, SettingsError
 
 #: What a sender can mend, and the status that says so.
 UNREADABLE: Final[Mapping[type[Exception], int]] = MappingProxyType({NotJson: 400, NotADelivery: 422, TooManyRows: 413})
+#: More commas than any ordinary delivery has.
+LARGE_COMMAS: Final = 3_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,16 @@ class Pipeline:
         if self.raw and records:  # without any it is not known yet how to frame them
             records.insert(0, self.raw(body, records, flow_id=parts.flow_id, received_at=received_at))
         return Made(parts, records)
+
+    @staticmethod
+    def look(body: bytes) -> str:
+        """The flow_id of a body that is only to be kept. Raises the exceptions of UNREADABLE, where a call would."""
+        return look(read_document(body))
+
+
+def is_large(body: bytes) -> bool:
+    """Whether making its records would hold up all others for more than some ten milliseconds."""
+    return body.count(b",") > LARGE_COMMAS
 
 
 def make_pipeline(settings: Settings) -> Pipeline:

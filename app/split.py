@@ -74,6 +74,23 @@ def split(document: Document, *, received_at: int, rules: Rules) -> Split:
     return _Splitter(document, received_at, rules).run()
 
 
+def look(document: Document) -> str:
+    """The flow_id of a delivery that is not split now. Raises TooManyRows, as `split` does."""
+    Rows(document.fields)
+    return _flow_id(document, Notes(0))
+
+
+def _flow_id(document: Document, notes: Notes) -> str:
+    sent = document.fields.get(FLOW_ID)
+    flow_id = short_text(sent)
+    if flow_id and not flow_id.isspace():
+        return flow_id
+    if flow_id is None and sent is not None:
+        notes.unreadable(FLOW_ID, sent)
+    notes.anomalies.append(f"{FLOW_ID}:missing")
+    return event_id("delivery", json_text.canonical(document.fields))
+
+
 class _Splitter:
     """One delivery on its way: what all its events share."""
 
@@ -82,15 +99,8 @@ class _Splitter:
         self.received_at = received_at
         self.zone, self.region = rules.zone, rules.region
         self.notes = Notes(0)
-        sent = document.fields.get(FLOW_ID)
-        flow_id = short_text(sent)
-        if flow_id is None and sent is not None:
-            self.notes.unreadable(FLOW_ID, sent)
-        if not flow_id or flow_id.isspace():
-            flow_id = event_id("delivery", json_text.canonical(document.fields))
-            self.notes.anomalies.append(f"{FLOW_ID}:missing")
-        self.flow_id = flow_id
-        self.ids = Ids(flow_id)
+        self.flow_id = _flow_id(document, self.notes)
+        self.ids = Ids(self.flow_id)
         self.rows = Rows(document.fields)
         self.latest = received_at + FUTURE_MS
         self.did = flows.UNKNOWN_DID

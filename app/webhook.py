@@ -21,8 +21,8 @@ from app.body import Budget, Gone, Receive, inflate, read_body
 from app.credentials import Credentials, verify_sender, verify_signature
 from app.log_line import log_delivery
 from app.metrics import Metrics
-from app.outcomes import Full, Keeps, Publishes, SpoolFailed, Unacknowledged, Unpublishable
-from app.pipeline import UNREADABLE, Made, Pipeline
+from app.outcomes import Full, Keeps, Publishes, SpoolFailed, State, Unacknowledged, Unpublishable
+from app.pipeline import UNREADABLE, Made, Pipeline, is_large
 from app.problems import Problem, Reply, problem_reply
 from app.segment import Row
 
@@ -32,8 +32,6 @@ Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 TRACEPARENT: Final = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
-#: A body with more commas is split on a thread: it would hold up all others for more than some ten milliseconds.
-LARGE_COMMAS: Final = 3_000
 LARGE_WAITING: Final = 8
 BODIES_BYTES: Final = 64 * 1024 * 1024
 #: Shares of the answer time: until the body is read, and until Kafka has acknowledged; the rest is the spool's.
@@ -63,12 +61,13 @@ class Limits:
 
 @dataclass(slots=True)
 class Delivery:
-    """One POST on its way through."""
+    """One POST on its way through. `flow_id` is that of one that is kept without being made into records."""
 
     scope: Scope
     began: float
     headers: dict[bytes, bytes]
     body: bytes = b""
+    flow_id: str = ""
     made: Made | None = None
 
 
@@ -107,7 +106,7 @@ class Webhook:
         seconds = time.monotonic() - delivery.began
         self.metrics.count("phonon_deliveries_total", str(reply.status))
         self.metrics.observe("phonon_answer_seconds", seconds)
-        log_delivery(reply.status, delivery.made, seconds)
+        log_delivery(reply.status, delivery.flow_id, delivery.made, seconds)
         await self._send(reply, send)
 
     async def _answer(self, delivery: Delivery, receive: Receive) -> Reply:
@@ -160,22 +159,28 @@ class Webhook:
         except Exception as error:  # noqa: BLE001 - a bug of ours must not cost the delivery: keep it
             self._note("unpublishable" if isinstance(error, Unpublishable) else "pipeline", error)
         else:
-            return _reply(200, delivery.made, "kafka")
+            return _reply(200, delivery, "kafka")
         async with asyncio.timeout(self._left(delivery, 1.0) - MARGIN_SECONDS):
             await self.spool.keep(row)
         self.metrics.count("phonon_spooled_total")
-        return _reply(202, delivery.made, "spool")
+        return _reply(202, delivery, "spool")
 
     async def _published(self, delivery: Delivery, row: Row) -> None:
         """Returns when all events are acknowledged."""
         try:
-            if row.body.count(b",") <= LARGE_COMMAS:
-                delivery.made = self.pipeline(row.body, received_at=row.received_at, traceparent=row.traceparent)
-                if time.monotonic() - delivery.began < self.limits.answer_seconds * SLOW_SHARE:
-                    await self._acknowledged(delivery.made)  # the publisher's own clock is enough, and costs no timer
-                    return
+            if is_large(row.body):
+                async with asyncio.timeout(self._left(delivery, PUBLISH_SHARE)):
+                    delivery.made = await self._made_aside(row)
+                    await self._acknowledged(delivery.made)
+                return
+            if self.publisher.state is State.DOWN:
+                delivery.flow_id = self.pipeline.look(row.body)
+                raise Unacknowledged("Kafka is down")
+            delivery.made = self.pipeline(row.body, received_at=row.received_at, traceparent=row.traceparent)
+            if time.monotonic() - delivery.began < self.limits.answer_seconds * SLOW_SHARE:
+                await self._acknowledged(delivery.made)  # the publisher's own clock is enough, and costs no timer
+                return
             async with asyncio.timeout(self._left(delivery, PUBLISH_SHARE)):
-                delivery.made = delivery.made or await self._made_aside(row)
                 await self._acknowledged(delivery.made)
         except tuple(UNREADABLE) as error:
             raise Problem(UNREADABLE[type(error)], str(error)) from None
@@ -219,10 +224,11 @@ class Webhook:
         await send({"type": "http.response.body", "body": reply.body})
 
 
-def _reply(status: int, made: Made | None, stored: str) -> Reply:
-    body: dict[str, Any] = {"flow_id": made.split.flow_id if made else "", "stored": stored}
-    if made:
-        body |= {"events": made.split.counts(), "rejected": len(made.split.rejected)}
+def _reply(status: int, delivery: Delivery, stored: str) -> Reply:
+    body: dict[str, Any] = {"flow_id": delivery.flow_id, "stored": stored}
+    if delivery.made:
+        split = delivery.made.split
+        body |= {"flow_id": split.flow_id, "events": split.counts(), "rejected": len(split.rejected)}
     content = msgspec.json.encode(body)
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(content))]
     return Reply(status, headers, content)

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from app.main import Receiver
 from app.openapi import MEANINGS
 from app.outcomes import Full, SpoolFailed, Unacknowledged, Unpublishable
-from app.webhook import LARGE_COMMAS, TRACEPARENT
+from app.pipeline import LARGE_COMMAS
+from app.webhook import TRACEPARENT
 from schemas import decode
 from schemas.settings import read_settings
 from tests.fakes import FakePublisher, FakeSpool
