@@ -70,7 +70,7 @@ class Receiver:
 class Outage:
     """A time without Kafka, and what it may cost a sender: nothing, once the receiver knows.
 
-    It is drained in no more time than it took, a broker's start included: in a third to a half of it on a quiet machine,
+    It is drained in no more time than it took, a broker's start included: in a third to a half on a quiet machine,
     in up to nine tenths where eight others want its two cores, so twice as long is what fails.
 
     `noticed_after` is when the receiver must know: at once where connections break or were never there; where Kafka
