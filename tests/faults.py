@@ -70,8 +70,8 @@ class Receiver:
 class Outage:
     """A time without Kafka, and what it may cost a sender: nothing, once the receiver knows.
 
-    It is drained in no more time than it took, a broker's start included: in a third to a half on a quiet machine,
-    in up to nine tenths where eight others want its two cores, so twice as long is what fails.
+    It is drained in no more time than it took, a broker's start included: in a third to a half of it when alone here.
+    Twice as long is what fails, because others may want the machine's two cores.
 
     `noticed_after` is when the receiver must know: at once where connections break or were never there; where Kafka
     only falls silent, after PHONON_STALL_AFTER (1 s). Later, when a broker that has just started is slow, a delivery
