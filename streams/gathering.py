@@ -9,7 +9,7 @@ Alerts of groups are in one transaction with what has become of their episodes, 
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -33,10 +33,10 @@ WRITE_EVERY_SECONDS: Final = 1.0
 RANK_EVERY_SECONDS: Final = 5.0
 WAKE_SECONDS: Final = 0.2
 WARN_EVERY_SECONDS: Final = 60.0
+FETCH_BYTES: Final = (
+    1024 * 1024
+)  # or what came in half a second: one by one, the partitions' flushes cost four times it
 RECORDS_AT_ONCE: Final = 100  # 10 ms of decoding: the partitions of this worker go on in between
-
-Take = Callable[[Any], Awaitable[None]]
-
 
 TOPICS: Final = ("DidMetrics", "GroupMetrics", "DidRanking", "DidAlert")
 
@@ -78,10 +78,10 @@ class Gathering:
         self._task = asyncio.create_task(self._live(), name="groups")
 
     async def stop(self) -> None:
-        """Let go: what is written just now, if that takes no longer than 2 s."""
+        """Let go once what is just being written is there, if that takes no longer than 2 s; reading, at once."""
         self._stopping.set()
         if self._task is not None:
-            _, waiting = await asyncio.wait({self._task}, timeout=2)
+            _, waiting = await asyncio.wait({self._task}, timeout=2 if self._gathered else 0)
             for task in waiting:
                 task.cancel()
 
@@ -116,11 +116,10 @@ class Gathering:
         lengths = [window.seconds // 60 for window in ports.windows]
         gathered = Gathered(lengths, groups, rules=ports.rules, rankings=rankings)
         gone = await self._restore(writer, consumer, gathered)
-
-        async def take(record: Any) -> None:
+        for number, record in enumerate((await _last(consumer, await writer.places(ports.topics.metrics))).values()):
             await self._take(gathered, record)
-
-        await _read_to_end(consumer, await writer.places(ports.topics.metrics), take)
+            if number % RECORDS_AT_ONCE == 0:
+                await asyncio.sleep(0)
         gathered.settle(self._there, ports.now_ms())
         self._gathered = gathered
         log.info("groups: %d live after %.1f s", len(groups.names), time.monotonic() - begun)
@@ -138,31 +137,29 @@ class Gathering:
             for alert in together.alerts:
                 measures.ALERTS.labels(alert.state).inc()
             records = []
-            await self._follow(consumer, take, due)
+            await self._follow(consumer, gathered, due)
 
     async def _restore(self, writer: Writer, consumer: AIOKafkaConsumer, gathered: Gathered) -> set[bytes]:
         """Which groups have records, and where their alerts stand; returns rankings that nobody asks for any more."""
-        groups: dict[bytes, bytes | None] = {}
-        rankings: dict[bytes, bytes | None] = {}
 
         def restore(key: bytes, value: bytes | None) -> None:
             if key.startswith(GROUPS_KEY):
                 gathered.restore(key[len(GROUPS_KEY) :].decode(), value)
 
-        for topic, found in ((self._ports.topics.groups, groups), (self._ports.topics.rankings, rankings)):
-
-            async def take(record: Any, found: dict[bytes, bytes | None] = found) -> None:
-                found[record.key] = record.value
-
-            await _read_to_end(consumer, await writer.places(topic), take)
+        topics = self._ports.topics
+        groups, rankings = [
+            {key: record.value for key, record in (await _last(consumer, await writer.places(topic))).items()}
+            for topic in (topics.groups, topics.rankings)
+        ]
         await changelog.read(self._place, restore, lambda _: None)
         self._there = {key.decode(): value for key, value in groups.items() if value is not None}
         known = {ranked.key.encode() for ranked in self._ports.rankings}
         return {key for key, value in rankings.items() if value is not None and key not in known}
 
-    async def _follow(self, consumer: AIOKafkaConsumer, take: Take, until: float) -> None:
+    async def _follow(self, consumer: AIOKafkaConsumer, gathered: Gathered, until: float) -> None:
         while (left := until - time.monotonic()) > 0 and not self._stopping.is_set():
-            await _fetch(consumer, take, min(left, WAKE_SECONDS))
+            for record in await _fetch(consumer, min(left, WAKE_SECONDS)):
+                await self._take(gathered, record)
 
     async def _take(self, gathered: Gathered, record: Any) -> None:
         """A record of a DID's metrics; one that can't be read leaves the DID as it was."""
@@ -220,27 +217,27 @@ def _consumer(place: Place) -> AIOKafkaConsumer:
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         request_timeout_ms=10_000,
-        fetch_min_bytes=1024 * 1024,  # all of half a second at once: every partition flushes five times a second
+        fetch_min_bytes=FETCH_BYTES,
         fetch_max_wait_ms=500,
     )
 
 
-async def _read_to_end(consumer: AIOKafkaConsumer, places: list[TopicPartition], take: Take) -> None:
-    """Every record of a topic up to the end that it has now; what comes later can be fetched after that."""
+async def _last(consumer: AIOKafkaConsumer, places: list[TopicPartition]) -> dict[bytes, Any]:
+    """The last record of each key, up to the end that there is now; what comes later `_fetch` gives after that."""
     consumer.assign(places)
     ends = await consumer.end_offsets(places)
     await consumer.seek_to_beginning(*places)
+    last: dict[bytes, Any] = {}
     while [place for place in places if await consumer.position(place) < ends[place]]:
-        await _fetch(consumer, take, WAKE_SECONDS)
+        last |= {record.key or b"": record for record in await _fetch(consumer, WAKE_SECONDS)}
+    return last
 
 
-async def _fetch(consumer: AIOKafkaConsumer, take: Take, seconds: float) -> None:
-    """A few records, waiting for them for so long; then everybody else has a turn."""
-    fetched = await consumer.getmany(timeout_ms=int(seconds * 1000), max_records=RECORDS_AT_ONCE)
-    for records in fetched.values():
-        for record in records:
-            await take(record)
+async def _fetch(consumer: AIOKafkaConsumer, seconds: float) -> list[Any]:
+    """A few records, waiting for them for so long; before that, everybody else has a turn."""
     await asyncio.sleep(0)
+    fetched = await consumer.getmany(timeout_ms=int(seconds * 1000), max_records=RECORDS_AT_ONCE)
+    return [record for records in fetched.values() for record in records]
 
 
 def _reason(error: Exception) -> str:

@@ -48,6 +48,11 @@ WRONG = {
         '[[rule]]\nkind = "drop"\nname = "d"\nwindow = "1h"\nconfidence = 1\n',
         "line 5, column 1: expected a number between 0.5 and 1, for example 0.9999",
     ),
+    "DIDs and groups": (GOOD + 'groups = "*"\ndids = "*"\n', "line 6, column 1: expected one of dids and groups"),
+    "a drop of a group": (
+        '[[rule]]\nkind = "drop"\nname = "d"\nwindow = "1h"\n groups = "*"\n',
+        "line 5, column 2: only a threshold can be about groups",
+    ),
     "a silence of nothing": (
         '[[rule]]\nkind = "silence"\nname = "s"\nexpected = 0\n',
         "line 4, column 1: expected a number of flows above 0",
@@ -90,6 +95,17 @@ def test_a_pattern_says_which_dids() -> None:
     rule = read_rules(GOOD + 'dids = ["+9122*", "+9111????0000"]\n', WINDOWS).rules[0]
     dids = ("+912243692987", "+911143690000", "+911143690001", "unknown")
     assert [rule.matches(did) for did in dids] == [True, True, False, False]
+
+
+def test_a_rule_is_about_dids_or_about_groups() -> None:
+    rules = read_rules(
+        GOOD + '\n[[rule]]\nname = "g"\nmetric = "busy"\nwindow = "5m"\nabove = 1\ngroups = "group/*"\n', WINDOWS
+    )
+    (of_dids,), (of_groups,) = rules.rules, rules.groups
+    assert (of_dids.name, of_groups.name) == ("rate", "g")
+    assert [of_groups.matches(name) for name in ("group/sales", "campaign/x")] == [True, False]
+    nobody = read_rules(GOOD + "dids = []\n", WINDOWS).rules[0]
+    assert not nobody.matches("+912243692987")
 
 
 def test_a_drop_is_by_so_much_and_beyond_chance() -> None:

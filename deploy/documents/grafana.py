@@ -159,9 +159,17 @@ ROWS: Final = {
                 ("sum(phonon_dids)", "DIDs"),
                 ("sum(phonon_buckets)", "DID minutes"),
                 ("sum(phonon_dids_waiting)", "DIDs to be written"),
+                ("sum(phonon_groups)", "groups"),
             ],
         ),
-        Panel("Metrics written", "cps", [(rate("phonon_did_metrics_written_total"), "records")]),
+        Panel(
+            "Metrics written",
+            "cps",
+            [
+                (rate("phonon_did_metrics_written_total"), "of DIDs"),
+                (rate("phonon_group_metrics_written_total"), "of groups"),
+            ],
+        ),
         Panel("Time of a flush", "s", quantiles("phonon_flush_seconds")),
         Panel(
             "What should not be",
@@ -171,6 +179,7 @@ ROWS: Final = {
                 (rate("phonon_records_expired_total"), "expired unread"),
                 (rate("phonon_gaps_reread_total"), "gaps reread"),
                 (rate("phonon_partitions_lost_total"), "state dropped"),
+                ("sum(phonon_groups_file_refused)", "groups' file refused"),
             ],
         ),
     ),
