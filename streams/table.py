@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from streams.bucket import Bucket
-from streams.windows import MINUTE_MS, Clock, Rolling
+from streams.windows import MINUTE_MS, PART_BITS, Clock, Rolling
 
 COUNTED: Final = "counted"
 DUPLICATE: Final = "duplicate"
@@ -21,7 +21,8 @@ LATE: Final = "late"
 EMIT_EVERY_SECONDS: Final = 1.0  # at most one record of a DID within this time
 
 OFFSET_KEY: Final = b"o"
-_KEY: Final = struct.Struct(">cqH")  # kind, minute, part; then the DID
+_BUCKET: Final = b"b"
+_PLACE_BYTES: Final = 10  # big-endian: 8 for the minute, 2 for the part
 _OFFSET: Final = struct.Struct(">Bqqqq")
 _VERSION: Final = 1
 _NONE: Final = -(1 << 63)
@@ -65,8 +66,9 @@ class Table:
         self._at: dict[int, dict[str, None]] = {}  # minute -> DIDs with a bucket there
         self._leaving: deque[str] = deque()  # DIDs a bucket of which leaves a window
         self._changed: dict[str, None] = {}  # DIDs whose metrics are to be written, longest first
-        self._dirty: dict[tuple[str, int, int], Bucket] = {}
-        self._gone: list[tuple[str, int, int]] = []
+        self._dirty: dict[tuple[str, int], Bucket] = {}  # by DID and place
+        self._warm: dict[tuple[str, int], bytes] = {}  # those of the last batch, to be kept packed unless they go on
+        self._gone: list[tuple[str, int]] = []
         self._moved = False  # whether next offset or clock are to be written
 
     @property
@@ -92,12 +94,14 @@ class Table:
             rolling = self.dids[did] = Rolling(self._minute, len(self.lengths))
         elif rolling.minute != self._minute:
             self._advance(did, rolling)
-        if event_id in rolling.ids:
+        if rolling.holds(minute, event_id):
             return DUPLICATE
-        part, bucket = rolling.add(minute, event_id, counts, lengths=self.lengths)
-        self._at.setdefault(minute, {})[did] = None
-        self._dirty[did, minute, part] = bucket
-        self._changed[did] = None
+        place, bucket = rolling.add(minute, event_id, counts, lengths=self.lengths)
+        self._dirty[did, place] = bucket
+        at = self._at.get(minute)
+        if at is None:
+            at = self._at[minute] = {}
+        at[did] = self._changed[did] = None
         return COUNTED
 
     def passed(self, next_offset: int) -> None:
@@ -119,7 +123,12 @@ class Table:
         """What is to be written, with the metrics of at most so many DIDs. `seconds`: a clock that never steps back."""
         self._move_to(now)
         live = [self._live(did) for did in self._due(seconds, most)]
-        records: list[tuple[bytes, bytes | None]] = [(_key(*at), bucket.pack()) for at, bucket in self._dirty.items()]
+        packed = {at: bucket.pack() for at, bucket in self._dirty.items()}
+        for at, value in self._warm.items():
+            if at not in packed:
+                self.dids[at[0]].rest(at[1], value)
+        self._warm = packed
+        records: list[tuple[bytes, bytes | None]] = [(_key(*at), value) for at, value in packed.items()]
         records += [(_key(*at), None) for at in self._gone]
         if records or live or self._moved:
             records.append((OFFSET_KEY, self._offset()))
@@ -137,13 +146,12 @@ class Table:
             self.next_offset, *clock = (None if number == _NONE else number for number in rest)
             self.clock = Clock(*clock)
             return
-        _, minute, part = _KEY.unpack_from(key)
-        did = key[_KEY.size :].decode()
+        did, place = key[1 + _PLACE_BYTES :].decode(), int.from_bytes(key[1 : 1 + _PLACE_BYTES], signed=True)
         rolling = self.dids.get(did)
         if rolling is None:
             rolling = self.dids[did] = Rolling(0, len(self.lengths))
-        rolling.restore(minute, part, Bucket.unpack(value))
-        self._at.setdefault(minute, {})[did] = None
+        rolling.buckets[place] = value
+        self._at.setdefault(place >> PART_BITS, {})[did] = None
 
     def settle(self) -> None:
         """Make the restored table whole: every DID's metrics are to be written anew, as of now."""
@@ -175,18 +183,20 @@ class Table:
         if sums != rolling.sums:
             self._changed[did] = None
 
-    def _forget(self, did: str, rolling: Rolling, dropped: list[tuple[int, int]]) -> None:
+    def _forget(self, did: str, rolling: Rolling, dropped: list[int]) -> None:
         """Delete buckets from the changelog: now, or with the DID's last metrics if they were its last."""
-        for minute, part in dropped:
-            self._dirty.pop((did, minute, part), None)
+        for place in dropped:
+            self._dirty.pop((did, place), None)
+            self._warm.pop((did, place), None)
+            minute = place >> PART_BITS
             at = self._at.get(minute)
             if at is not None:
                 at.pop(did, None)
                 if not at:
                     del self._at[minute]
         rolling.kept += dropped
-        if rolling.minutes:
-            self._gone += [(did, *kept) for kept in rolling.kept]
+        if rolling.buckets:
+            self._gone += [(did, kept) for kept in rolling.kept]
             rolling.kept = []
 
     def _due(self, seconds: float, most: int) -> list[str]:
@@ -205,8 +215,8 @@ class Table:
         if rolling.minute != self._minute:
             self._advance(did, rolling)
         del self._changed[did]
-        if not rolling.minutes:
-            self._gone += [(did, *kept) for kept in rolling.kept]
+        if not rolling.buckets:
+            self._gone += [(did, kept) for kept in rolling.kept]
             del self.dids[did]
         return Live(did, as_of, tuple([rolling.sums[n] for n in self._order]))
 
@@ -215,5 +225,5 @@ class Table:
         return _OFFSET.pack(_VERSION, *(_NONE if number is None else number for number in numbers))
 
 
-def _key(did: str, minute: int, part: int) -> bytes:
-    return _KEY.pack(b"b", minute, part) + did.encode()
+def _key(did: str, place: int) -> bytes:
+    return _BUCKET + place.to_bytes(_PLACE_BYTES, signed=True) + did.encode()
