@@ -115,33 +115,36 @@ def drained(
         return cpu, counted, time.monotonic() - begun
 
 
-def memory(dids: int = 200, flows_each: int = 40) -> list[tuple[str, ...]]:
+def memory(dids: int = 200, flows_each: int = 100) -> list[tuple[str, ...]]:
     """What a DID with one flow takes, and what 1,000 flows more take: a minute each, and all in one minute."""
-    now, rng = int(time.time() * 1000), random.Random(1)
-
-    def held(number: int, most_minutes: int) -> int:
-        table = Table(WINDOWS)
-        tracemalloc.start()
-        before = tracemalloc.get_traced_memory()[0]
-        for did in range(dids):
-            for n in range(number):
-                record = flow_record(rng, f"+9122{did:08d}", now - n % most_minutes * 60_000, agent=n % 2 == 0)
-                table.add(flows.read(encode(record)), timestamp=now, now=now)
-            if did % 20 == 0:
-                table.take(now=now, seconds=did, most=dids)
-        table.take(now=now, seconds=2 * dids, most=dids)
-        taken = tracemalloc.get_traced_memory()[0] - before
-        tracemalloc.stop()
-        return taken
-
-    encode = encoder("Flow")
-    one, apart, together = held(1, 1), held(flows_each, 1000), held(flows_each, 1)
+    one, apart, together = (held(dids, *shape) for shape in ((1, 1), (flows_each, 1000), (flows_each, 1)))
     more = dids * (flows_each - 1) / 1000
     return [
         ("a DID with one flow", f"{one / dids:,.0f}"),
         ("1,000 flows more of known DIDs, each in a minute of its own", f"{(apart - one) / more:,.0f}"),
         ("1,000 flows more of known DIDs, in known minutes", f"{(together - one) / more:,.0f}"),
     ]
+
+
+def held(dids: int, flows_each: int, most_minutes: int) -> int:
+    """Bytes that a table takes once all is written and at rest; what readers remember of bytes is there before."""
+    encode, now, rng = encoder("Flow"), int(time.time() * 1000), random.Random(1)
+    values = [
+        encode(flow_record(rng, f"+9122{did:08d}", now - n % most_minutes * 60_000, agent=n % 2 == 0))
+        for did in range(dids)
+        for n in range(flows_each)
+    ]
+    for traced in (False, True):
+        if traced:
+            tracemalloc.start()
+        before, table = tracemalloc.get_traced_memory()[0], Table(WINDOWS)
+        for value in values:
+            table.add(flows.read(value, timestamp=now), timestamp=now, now=now)
+        for seconds in range(3):
+            table.take(now=now, seconds=seconds, most=dids)
+    taken = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    return taken
 
 
 def drained_bare(servers: str, prefix: str, dids: int, records: int) -> tuple[str, ...]:
@@ -168,7 +171,8 @@ async def bare(prefix: str, servers: str, records: int) -> str:
         for tp, chunk in (await consumer.getmany(timeout_ms=500)).items():
             now = time.time_ns() // 1_000_000
             for record in chunk:
-                tables[tp.partition].add(flows.read(record.value), timestamp=record.timestamp, now=now)
+                flow = flows.read(record.value, timestamp=record.timestamp)
+                tables[tp.partition].add(flow, timestamp=record.timestamp, now=now)
             done += len(chunk)
     measured = f"{time.process_time() - cpu} {time.monotonic() - begun}"
     await consumer.stop()

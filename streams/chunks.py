@@ -61,9 +61,11 @@ class ChunkConsumer(driver.Consumer):
             await asyncio.sleep(0.005)
             return
         records, active = await self._wait_next_records(timeout)
-        for tp, chunk in (records or {}).items():
-            if self.should_stop or not self.flow_active or generation != self.app.consumer_generation_id:
-                return  # fetched before a rebalance: whoever owns the partition next reads it again
+        for tp, chunk in (
+            records or {}
+        ).items():  # also those of before a rebalance: ours or not, the law in offsets holds
+            if self.should_stop or not self.flow_active:
+                return
             if active is not None and tp not in active and tp not in self._buffered_partitions:
                 continue
             end = self.highwater(tp)

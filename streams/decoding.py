@@ -1,19 +1,45 @@
 """A reader compiled from a record's schema for the fields one needs; all others are stepped over. Pure.
 
 The counterpart of schemas/encoding.py. A generic decoder makes every string and time of a flow record, 28 us; a worker
-needs ten fields of it, which straight-line code reads in a quarter of that. It knows one schema, the present one. What
-it can't read raises `IndexError`, `KeyError` or `ValueError` and goes to the codec, which knows all versions and says
-what is wrong. Supported is what our schemas use: null unions with null first, no fixed, no bytes.
+needs a dozen of its fields. What lies between two lists is one regular expression, which `re` runs in C in the time of
+three Python statements. It knows one schema, the present one, and what our writers make of it; all else raises
+`IndexError` or `ValueError` and goes to the codec, which knows all versions and says what is wrong.
+There are two kinds. `common` takes numbers from 0 on, texts below SHORT bytes and less than FEW of them in a list: a
+pattern can't count, so that these are as many alternatives. The other takes any, reads lengths by statements, and twice
+as long.
+Supported is what our schemas use: null unions with null first, no fixed, no bytes, no doubles.
 Source: Avro specification 1.12, "Binary encoding".
 """
 
+import re
 from collections.abc import Callable, Mapping
+from itertools import product
 from typing import Any, Final
 
 Wanted = Mapping[str, "Wanted | None"]
 """Fields to read, by name; of an array of records, which of theirs."""
 
-Reader = Callable[[bytes, int], tuple[dict[str, Any], int]]
+Reader = Callable[[bytes, int], tuple[tuple[Any, ...], int]]
+
+BOOLEAN: Final = {0: False, 1: True}
+SHORT: Final = 64  # bytes
+FEW: Final = 4
+_TEXT: Final = "(?:" + "|".join([f"\\x{2 * size:02x}.{{{size}}}" for size in range(SHORT)]) + ")"
+_VARINT: Final = "[\\x80-\\xff]{0,9}+[\\0-\\x7f]"
+
+
+class Memo(dict[bytes, Any]):
+    """What a function makes of bytes that come again and again; of `most` at once, then it begins anew."""
+
+    def __init__(self, make: Callable[[bytes], Any], most: int = 16_384) -> None:
+        super().__init__()
+        self._make, self._most = make, most
+
+    def __missing__(self, key: bytes) -> Any:
+        if len(self) >= self._most:
+            self.clear()
+        value = self[key] = self._make(key)
+        return value
 
 
 def varint(data: bytes, at: int) -> tuple[int, int]:
@@ -28,15 +54,40 @@ def varint(data: bytes, at: int) -> tuple[int, int]:
         shift += 7
 
 
-class _Compiler:
-    """Turns types into statements over `data` and `at`."""
+def number(data: bytes) -> int:
+    """The value of one varint."""
+    raw, _ = varint(data, 0)
+    return raw >> 1 ^ -(raw & 1)
 
-    def __init__(self) -> None:
+
+def _low(part: bytes) -> int:
+    """What the first two bytes of a varint contribute."""
+    raw = _bits(part)
+    if raw & 1:
+        raise ValueError("a number below 0")
+    return raw >> 1
+
+
+def _bits(part: bytes) -> int:
+    return sum([(byte & 0x7F) << 7 * n for n, byte in enumerate(part)])
+
+
+# a number as two halves that come again and again, where the whole does not: the times of eight seconds share one
+_HALVES: Final = {"LOW": Memo(_low), "HIGH": Memo(lambda part: _bits(part) << 13)}
+
+
+class _Compiler:
+    """Turns types into statements over `data` and `at`. Fields of one kind of size are gathered in a pattern first."""
+
+    def __init__(self, *, common: bool) -> None:
+        self._common = common
         self.lines: list[str] = []
-        self.names: dict[str, Any] = {"varint": varint, "BOOLEAN": (False, True)}
+        self.names: dict[str, Any] = {"varint": varint, "number": number, **_HALVES}
         self._types: dict[str, Any] = {}
         self._indent = 1
         self._variables = 0
+        self._pattern = ""
+        self._groups: list[tuple[str, str]] = []  # variables, and what bytes the pattern puts into them
 
     def say(self, *lines: str) -> None:
         self.lines += ["    " * self._indent + line for line in lines]
@@ -45,101 +96,172 @@ class _Compiler:
         self._variables += 1
         return f"v{self._variables}"
 
-    def value(self, type_: Any, into: str | None, wanted: Wanted | None = None) -> None:
-        """Statements that read a value into a variable, or step over it."""
-        if isinstance(type_, list):
-            self._optional(type_, into)
+    def record(self, type_: Any, wanted: Wanted) -> str:
+        """Statements that read or step over a record; the expression of what was wanted of it, a tuple."""
+        found: list[str] = []
+        follows = ""  # the variable of the symbol just before, if that was wanted: they are read as one
+        for field in type_["fields"]:
+            resolved, wants = self._resolved(field["type"]), field["name"] in wanted
+            if _is_symbol(resolved):
+                follows = self._symbol(resolved, wants, follows, found)
+                continue
+            follows = ""
+            into = self.variable() if wants else None
+            self._value(resolved, into, wanted.get(field["name"]))
+            if into is not None:
+                found.append(into)
+        self.flush()
+        return f"({''.join(f'{name}, ' for name in found)})"
+
+    def flush(self) -> None:
+        """Statements for the pattern gathered so far."""
+        if not self._pattern:
             return
-        type_ = self._types.get(type_, type_) if isinstance(type_, str) else type_
-        kind = type_["type"] if isinstance(type_, dict) else type_
-        if isinstance(type_, dict) and kind in ("enum", "record"):
-            self._types[type_["name"]] = type_
-        getattr(self, f"_{kind}")(type_, into, wanted)
+        name = f"RUN{len(self.names)}"
+        self.names[name] = re.compile(self._pattern.encode("latin-1"), re.DOTALL).match
+        self.say(f"m = {name}(data, at)", "if m is None: raise ValueError('not this schema')", "at = m.end()")
+        if self._groups:
+            self.say(f"{', '.join(variable for variable, _ in self._groups)}, = m.groups()")
+        for variable, kind in self._groups:
+            if kind == "text":
+                self.say(f"{variable} = {variable}[1:]")
+            elif kind == "number":
+                value = "LOW[{0}[:2]] + HIGH[{0}[2:]]" if self._common else "number({0})"
+                self.say(f"if {variable} is not None: {variable} = {value.format(variable)}")
+        self._pattern, self._groups = "", []
 
-    def _raw(self, name: str) -> None:
-        self.say(f"{name} = data[at]", "if " + f"{name} > 127: {name}, at = varint(data, at)", "else: at += 1")
+    def _resolved(self, type_: Any) -> Any:
+        if isinstance(type_, str):
+            return self._types.get(type_, type_)
+        if isinstance(type_, dict):
+            if type_["type"] == "enum":
+                self._types[type_["name"]] = type_
+            return type_["type"] if type_["type"] in ("int", "long", "string") else type_
+        return type_
 
-    def _long(self, _type: Any, into: str | None, _wanted: Any) -> None:
-        if into is None:
-            self.say("while data[at] > 127: at += 1", "at += 1")
+    def _symbol(self, type_: Any, wants: bool, follows: str, found: list[str]) -> str:
+        """What is a byte, in most cases. Wanted neighbours share a group; returns its variable."""
+        if type_ == "int":
+            accepted = _VARINT
         else:
-            self._raw(into)
-            self.say(f"{into} = {into} >> 1 ^ -({into} & 1)")
+            accepted = "[\\0\\1]" if type_ == "boolean" else f"[\\0-\\x{2 * len(type_['symbols']) - 2:02x}]"
+        if follows and wants:
+            self._pattern = f"{self._pattern[:-1]}{accepted})"
+            return follows
+        self._pattern += f"({accepted})" if wants else accepted
+        if not wants:
+            return ""
+        found.append(self.variable())
+        self._groups.append((found[-1], "symbols"))
+        return found[-1]
 
-    _int = _long
+    def _value(self, type_: Any, into: str | None, wanted: Wanted | None) -> None:
+        optional = isinstance(type_, list)
+        if optional:
+            null, type_ = type_
+            if null != "null":
+                raise ValueError(f"a union must be of null and one type: {type_}")
+            type_ = self._resolved(type_)
+        if type_ in ("int", "long"):
+            self._part(_VARINT, into, "number", optional=optional)
+        elif type_ == "string" and self._common and not (optional and into):
+            self._part(_TEXT, into, "text", optional=optional)
+        elif type_ == "string":
+            self.flush()
+            self._string(into, optional=optional)
+        elif self._common and type_.get("items", type_.get("values")) == "string":
+            each = 2 if "values" in type_ else 1
+            filled = [f"\\x{2 * n:02x}{_TEXT}{{{n * each}}}\\0" for n in range(1, FEW)]
+            self._part("(?:" + "|".join(["\\0", *filled]) + ")", None, "", optional=False)
+        else:
+            self.flush()
+            self._items(type_, into, wanted)
 
-    def _string(self, _type: Any, into: str | None, _wanted: Any) -> None:
-        self._raw("n")
-        self.say("if n & 1: raise ValueError('a negative length')", "n >>= 1")
+    def _part(self, pattern: str, into: str | None, kind: str, *, optional: bool) -> None:
         if into is not None:
-            self.say(f"{into} = data[at:at + n].decode()")
-        self.say("at += n")
+            pattern = f"({pattern})"
+            self._groups.append((into, kind))
+        self._pattern += f"(?:\\0|\\x02{pattern})" if optional else pattern
 
-    def _boolean(self, _type: Any, into: str | None, _wanted: Any) -> None:
-        self.say(f"{into or 'n'} = BOOLEAN[data[at]]", "at += 1")
+    def _length(self, name: str) -> None:
+        self.say(
+            f"{name} = data[at]",
+            f"if {name} > 127: {name}, at = varint(data, at)",
+            "else: at += 1",
+            f"if {name} & 1: raise ValueError('a length below 0')",
+        )
 
-    def _enum(self, type_: Any, into: str | None, _wanted: Any) -> None:
-        name = f"ENUM_{type_['name']}"
-        self.names[name] = {2 * n: symbol for n, symbol in enumerate(type_["symbols"])}
-        self.say(f"{into or 'n'} = {name}[data[at]]", "at += 1")
-
-    def _optional(self, union: list[Any], into: str | None) -> None:
-        if union[0] != "null" or len(union) != 2:
-            raise ValueError(f"a union must be of null and one type: {union}")
-        self.say("n = data[at]", "at += 1", "if n == 2:")
-        self._indent += 1
-        self.value(union[1], into)
-        self._indent -= 1
-        self.say("elif n: raise ValueError('no branch of the union')")
+    def _string(self, into: str | None, *, optional: bool = False) -> None:
+        if optional:
+            self.say("n = data[at]", "at += 1", *([f"{into} = None"] if into else []), "if n == 2:")
+            self._indent += 1
+        self._length("n")
         if into is not None:
-            self.say(f"else: {into} = None")
+            self.say("n = at + (n >> 1)", f"{into} = data[at:n]", "at = n")
+        else:
+            self.say("at += n >> 1")
+        if optional:
+            self._indent -= 1
+            self.say("elif n: raise ValueError('no branch of the union')")
 
-    def _array(self, type_: Any, into: str | None, wanted: Wanted | None) -> None:
-        if "values" in type_ and into is not None:
-            raise ValueError("maps are only stepped over")
+    def _items(self, type_: Any, into: str | None, wanted: Wanted | None) -> None:
+        """An array or a map, whose blocks all have a length above 0, as our writers' have."""
         count = self.variable()
         if into is not None:
             self.say(f"{into} = []")
         self.say("while True:")
         self._indent += 1
-        self._long(None, count, None)
-        self.say(f"if {count} == 0: break", f"if {count} < 0:", f"    {count} = -{count}")
+        self._length(count)
+        self.say(f"if not {count}: break", f"for _ in range({count} >> 1):")
         self._indent += 1
-        self._long(None, None, None)
-        self._indent -= 1
-        self.say(f"for _ in range({count}):")
-        self._indent += 1
-        item = None if into is None else self.variable()
-        self._item(type_, item, wanted)
-        if item is not None:
-            self.say(f"{into}.append({item})")
+        if "values" in type_:
+            self._string(None)
+        item = self._resolved(type_.get("items", type_.get("values")))
+        if item == "string":
+            self._string(None)
+        else:
+            value = self.record(item, wanted or {})
+            if into is not None:
+                self.say(f"{into}.append({value})")
         self._indent -= 2
 
-    def _item(self, type_: Any, into: str | None, wanted: Wanted | None) -> None:
-        if "values" in type_:
-            self._string(None, None, None)
-            self.value(type_["values"], into, wanted)
-        else:
-            self.value(type_["items"], into, wanted)
 
-    _map = _array
-
-    def _record(self, type_: Any, into: str | None, wanted: Wanted | None) -> None:
-        found = {}
-        for field in type_["fields"]:
-            name = field["name"]
-            variable = self.variable() if into is not None and (wanted is None or name in wanted) else None
-            self.value(field["type"], variable, (wanted or {}).get(name))
-            if variable is not None:
-                found[name] = variable
-        if into is not None:
-            self.say(f"{into} = {{{', '.join(f'{name!r}: {variable}' for name, variable in found.items())}}}")
+def _is_symbol(type_: Any) -> bool:
+    return type_ in ("boolean", "int") or (isinstance(type_, dict) and type_["type"] == "enum")
 
 
-def compile_reader(schema: Mapping[str, Any], wanted: Wanted) -> Reader:
-    """A function from bytes and where the body begins to the wanted fields, and where the body ends."""
-    compiler = _Compiler()
-    compiler.value(dict(schema), "record", wanted)
-    source: Final = "\n".join(["def read(data, at):", *compiler.lines, "    return record, at"])
+def compile_reader(schema: Mapping[str, Any], wanted: Wanted, *, common: bool = False) -> Reader:
+    """A function from bytes and where the body begins to the wanted fields, and where the body ends.
+
+    Longs come as ints, texts as their UTF-8; enums, booleans and ints that are wanted and neighbours as the bytes of
+    all of them, to be looked up; arrays of records as lists of tuples. Of other arrays and maps nothing can be wanted.
+    """
+    compiler = _Compiler(common=common)
+    record = compiler.record(schema, wanted)
+    source: Final = "\n".join(["def read(data, at):", *compiler.lines, f"    return {record}, at"])
     exec(source, compiler.names)  # noqa: S102 - the source is made from our own .avsc files
     return compiler.names["read"]  # type: ignore[no-any-return]
+
+
+def enums(type_: Any) -> dict[str, dict[int, str]]:
+    """The symbols of each enum in a schema, by the byte that stands for them."""
+    if isinstance(type_, list):
+        return {name: found for one in type_ for name, found in enums(one).items()}
+    if not isinstance(type_, Mapping):
+        return {}
+    if type_["type"] == "enum":
+        return {type_["name"]: {2 * n: symbol for n, symbol in enumerate(type_["symbols"])}}
+    return enums([field["type"] for field in type_.get("fields", ())] + [type_.get("items"), type_["type"]])
+
+
+def symbols(*choices: Mapping[int, Any]) -> dict[bytes, tuple[Any, ...]]:
+    """What the bytes of neighbours mean, from what each byte of them does."""
+    return {
+        bytes(byte for byte, _ in one): tuple(meaning for _, meaning in one)
+        for one in product(*[choice.items() for choice in choices])
+    }
+
+
+def numbers(data: bytes) -> list[int]:
+    """The ints that are neighbours, from their bytes."""
+    return [number(one) for one in re.findall(_VARINT.encode("latin-1"), data)]

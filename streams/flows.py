@@ -3,10 +3,13 @@
 Beyond the schema, two things are refused that no receiver of ours writes, and that would harm more than their own DID:
 an occurred_at far beyond both its received_at and Kafka's timestamp, which would carry the whole partition's clock
 away, and amounts no call has.
+What was not written with the present schema, or not as we write it, is decoded by the codec and written anew: there is
+one way from bytes to counts.
 """
 
-from collections.abc import Mapping
-from typing import Any, Final
+from binascii import unhexlify
+from itertools import product
+from typing import Final
 
 from schemas import (
     HEADER_BYTES,
@@ -15,53 +18,74 @@ from schemas import (
     Resolve,
     Undecodable,
     decode,
+    encode,
     header,
     registry_id,
     without_registry,
 )
-from streams.decoding import compile_reader
-from streams.metrics import counts
+from streams import metrics
+from streams.decoding import BOOLEAN, Memo, compile_reader, enums, numbers, symbols
+from streams.histogram import bin_of
+from streams.metrics import LANE, MOST, ONE, RUNG_FOR, SERVED_WITHIN_MS, SHORT_CALL_MS, TALKED, WAITED
 from streams.table import Flow
 
 FUTURE_MS: Final = 5 * 60_000  # the receiver puts what lies further ahead at received_at
-MOMENTS_MS: Final = range(-62_135_596_800_000, 253_402_300_800_000)  # the years 1 to 9999
+FIRST_MS, LAST_MS = -62_135_596_800_000, 253_402_300_799_999  # the years 1 to 9999
 
-_LEG: Final = dict.fromkeys(("role", "direction", "disposition", "answered", "ring_ms", "talk_ms"))
-_WANTED: Final[Mapping[str, Any]] = dict.fromkeys((
-    "event_id", "did", "occurred_at", "received_at", "main", "reached", "agent_reached", "time_to_agent_ms",
-    "dtmf_count", "sms_count", "email_count", "recording_count",
-)) | {"legs": _LEG}  # fmt: skip
+_WANTED: Final = dict.fromkeys((
+    "event_id", "did", "occurred_at", "reached", "agent_reached", "time_to_agent_ms",
+    "dtmf_count", "sms_count", "email_count", "key_count", "recording_count",
+)) | {"legs": dict.fromkeys(("role", "direction", "disposition", "answered", "ring_ms", "talk_ms"))}  # fmt: skip
 _HEADER: Final = header(SCHEMAS["Flow"])
+_read_common: Final = compile_reader(SCHEMAS["Flow"], _WANTED, common=True)
 _read: Final = compile_reader(SCHEMAS["Flow"], _WANTED)
+_ENUMS: Final = enums(SCHEMAS["Flow"])
+_LEGS: Final = {
+    text: metrics.leg(*values)
+    for text, values in symbols(_ENUMS["Role"], _ENUMS["Direction"], _ENUMS["Disposition"], BOOLEAN).items()
+}
+_FLOWS: Final = {
+    (text, to_agent): metrics.flow(reached, agent_reached, to_agent)
+    for (text, (reached, agent_reached)), to_agent in product(symbols(BOOLEAN, BOOLEAN).items(), (True, False))
+}
+_SERVED: Final = ONE["agents_timed"] + ONE["served_in_time"]
+_VISITORS: Final = LANE[
+    "talk_ms"
+]  # short_calls, ring_ms and rung stand beside it: put together as small integers first
+_AGENT_TALK, _TO_AGENT, _LANE = LANE["agent_talk_ms"], LANE["time_to_agent_ms"], 64
+
+
+@Memo
+def _messages(data: bytes) -> int:
+    """What the presses, SMS, e-mails, keys and recordings of a flow add, from their bytes. -1: what no call has."""
+    presses, sms, emails, _, recordings = numbers(data)
+    if (presses | sms | emails | recordings) >> MOST:
+        return -1
+    shifts = (LANE[name] for name in ("dtmf_presses", "sms", "emails", "recordings"))
+    return sum(count << shift for count, shift in zip((presses, sms, emails, recordings), shifts, strict=True))
 
 
 def read(value: bytes | None, resolve: Resolve = without_registry, *, timestamp: int = 0) -> Flow:
     """The flow of a record's value. `timestamp`: Kafka's, ms. Raises Undecodable, and UnknownId as `resolve` does."""
-    fields = read_fields(value, resolve)
-    at = fields["occurred_at"]
-    if at not in MOMENTS_MS or at > max(fields["received_at"], timestamp) + FUTURE_MS:
-        raise Undecodable("an occurred_at that no receiver writes")
-    try:
-        return Flow(fields["did"], event_id(fields["event_id"]), at, counts(fields))
-    except ValueError as error:
-        raise Undecodable(str(error)) from None
-
-
-def read_fields(value: bytes | None, resolve: Resolve = without_registry) -> Mapping[str, Any]:
-    """The fields that count, of any version of the record. Raises Undecodable and what `resolve` raises."""
     begin = 0 if value is None else _begin(value, resolve)
-    if value is not None and begin:
-        try:
-            fields, end = _read(value, begin)
-        except (IndexError, KeyError, ValueError):
-            pass  # let the codec say what is wrong
-        else:
-            if end == len(value):
-                return fields
-    name, fields = decode(value, resolve)
-    if name != "Flow":
-        raise Undecodable(f"a {name}, not a Flow")
-    return fields
+    flow = value is not None and begin and _flow(value, begin)
+    if not flow:
+        name, fields = decode(value, resolve)  # says what is wrong
+        if name != "Flow":
+            raise Undecodable(f"a {name}, not a Flow")
+        flow = _flow(encode("Flow", fields), HEADER_BYTES)
+        if not flow:
+            raise Undecodable("an event_id that is no UUID, or an amount that no call has")
+    if not FIRST_MS <= flow.occurred_at <= timestamp + FUTURE_MS:
+        _check_time(value, flow.occurred_at, resolve)
+    return flow
+
+
+def _check_time(value: bytes | None, occurred_at: int, resolve: Resolve) -> None:
+    """What lies ahead of Kafka's timestamp may not lie as far ahead of the receiver's clock."""
+    received_at = decode(value, resolve)[1]["received_at"]
+    if not FIRST_MS <= occurred_at <= min(LAST_MS, received_at + FUTURE_MS):
+        raise Undecodable("an occurred_at that no receiver writes")
 
 
 def _begin(value: bytes, resolve: Resolve) -> int:
@@ -72,9 +96,61 @@ def _begin(value: bytes, resolve: Resolve) -> int:
     return WIRE_HEADER_BYTES if id_ is not None and resolve(id_).header == _HEADER else 0
 
 
-def event_id(text: str) -> bytes:
+def _flow(value: bytes, begin: int) -> Flow | None:
+    """The flow of a body of the present schema, as we write it; None for all else."""
+    try:
+        try:
+            fields, end = _read_common(value, begin)
+        except ValueError:
+            fields, end = _read(value, begin)
+        if end != len(value):
+            return None
+        id_, did, occurred_at, reached, to_agent_ms, legs, messages = fields
+        total, amounts = _of_legs(legs, reached)
+        if to_agent_ms is not None:
+            amounts |= to_agent_ms
+            total += (to_agent_ms << _TO_AGENT) + (_SERVED if to_agent_ms <= SERVED_WITHIN_MS else ONE["agents_timed"])
+            total += WAITED[bin_of(to_agent_ms)]
+        if amounts >> MOST:  # also where one is negative
+            return None
+        told = _messages[messages]
+        if told < 0:
+            return None
+        total += told
+        return Flow(did.decode(), event_id(id_), occurred_at, total)
+    except (IndexError, ValueError):
+        return None
+
+
+def _of_legs(legs: list[tuple[bytes, int | None, int | None]], reached: bytes) -> tuple[int, int]:
+    """What the legs and the flow itself add; and all amounts in them, one over the other, to be checked."""
+    talk = short = ring = rung = agent_talk = amounts = total = 0
+    to_agent = False
+    for kind, ring_ms, talk_ms in legs:
+        counts, visitor, agent, answered = _LEGS[kind]
+        total += counts
+        if talk_ms is not None:
+            amounts |= talk_ms
+            if visitor:
+                talk += talk_ms
+                total += TALKED[bin_of(talk_ms)]
+                short += answered and talk_ms < SHORT_CALL_MS
+            elif agent:
+                agent_talk += talk_ms
+        if ring_ms is not None:
+            amounts |= ring_ms
+            if visitor:
+                ring += ring_ms
+                total += RUNG_FOR[bin_of(ring_ms)]
+                rung += 1
+        to_agent |= agent
+    total += (talk | short << _LANE | ring << 2 * _LANE | rung << 3 * _LANE) << _VISITORS
+    return total + _FLOWS[reached, to_agent] + (agent_talk << _AGENT_TALK), amounts
+
+
+def event_id(text: bytes) -> bytes:
     """The 16 bytes of a UUID's text. Raises ValueError."""
-    data = bytes.fromhex(text.replace("-", ""))
+    data = unhexlify(text.replace(b"-", b""))
     if len(data) != 16:
         raise ValueError("an event_id that is no UUID")
     return data

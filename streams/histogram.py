@@ -30,6 +30,7 @@ MIDDLES: Final = (FIRST_MS // 2, *(round(2 * edge * GROWTH / (1 + GROWTH)) for e
 _NUMBER: Final = {middle: n for n, middle in enumerate(MIDDLES)}
 
 LANE_BITS: Final = 32
+LANES: Final = BINS * len(KINDS)
 _BYTES: Final = LANE_BITS // 8 * BINS
 #: Kind -> what one call in each bin adds to the integer of all histograms.
 ONES: Final[Mapping[str, Sequence[int]]] = {

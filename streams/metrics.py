@@ -2,8 +2,9 @@
 
 All counts of a flow, a bucket or a window are one Python integer with a 64-bit lane per count. Adding and subtracting
 all of them is then a single integer operation of about 50 ns, where a list of 32 costs over a microsecond. No lane is
-ever below 0 or runs over: amounts of a flow are from 0 to 2^44 (`counts` refuses others), and only what was added is
-subtracted. Above the counts lie the histograms (see histogram), so that they are added and subtracted along with them.
+ever below 0 or runs over: amounts of a flow are from 0 to 2^44 (`flows` refuses others), and only what was added is
+subtracted. `flows` says what a record adds. Above the counts lie the histograms (see histogram), so that they are added
+and subtracted along with them.
 The names stand here once, in the order of contract section 5.
 """
 
@@ -20,6 +21,8 @@ COUNTS: Final = (
     "flows_to_agent", "flows_abandoned", "time_to_agent_ms", "agents_timed", "served_in_time", "dtmf_presses", "sms",
     "emails", "recordings",
 )  # fmt: skip
+
+AMOUNTS: Final = ("talk_ms", "ring_ms", "agent_talk_ms", "time_to_agent_ms")  # the others count things
 
 
 class Ratio(NamedTuple):
@@ -52,10 +55,12 @@ SHORT_CALL_MS: Final = 10_000  # below it an answered call is short
 SERVED_WITHIN_MS: Final = 20_000  # up to it a caller was served in time
 
 LANE: Final = {name: 64 * n for n, name in enumerate(COUNTS)}
-_ONE: Final = {name: 1 << shift for name, shift in LANE.items()}
+ONE: Final = {name: 1 << shift for name, shift in LANE.items()}
 _LANES: Final = struct.Struct(f"<{len(COUNTS)}Q")
 HISTOGRAMS: Final = 64 * len(COUNTS)  # bits below the histograms
-_COUNTS_ONLY: Final = (1 << HISTOGRAMS) - 1
+COUNTS_ONLY: Final = (1 << HISTOGRAMS) - 1
+#: What a time adds to its histogram, by its bin.
+TALKED, RUNG_FOR, WAITED = (tuple(one << HISTOGRAMS for one in histogram.ONES[kind]) for kind in histogram.KINDS)
 MOST: Final = 44  # bits of any amount; of ms, 557 years
 
 _DISPOSITIONS: Final = {
@@ -64,83 +69,40 @@ _DISPOSITIONS: Final = {
 }  # fmt: skip
 
 
-def _visitor(direction: str, disposition: str, answered: bool) -> int:
-    """The counts of a visitor leg that depend on these three alone."""
-    total = _ONE["attempts"] + _ONE["answered" if answered else _DISPOSITIONS.get(disposition, "unknown_cause")]
+class Leg(NamedTuple):
+    """What kinds of legs there are to the counts, and what such a leg adds whatever its amounts."""
+
+    counts: int
+    visitor: bool = False
+    agent: bool = False
+    answered: bool = False
+
+
+def leg(role: str, direction: str, disposition: str, answered: bool) -> Leg:
+    """The kind of a leg with these symbols."""
+    if role == "AGENT":
+        return Leg(ONE["agent_attempts"] + (ONE["agent_answered"] if answered else 0), agent=True)
+    if role != "VISITOR":
+        return Leg(0)
+    total = ONE["attempts"] + ONE["answered" if answered else _DISPOSITIONS.get(disposition, "unknown_cause")]
     if direction != "UNKNOWN":
-        total += _ONE[f"{direction.lower()}_attempts"] + (_ONE[f"{direction.lower()}_answered"] if answered else 0)
-    return total
+        total += ONE[f"{direction.lower()}_attempts"] + (ONE[f"{direction.lower()}_answered"] if answered else 0)
+    return Leg(total, visitor=True, answered=answered)
 
 
-_VISITOR: Final = {
-    (direction, disposition, answered): _visitor(direction, disposition, answered)
-    for direction in ("INBOUND", "OUTBOUND", "UNKNOWN")
-    for disposition in ("ANSWERED", *_DISPOSITIONS, "UNKNOWN")
-    for answered in (True, False)
-}
-_AGENT: Final = {False: _ONE["agent_attempts"], True: _ONE["agent_attempts"] + _ONE["agent_answered"]}
-_FLOW: Final = {
-    (reached, agent_reached, to_agent): _ONE["flows"]
-    + (_ONE["flows_reached"] if reached else 0)
-    + (_ONE["flows_to_agent"] if to_agent else 0)
-    + (_ONE["flows_abandoned"] if to_agent and reached and not agent_reached else 0)
-    for reached in (True, False)
-    for agent_reached in (True, False)
-    for to_agent in (True, False)
-}
-_TO_AGENT, _TIMED, _SERVED = LANE["time_to_agent_ms"], _ONE["agents_timed"], _ONE["served_in_time"]
-_SHORT: Final = _ONE["short_calls"]
-_RUNG: Final = _ONE["rung"]
-_TALK, _RING, _AGENT_TALK = LANE["talk_ms"], LANE["ring_ms"], LANE["agent_talk_ms"]
-#: What a time adds to its histogram, by bin.
-_TALKED, _RUNG_FOR, _WAITED = (tuple(one << HISTOGRAMS for one in histogram.ONES[kind]) for kind in histogram.KINDS)
-_bin: Final = histogram.bin_of
-_PRESSES, _SMS, _EMAILS, _RECORDINGS = LANE["dtmf_presses"], LANE["sms"], LANE["emails"], LANE["recordings"]
-
-
-def counts(flow: Mapping[str, Any]) -> int:
-    """What one flow record adds, all of it: it counts whole or not at all. ValueError: an amount that no call has."""
-    to_agent, presses = False, flow["dtmf_count"]
-    sms, emails, recordings = flow["sms_count"], flow["email_count"], flow["recording_count"]
-    amounts = presses | sms | emails | recordings
-    total: int = (presses << _PRESSES) + (sms << _SMS) + (emails << _EMAILS) + (recordings << _RECORDINGS)
-    for leg in flow["legs"]:
-        amounts |= (leg["talk_ms"] or 0) | (leg["ring_ms"] or 0)
-        if leg["role"] == "VISITOR":
-            total += _of_visitor(leg)
-        elif leg["role"] == "AGENT":
-            to_agent = True
-            total += _AGENT[leg["answered"]] + ((leg["talk_ms"] or 0) << _AGENT_TALK)
-    time_to_agent_ms = flow["time_to_agent_ms"]
-    if (amounts | (time_to_agent_ms or 0)) >> MOST:  # also where one is negative
-        raise ValueError("an amount that no call has")
-    return total + _of_flow(flow["reached"], flow["agent_reached"], to_agent, time_to_agent_ms)
-
-
-def _of_visitor(leg: Mapping[str, Any]) -> int:
-    answered, talk_ms, ring_ms = leg["answered"], leg["talk_ms"], leg["ring_ms"]
-    total: int = _VISITOR[leg["direction"], leg["disposition"], answered]
-    if talk_ms is not None:
-        total += (talk_ms << _TALK) + _TALKED[_bin(talk_ms)]
-        if answered and talk_ms < SHORT_CALL_MS:
-            total += _SHORT
-    if ring_ms is not None:
-        total += (ring_ms << _RING) + _RUNG + _RUNG_FOR[_bin(ring_ms)]
-    return total
-
-
-def _of_flow(reached: bool, agent_reached: bool, to_agent: bool, time_to_agent_ms: int | None) -> int:
-    total = _FLOW[reached, agent_reached, to_agent]
-    if time_to_agent_ms is not None:
-        total += (time_to_agent_ms << _TO_AGENT) + _TIMED + _WAITED[_bin(time_to_agent_ms)]
-        if time_to_agent_ms <= SERVED_WITHIN_MS:
-            total += _SERVED
-    return total
+def flow(reached: bool, agent_reached: bool, to_agent: bool) -> int:
+    """What a flow adds by whether a visitor and an agent answered, and whether it has an agent leg."""
+    return (
+        ONE["flows"]
+        + (ONE["flows_reached"] if reached else 0)
+        + (ONE["flows_to_agent"] if to_agent else 0)
+        + (ONE["flows_abandoned"] if to_agent and reached and not agent_reached else 0)
+    )
 
 
 def lanes(total: int) -> tuple[int, ...]:
     """The counts one by one, in the order of COUNTS."""
-    return _LANES.unpack((total & _COUNTS_ONLY).to_bytes(_LANES.size, "little"))
+    return _LANES.unpack((total & COUNTS_ONLY).to_bytes(_LANES.size, "little"))
 
 
 def joined(values: Iterable[int]) -> int:

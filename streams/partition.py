@@ -8,7 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from aiokafka.errors import KafkaError, ProducerFenced
 
@@ -25,8 +25,9 @@ from streams.table import COUNTED, DUPLICATE, LATE, Changes, Table
 log = logging.getLogger("streams.partition")
 
 FLUSH_SECONDS: Final = 0.2
-BEHIND_FLUSH_SECONDS: Final = 1.0  # while far behind: fewer, larger transactions, and metrics can wait
+BEHIND_FLUSH_SECONDS: Final = 5.0  # while far behind: a bucket that grows is written less often, and metrics can wait
 BEHIND_RECORDS: Final = 5_000
+A_TURN: Final = 500  # records counted before others have their turn
 LIVE_A_FLUSH: Final = 1_000  # metrics written in a flush, at most, so that encoding them stalls nothing
 BEHIND_LIVE_A_FLUSH: Final = 100
 ROLLED_A_FLUSH: Final = 5_000
@@ -126,9 +127,9 @@ class Partition:
             log.warning("partition %d: the topic begins anew at offset %d", self.number, fetched.chunk.first)
             self.end = fetched.chunk.end
             table.passed(fetched.chunk.first)
-            self._count(table, fetched)
+            await self._count_all(table, fetched.records)
         elif verdict == offsets.TAKE:
-            self._count(table, fetched)
+            await self._count_all(table, fetched.records)
 
     async def seek(self) -> None:
         """Read again from the offset that comes next."""
@@ -154,28 +155,40 @@ class Partition:
         except (KafkaError, OSError, TimeoutError):
             return None
 
-    def _count(self, table: Table, fetched: Fetched) -> None:
+    async def _count_all(self, table: Table, records: list[Any]) -> None:
+        """In turns, between which others have theirs: a flush needs many."""
+        for begin in range(0, len(records), A_TURN):
+            self._count(table, records[begin : begin + A_TURN])
+            await asyncio.sleep(0)
+            if table is not self.table or self.asking is not None:
+                return
+
+    def _count(self, table: Table, records: list[Any]) -> None:
         now, since, resolve = self.ports.now_ms(), table.next_offset or 0, self.ports.framing.resolve
+        if records[-1].offset < since:
+            return
         outcomes = {COUNTED: 0, DUPLICATE: 0, LATE: 0}
-        until = fetched.chunk.last + 1
-        for record in fetched.records:
+        until, add = records[-1].offset + 1, table.add
+        for record in records:
             if record.offset < since:
                 continue
+            timestamp = record.timestamp
             try:
-                flow = flows.read(record.value, resolve, timestamp=record.timestamp)
+                flow = flows.read(record.value, resolve, timestamp=timestamp)
             except Undecodable as error:
                 self._reject(record, str(error), now)
             except UnknownId:
                 until = record.offset
-                self._look_up(self.ports.framing.unknown(one.value for one in fetched.records))
+                self._look_up(self.ports.framing.unknown(one.value for one in records))
                 break
             else:
-                outcomes[table.add(flow, timestamp=record.timestamp, now=now)] += 1
+                outcomes[add(flow, timestamp=timestamp, now=now)] += 1
         table.passed(until)
-        self.last_timestamp, self._fresh = fetched.records[-1].timestamp, True
+        self.last_timestamp, self._fresh = records[-1].timestamp, True
         self.progress_at = time.monotonic()
         for outcome, number in outcomes.items():
-            _OUTCOMES[outcome].inc(number)
+            if number:
+                _OUTCOMES[outcome].inc(number)
 
     def _look_up(self, ids: set[int]) -> None:
         """Ask the schema registry. Until it has answered nothing is counted here: then the rest is read again."""
@@ -249,9 +262,12 @@ class Partition:
             table.passed(first)
 
     async def _keep_flushing(self, writer: Writer) -> None:
+        flushed_at = time.monotonic()
         while not self._stopping.is_set():
-            await self._wait(BEHIND_FLUSH_SECONDS if self.lag > BEHIND_RECORDS else FLUSH_SECONDS)
-            await self._flush(writer)
+            await self._wait(FLUSH_SECONDS)
+            if self.lag <= BEHIND_RECORDS or time.monotonic() - flushed_at >= BEHIND_FLUSH_SECONDS:
+                flushed_at = time.monotonic()
+                await self._flush(writer)
         await self._flush(writer)
 
     async def _wait(self, seconds: float) -> None:

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from streams.alerts import Alert, Alerts, Held
 from streams.bucket import Bucket
 from streams.rules import NO_RULES, Rules
-from streams.windows import MINUTE_MS, Clock, Rolling
+from streams.windows import MINUTE_MS, PART_BITS, Clock, Rolling
 
 COUNTED: Final = "counted"
 DUPLICATE: Final = "duplicate"
@@ -25,7 +25,8 @@ EMIT_EVERY_SECONDS: Final = 1.0  # at most one record of a DID within this time
 OFFSET_KEY: Final = b"o"
 ALERTS_KEY: Final = b"a"  # then the DID
 GROUPS_KEY: Final = b"g"  # then the group: none of a table's, see gathering
-_KEY: Final = struct.Struct(">cqH")  # kind, minute, part; then the DID
+_BUCKET: Final = b"b"
+_PLACE_BYTES: Final = 10  # big-endian: 8 for the minute, 2 for the part
 _OFFSET: Final = struct.Struct(">Bqqqq")
 _VERSION: Final = 1
 _NONE: Final = -(1 << 63)
@@ -71,8 +72,9 @@ class Table:
         self._at: dict[int, dict[str, None]] = {}  # minute -> DIDs with a bucket there
         self._leaving: deque[str] = deque()  # DIDs a bucket of which leaves a window
         self._changed: dict[str, None] = {}  # DIDs whose metrics are to be written, longest first
-        self._dirty: dict[tuple[str, int, int], Bucket] = {}
-        self._gone: list[tuple[str, int, int]] = []
+        self._dirty: dict[tuple[str, int], Bucket] = {}  # by DID and place
+        self._warm: dict[tuple[str, int], bytes] = {}  # those of the last batch, to be kept packed unless they go on
+        self._gone: list[tuple[str, int]] = []
         self._moved = False  # whether next offset or clock are to be written
 
     @property
@@ -98,12 +100,14 @@ class Table:
             rolling = self.dids[did] = Rolling(self._minute, len(self.lengths))
         elif rolling.minute != self._minute:
             self._advance(did, rolling)
-        if event_id in rolling.ids:
+        if rolling.holds(minute, event_id):
             return DUPLICATE
-        part, bucket = rolling.add(minute, event_id, counts, lengths=self.lengths)
-        self._at.setdefault(minute, {})[did] = None
-        self._dirty[did, minute, part] = bucket
-        self._changed[did] = None
+        place, bucket = rolling.add(minute, event_id, counts, lengths=self.lengths)
+        self._dirty[did, place] = bucket
+        at = self._at.get(minute)
+        if at is None:
+            at = self._at[minute] = {}
+        at[did] = self._changed[did] = None
         self._expect(did)
         return COUNTED
 
@@ -126,10 +130,15 @@ class Table:
         """What is to be written, with the metrics of at most so many DIDs. `seconds`: a clock that never steps back."""
         self._move_to(now)
         live = [self._live(did) for did in self._due(seconds, most)]
-        records: list[tuple[bytes, bytes | None]] = [(_key(*at), bucket.pack()) for at, bucket in self._dirty.items()]
+        packed = {at: bucket.pack() for at, bucket in self._dirty.items()}
+        for at, value in self._warm.items():
+            if at not in packed:
+                self.dids[at[0]].rest(at[1], value)
+        self._warm = packed
+        records: list[tuple[bytes, bytes | None]] = [(_key(*at), value) for at, value in packed.items()]
         records += [(_key(*at), None) for at in self._gone]
         alerts, state = self.alerts.take()
-        records += [(ALERTS_KEY + did.encode(), packed) for did, packed in state]
+        records += [(ALERTS_KEY + did.encode(), where) for did, where in state]
         if records or live or self._moved:
             records.append((OFFSET_KEY, self._offset()))
         self._dirty, self._gone, self._moved = {}, [], False
@@ -149,13 +158,12 @@ class Table:
             self.next_offset, *clock = (None if number == _NONE else number for number in rest)
             self.clock = Clock(*clock)
             return
-        _, minute, part = _KEY.unpack_from(key)
-        did = key[_KEY.size :].decode()
+        did, place = key[1 + _PLACE_BYTES :].decode(), int.from_bytes(key[1 : 1 + _PLACE_BYTES], signed=True)
         rolling = self.dids.get(did)
         if rolling is None:
             rolling = self.dids[did] = Rolling(0, len(self.lengths))
-        rolling.restore(minute, part, Bucket.unpack(value))
-        self._at.setdefault(minute, {})[did] = None
+        rolling.buckets[place] = value
+        self._at.setdefault(place >> PART_BITS, {})[did] = None
 
     def settle(self) -> None:
         """Make the restored table whole: every DID's metrics are to be written anew, as of now."""
@@ -190,11 +198,11 @@ class Table:
 
     def _look(self, did: str, rolling: Rolling) -> None:
         """Let the alerts look at a DID at each minute up to the present one."""
-        while rolling.minute < self._minute and rolling.minutes:
+        while rolling.minute < self._minute and rolling.buckets:
             first = rolling.minute + 1
             last = rolling.next_change(self._minute, lengths=self.lengths) if first < self._minute else first
             sums = dict(zip(self.lengths, rolling.sums, strict=True))
-            newest = max(rolling.minutes) if self.alerts.silences else first
+            newest = max(rolling.buckets) >> PART_BITS if self.alerts.silences else first
             self.alerts.look(did, Held(first, last, sums, newest))
             if last == self._minute:
                 return
@@ -211,21 +219,23 @@ class Table:
         if any(sums[n] != rolling.sums[n] for n in self._order):
             self._changed[did] = None
 
-    def _forget(self, did: str, rolling: Rolling, dropped: list[tuple[int, int]]) -> None:
+    def _forget(self, did: str, rolling: Rolling, dropped: list[int]) -> None:
         """Delete buckets from the changelog: now, or with the DID's last metrics if they were its last."""
-        for minute, part in dropped:
-            self._dirty.pop((did, minute, part), None)
+        for place in dropped:
+            self._dirty.pop((did, place), None)
+            self._warm.pop((did, place), None)
+            minute = place >> PART_BITS
             at = self._at.get(minute)
             if at is not None:
                 at.pop(did, None)
                 if not at:
                     del self._at[minute]
         rolling.kept += dropped
-        if rolling.minutes:
-            self._gone += [(did, *kept) for kept in rolling.kept]
+        if rolling.buckets:
+            self._gone += [(did, kept) for kept in rolling.kept]
             rolling.kept = []
         elif dropped:
-            self.alerts.forget(did, max(dropped)[0] + self.lengths[-1])
+            self.alerts.forget(did, (max(dropped) >> PART_BITS) + self.lengths[-1])
 
     def _due(self, seconds: float, most: int) -> list[str]:
         due: list[str] = []
@@ -243,8 +253,8 @@ class Table:
         if rolling.minute != self._minute:
             self._advance(did, rolling)
         del self._changed[did]
-        if not rolling.minutes:
-            self._gone += [(did, *kept) for kept in rolling.kept]
+        if not rolling.buckets:
+            self._gone += [(did, kept) for kept in rolling.kept]
             del self.dids[did]
         return Live(did, as_of, tuple([rolling.sums[n] for n in self._order]))
 
@@ -253,5 +263,5 @@ class Table:
         return _OFFSET.pack(_VERSION, *(_NONE if number is None else number for number in numbers))
 
 
-def _key(did: str, minute: int, part: int) -> bytes:
-    return _KEY.pack(b"b", minute, part) + did.encode()
+def _key(did: str, place: int) -> bytes:
+    return _BUCKET + place.to_bytes(_PLACE_BYTES, signed=True) + did.encode()

@@ -5,37 +5,72 @@ Minutes are whole numbers, ms since 1970 UTC // 60,000. At the minute of as_of, 
 what left is subtracted, once, and nothing comes back. So a record costs the same however long the windows are.
 """
 
-from collections.abc import Iterable, Sequence
+import sys
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from streams.bucket import Bucket
+from streams.bucket import ID_BYTES, LIMIT, Bucket
 
 MINUTE_MS: Final = 60_000
+PART_BITS: Final = 16  # a place is minute << PART_BITS | which of the minute's buckets
+_FULL: Final = LIMIT * ID_BYTES
+_MANY: Final = 1024  # ids
+_NO_IDS: Final = array("Q")
 
 
 class Rolling:
-    """One DID: its buckets by minute, the ids in them, and a sum per window (shortest first) as of `minute`."""
+    """One DID: its buckets by place, the ids in them, and a sum per window (shortest first) as of `minute`.
 
-    __slots__ = ("emitted_at", "ids", "kept", "minute", "minutes", "sums")
+    Buckets are packed but for those that are to be written to the log. Of ids the first halves are kept in order, 8
+    bytes each, the latest whole in a set; where a half is met again the bucket says whether it is the flow.
+    """
+
+    __slots__ = ("_fresh", "_halves", "_left", "buckets", "emitted_at", "kept", "minute", "sums")
 
     def __init__(self, minute: int, windows: int) -> None:
         self.minute = minute
-        self.minutes: dict[int, list[Bucket]] = {}
-        self.ids: set[bytes] = set()
+        self.buckets: dict[int, Bucket | bytes] = {}
         self.sums = [0] * windows
         self.emitted_at = float("-inf")  # when its metrics were last written, in the table's seconds
-        self.kept: list[tuple[int, int]] = []  # minutes and parts to delete along with the last metrics
+        self.kept: list[int] = []  # places to delete along with the last metrics
+        self._fresh: set[bytes] | None = None
+        self._halves = _NO_IDS
+        self._left = 0  # how many of the halves are of buckets that are gone
+
+    def holds(self, minute: int, event_id: bytes) -> bool:
+        """Whether a flow is counted; most likely it is in that minute."""
+        if self._fresh and event_id in self._fresh:
+            return True
+        halves = self._halves
+        if not halves:
+            return False
+        half = int.from_bytes(event_id[:8], sys.byteorder)
+        at = bisect_left(halves, half)
+        if at == len(halves) or halves[at] != half:
+            return False
+        likely = [self.buckets[place] for place in self._places(minute)]
+        return any(event_id in _opened(bucket).each_id() for bucket in (*likely, *self.buckets.values()))
 
     def add(self, minute: int, event_id: bytes, counts: int, *, lengths: Sequence[int]) -> tuple[int, Bucket]:
-        """Count a new flow of a minute that the largest window holds; returns its bucket, and which of the minute's."""
-        parts = self.minutes.get(minute)
-        if parts is None:
-            parts = self.minutes[minute] = [Bucket()]
-        elif parts[-1].full:
-            parts.append(Bucket())
-        bucket = parts[-1]
-        bucket.add(event_id, counts)
-        self.ids.add(event_id)
+        """Count a new flow of a minute that the largest window holds; returns its bucket, and the place of that."""
+        place = minute << PART_BITS
+        held = self.buckets.get(place)
+        if held is None:
+            bucket = self.buckets[place] = Bucket()
+        elif isinstance(held, bytes) or len(held.ids) >= _FULL:
+            place, bucket = self._open(minute)
+        else:
+            bucket = held
+        bucket.counts += counts
+        bucket.ids += event_id
+        fresh = self._fresh
+        if fresh is None:
+            fresh = self._fresh = set()
+        fresh.add(event_id)
+        if len(fresh) > _MANY:
+            self._fold()
         age, sums, before, after = self.minute - minute, self.sums, -1, -1
         for n, length in enumerate(lengths):
             if age < length:
@@ -43,62 +78,97 @@ class Rolling:
                     before = sums[n]
                     after = before + counts
                 sums[n] = after
-        return len(parts) - 1, bucket
+        return place, bucket
 
-    def advance(self, minute: int, *, lengths: Sequence[int]) -> list[tuple[int, int]]:
-        """Go on to a later minute (an earlier one changes nothing); the buckets that left the largest window."""
+    def advance(self, minute: int, *, lengths: Sequence[int]) -> list[int]:
+        """Go on to a later minute (an earlier one changes nothing); the places that left the largest window."""
         if minute <= self.minute:
             return []
         for n, length in enumerate(lengths):
-            for left in self._between(self.minute - length, minute - length):
-                self.sums[n] -= sum([part.counts for part in self.minutes[left]])
-        gone = self._between(self.minute - lengths[-1], minute - lengths[-1])
+            for place in self._between(self.minute - length, minute - length):
+                self.sums[n] -= _opened(self.buckets[place]).counts
+        gone = list(self._between(self.minute - lengths[-1], minute - lengths[-1]))
         self.minute = minute
         return self.drop(gone)
 
     def next_change(self, until: int, *, lengths: Sequence[int]) -> int:
         """The first minute after its own, or else `until`, at which something leaves a window."""
-        at = self.minute
-        if (until - at) * len(lengths) <= len(self.minutes):
-            ahead = (m for m in range(at + 1, until) if any(m - length in self.minutes for length in lengths))
+        at, buckets = self.minute, self.buckets
+        if (until - at) * len(lengths) <= len(buckets):
+            ahead = (m for m in range(at + 1, until) if any((m - n) << PART_BITS in buckets for n in lengths))
             return next(ahead, until)
-        leaving = (minute + length for minute in self.minutes for length in lengths)
+        leaving = ((place >> PART_BITS) + length for place in buckets for length in lengths)
         return min((minute for minute in leaving if at < minute < until), default=until)
 
-    def drop(self, minutes: Iterable[int]) -> list[tuple[int, int]]:
-        """Forget minutes that no window holds any more."""
-        dropped = []
-        for minute in minutes:
-            for number, part in enumerate(self.minutes.pop(minute)):
-                self.ids.difference_update(part.each_id())
-                dropped.append((minute, number))
-        return dropped
+    def rest(self, place: int, packed: bytes) -> None:
+        """Keep a bucket packed that nothing was added to for a while, and ids as halves once that is worth it."""
+        self.buckets[place] = packed
+        if self._fresh and len(self._fresh) >= len(self._halves) >> 4:
+            self._fold()
 
-    def restore(self, minute: int, part: int, bucket: Bucket) -> None:
-        """Put back a bucket from the changelog; `settle` once all are there."""
-        parts = self.minutes.get(minute)
-        if parts is None and part == 0:
-            self.minutes[minute] = [bucket]
-            return
-        parts = self.minutes.setdefault(minute, [])
-        while len(parts) <= part:
-            parts.append(Bucket())
-        parts[part] = bucket
+    def drop(self, places: Sequence[int]) -> list[int]:
+        """Forget buckets that no window holds any more."""
+        for place in places:
+            ids = _opened(self.buckets.pop(place)).each_id()
+            self._left += len(ids)
+            if self._fresh:
+                self._fresh.difference_update(ids)
+        if self._left > len(self._halves) >> 1:
+            self._index([_opened(bucket) for bucket in self.buckets.values()])
+        return list(places)
 
-    def settle(self, *, lengths: Sequence[int]) -> list[tuple[int, int]]:
-        """Make ids and sums from the buckets, after a restore; the buckets that no window holds."""
-        dropped = self.drop([minute for minute in self.minutes if minute <= self.minute - lengths[-1]])
-        self.ids = {event_id for parts in self.minutes.values() for part in parts for event_id in part.each_id()}
+    def settle(self, *, lengths: Sequence[int]) -> list[int]:
+        """Make ids and sums from the buckets, after a restore; the places that no window holds."""
+        oldest = self.minute - lengths[-1] + 1
+        dropped = [place for place in self.buckets if place >> PART_BITS < oldest]
+        for place in dropped:
+            del self.buckets[place]
+        opened = {place: _opened(bucket) for place, bucket in self.buckets.items()}
+        self._index(opened.values())
         for n, length in enumerate(lengths):
-            held = [parts for minute, parts in self.minutes.items() if self.minute - minute < length]
-            self.sums[n] = sum(part.counts for parts in held for part in parts)
+            first = (self.minute - length + 1) << PART_BITS
+            self.sums[n] = sum([bucket.counts for place, bucket in opened.items() if place >= first])
         return dropped
 
-    def _between(self, after: int, until: int) -> list[int]:
-        """Its minutes in (after, until]: by the range or by the minutes, whichever is fewer."""
-        if until - after <= len(self.minutes):
-            return [minute for minute in range(after + 1, until + 1) if minute in self.minutes]
-        return [minute for minute in self.minutes if after < minute <= until]
+    def _open(self, minute: int) -> tuple[int, Bucket]:
+        """The minute's last bucket, unpacked, or a new one where that is full."""
+        *_, place = self._places(minute)
+        bucket = _opened(self.buckets[place])
+        if len(bucket.ids) >= _FULL:
+            place, bucket = place + 1, Bucket()
+        self.buckets[place] = bucket
+        return place, bucket
+
+    def _fold(self) -> None:
+        """Put the latest ids to the others."""
+        self._halves = array("Q", sorted([*self._halves, *_halves(self._fresh or ())]))
+        self._fresh = None
+
+    def _index(self, buckets: Iterable[Bucket]) -> None:
+        """Anew from the buckets."""
+        self._halves = array("Q", sorted(_halves([bucket.ids for bucket in buckets])))
+        self._fresh, self._left = None, 0
+
+    def _places(self, minute: int) -> Iterator[int]:
+        place = minute << PART_BITS
+        while place in self.buckets:
+            yield place
+            place += 1
+
+    def _between(self, after: int, until: int) -> Iterator[int]:
+        """Its places of the minutes (after, until]: by the range or by the buckets, whichever is fewer."""
+        if until - after <= len(self.buckets):
+            return (place for minute in range(after + 1, until + 1) for place in self._places(minute))
+        first, end = (after + 1) << PART_BITS, (until + 1) << PART_BITS
+        return (place for place in self.buckets if first <= place < end)
+
+
+def _halves(ids: Iterable[bytes]) -> "array[int]":
+    return array("Q", b"".join(ids))[::2]
+
+
+def _opened(bucket: Bucket | bytes) -> Bucket:
+    return Bucket.unpack(bucket) if isinstance(bucket, bytes) else bucket
 
 
 class Clock:

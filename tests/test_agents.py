@@ -14,6 +14,7 @@ from streams.agents import count_flows
 from streams.changelog import Place
 from streams.chunks import Fetched
 from streams.framing import Framing
+from streams.metrics import COUNTS, lanes
 from streams.offsets import Chunk
 from streams.partition import Partition, Ports, Topics
 from streams.partitions import Partitions
@@ -41,7 +42,7 @@ class Shore:
 
     @property
     def flows(self) -> int:
-        return sum(len(did.ids) for did in self.table.dids.values())
+        return sum(lanes(did.sums[0])[COUNTS.index("flows")] for did in self.table.dids.values())
 
 
 def fetched(first: int, number: int, *, value: bytes | None = None, end: int = 1000) -> Fetched:

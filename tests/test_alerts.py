@@ -10,10 +10,9 @@ from schemas import decode
 from schemas.settings import Window
 from streams import told
 from streams.alerts import FIRING, RESOLVED, Alert
-from streams.flows import event_id
-from streams.metrics import counts
 from streams.rules import read_rules
-from streams.table import Flow, Table
+from streams.table import Table
+from tests.counted import counted
 from tests.flow_oracle import Record, flow
 from tests.recount import recount
 
@@ -65,8 +64,7 @@ class Run:
 
     def add(self, record: Record) -> None:
         at = record["occurred_at"]
-        one = Flow(record["did"], event_id(record["event_id"]), at, counts(record))
-        self.table.add(one, timestamp=at, now=at)
+        self.table.add(counted(record), timestamp=at, now=at)
 
     def flush(self, now: int) -> None:
         self.seconds += 10

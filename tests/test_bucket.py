@@ -5,10 +5,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.bucket import LIMIT, VERSION, Bucket
-from streams.metrics import COUNTS, joined
+from streams.histogram import KINDS, one
+from streams.metrics import COUNTS, HISTOGRAMS, joined
 
-LANES = st.lists(st.integers(0, 2**62), min_size=len(COUNTS), max_size=len(COUNTS)).map(lambda v: joined(tuple(v)))
-BUCKETS = st.builds(Bucket, LANES, st.lists(st.binary(min_size=16, max_size=16), max_size=5).map(b"".join))
+COUNTED = st.lists(st.integers(0, 2**62), min_size=len(COUNTS), max_size=len(COUNTS)).map(lambda v: joined(tuple(v)))
+TIMED = st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 2**24)), max_size=8)
+HISTOGRAM = TIMED.map(lambda times: sum(one(kind, ms) for kind, ms in times) << HISTOGRAMS)
+BUCKETS = st.builds(
+    lambda counts, histogram, ids: Bucket(counts | histogram, ids),
+    COUNTED,
+    HISTOGRAM,
+    st.lists(st.binary(min_size=16, max_size=16), max_size=5).map(b"".join),
+)
 
 
 @given(BUCKETS)
@@ -58,6 +66,17 @@ def test_the_first_released_format_is_read() -> None:
     bucket = Bucket.unpack(recorded)
     counts = dict(zip(COUNTS, [0] * len(COUNTS), strict=True)) | {"attempts": 3, "answered": 1, "talk_ms": 90_000}
     assert bucket == Bucket(joined(tuple(counts.values())), bytes(range(16)))
+    assert Bucket.unpack(bucket.pack()) == bucket
+
+
+def test_the_second_format_is_read() -> None:
+    """As version 2 writes it: the same, with talks of 90 and of 30 s and a ring of 5 s in their bins."""
+    packed = "020602" + "00" * 12 + "a0fe0a" + "00" * 17 + "78021802be010200"
+    recorded = bytes.fromhex(packed) + bytes(range(16))
+    counts = dict(zip(COUNTS, [0] * len(COUNTS), strict=True)) | {"attempts": 3, "answered": 1, "talk_ms": 90_000}
+    histograms = one("talk", 90_000) + one("talk", 30_000) + one("ring", 5_000)
+    bucket = Bucket(joined(tuple(counts.values())) + (histograms << HISTOGRAMS), bytes(range(16)))
+    assert Bucket.unpack(recorded) == bucket
     assert bucket.pack() == recorded
 
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from schemas import SCHEMAS
 from streams.histogram import KINDS
-from streams.metrics import COUNTS, PERCENTILES, RATIOS, counts, joined, lanes, window_metrics
+from streams.metrics import COUNTS, PERCENTILES, RATIOS, joined, lanes, window_metrics
+from tests.counted import counted
 from tests.flow_oracle import flow
 from tests.recount import recount
 
@@ -26,7 +27,7 @@ def test_names_are_those_of_the_schema_in_its_order() -> None:
 def test_counts_of_flows_are_the_recount(seed: int, number: int) -> None:
     rng = random.Random(seed)
     flows = [flow(rng, "+912243692987", 60_000 * 100) for _ in range(number)]
-    total = sum(counts(record) for record in flows)
+    total = sum(counted(record).counts for record in flows)
     window = window_metrics("5m", 300, 60_000 * 101, total)
     assert [window] == recount(flows, "+912243692987", 60_000 * 100, [("5m", 300)])
 
@@ -51,4 +52,4 @@ def test_short_calls(talk_ms: int | None, short: int) -> None:
     record = flow(random.Random(0), "+912243692987", 0)
     leg = {"role": "VISITOR", "direction": "INBOUND", "disposition": "ANSWERED", "answered": True, "ring_ms": None}
     record["legs"] = [leg | {"talk_ms": talk_ms}]
-    assert window_metrics("1h", 3600, 0, counts(record))["short_calls"] == short
+    assert window_metrics("1h", 3600, 0, counted(record).counts)["short_calls"] == short

@@ -1,6 +1,7 @@
 """flows, decoding and live: the fast readers and writers are the codec, byte for byte and field for field."""
 
 import random
+from functools import cache
 from typing import Any
 
 import pytest
@@ -8,16 +9,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import SCHEMAS, Undecodable, decode, encode, header
+from schemas.encoding import long
 from schemas.settings import Window
 from streams import flows, live
-from streams.decoding import compile_reader
-from streams.metrics import COUNTS, joined
+from streams.decoding import FEW, SHORT, Reader, compile_reader, enums
+from streams.metrics import COUNTS, joined, window_metrics
 from streams.table import Live
 from tests.flow_oracle import flow
+from tests.recount import recount
 
 WINDOWS = (Window("5m", 300), Window("1h", 3600), Window("24h", 86400))
 OPTIONAL_MS = st.none() | st.integers(-(2**63), 2**63 - 1)
-NAMES = [f["name"] for f in SCHEMAS["Flow"]["fields"] if f["name"] != "extra"]  # maps are only stepped over
+FLOW = {field["name"]: field["type"] for field in SCHEMAS["Flow"]["fields"]}
+LEG = {field["name"]: field["type"] for field in FLOW["legs"]["items"]["fields"]}
+FIELDS = FLOW.keys() - {"anomalies", "extra", "legs"}
+ENUMS = enums(SCHEMAS["Flow"])
 TEXT = st.text(max_size=80)
 
 
@@ -26,13 +32,47 @@ def any_flow(seed: int, **changes: Any) -> dict[str, Any]:
 
 
 @given(st.integers(0, 2**32), TEXT, st.lists(TEXT), st.dictionaries(TEXT, TEXT), OPTIONAL_MS)
-def test_the_compiled_reader_reads_what_the_codec_reads(
+def test_the_compiled_readers_read_what_the_codec_reads(
     seed: int, did: str, anomalies: list[str], extra: dict[str, str], started_at: int | None
 ) -> None:
+    """Field by field; the reader for what is common refuses what is not, and nothing else."""
     value = encode("Flow", any_flow(seed, did=did, anomalies=anomalies, extra=extra, started_at=started_at))
-    read, end = compile_reader(SCHEMAS["Flow"], dict.fromkeys(NAMES))(value, 10)
-    assert end == len(value)
-    assert read == {name: field for name, field in decode(value)[1].items() if name in NAMES}
+    fields = decode(value)[1]
+    everything = [as_read(FLOW[name], fields[name]) for name in FIELDS]
+    legs = [[(as_read(LEG[name], leg[name]),) for leg in fields["legs"]] for name in LEG]
+    assert read_one_by_one(value, common=False) == (everything, legs)
+    texts = [did, *anomalies, *extra, *extra.values()]
+    if any(len(text.encode()) >= SHORT for text in texts) or max(len(anomalies), len(extra)) >= FEW:
+        with pytest.raises(ValueError, match="not this schema"):
+            reader("talk_ms", common=True)(value, 10)
+    elif (started_at or 0) < 0:
+        with pytest.raises(ValueError, match="below 0"):
+            reader("started_at", common=True)(value, 10)
+    else:
+        assert read_one_by_one(value, common=True) == (everything, legs)
+
+
+def read_one_by_one(value: bytes, *, common: bool) -> tuple[list[Any], list[Any]]:
+    """Each field by a reader that wants no other."""
+    read = [reader(name, common=common)(value, 10) for name in FIELDS]
+    legs = [reader(name, leg=True, common=common)(value, 10) for name in LEG]
+    assert {end for _, end in read + legs} == {len(value)}
+    return [fields[0] for fields, _ in read], [fields[0] for fields, _ in legs]
+
+
+@cache
+def reader(name: str, *, common: bool, leg: bool = False) -> Reader:
+    return compile_reader(SCHEMAS["Flow"], {"legs": {name: None}} if leg else {name: None}, common=common)
+
+
+def as_read(type_: Any, value: Any) -> Any:
+    """A value as the compiled readers give it."""
+    name = type_ if isinstance(type_, str) else type_["name"] if "symbols" in type_ else ""
+    if name in ENUMS:
+        return bytes([{symbol: byte for byte, symbol in ENUMS[name].items()}[value]])
+    if name in ("boolean", "int"):
+        return bytes([value]) if name == "boolean" else long(value)
+    return value.encode() if isinstance(value, str) else value
 
 
 @given(st.integers(0, 2**32), st.data())
@@ -42,13 +82,14 @@ def test_spoiled_bytes_are_undecodable_or_what_the_codec_reads(seed: int, data: 
     for _ in range(data.draw(st.integers(1, 3))):
         value[data.draw(st.integers(0, len(value) - 1))] = data.draw(st.integers(0, 255))
     try:
-        fields = flows.read_fields(bytes(value))
-        expected = decode(bytes(value))[1]
+        read = flows.read(bytes(value), timestamp=2**62)
+        fields = decode(bytes(value))[1]
     except Undecodable:  # of the codec alone: for a text that is no UTF-8 in a field that is stepped over
         return
-    assert {name: fields[name] for name in ("did", "occurred_at", "main")} == {
-        name: expected[name] for name in ("did", "occurred_at", "main")
-    }
+    assert (read.did, read.occurred_at) == (fields["did"], fields["occurred_at"])
+    if all(leg["answered"] == (leg["disposition"] == "ANSWERED") for leg in fields["legs"]):
+        recounted = recount([fields | {"occurred_at": 0}], read.did, 0, [("5m", 300)])
+        assert [window_metrics("5m", 300, 60_000, read.counts)] == recounted
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from schemas.settings import Window
 from streams import live
-from streams.flows import event_id
-from streams.metrics import COUNTS, counts
-from streams.table import COUNTED, DUPLICATE, LATE, Flow, Table
+from streams.metrics import COUNTS
+from streams.table import COUNTED, DUPLICATE, LATE, Table
+from streams.windows import PART_BITS
+from tests.counted import counted
 from tests.flow_oracle import Record, flow, mismatches
 
 MINUTE = 60_000
@@ -50,8 +51,7 @@ def new_table() -> Table:
 
 
 def add(table: Table, record: Record, *, now: int = NOW) -> str:
-    counted = Flow(record["did"], event_id(record["event_id"]), record["occurred_at"], counts(record))
-    return table.add(counted, timestamp=record["received_at"], now=now)
+    return table.add(counted(record), timestamp=record["received_at"], now=now)
 
 
 def traffic(rng: random.Random, number: int) -> list[Record]:
@@ -140,7 +140,7 @@ class TestOneByOne:
         record = flow(random.Random(1), "A", NOW - HOUR)
         assert add(table, record) == COUNTED
         assert add(table, record | {"occurred_at": NOW}) == DUPLICATE
-        assert table.dids["A"].minutes.keys() == {(NOW - HOUR) // MINUTE}
+        assert table.dids["A"].buckets.keys() == {(NOW - HOUR) // MINUTE << PART_BITS}
 
     def test_the_same_flow_of_two_dids_counts_for_both(self) -> None:
         table = new_table()

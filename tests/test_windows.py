@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.bucket import Bucket
 from streams.windows import Clock, Rolling
 
 LENGTHS = (5, 60, 1440)
@@ -21,8 +22,8 @@ def test_rolling_sums_are_a_sum_over_all_flows(steps: list[tuple[int, int, int]]
             rolling.add(now - age, number.to_bytes(16, "big"), counts, lengths=LENGTHS)
             flows.append((now - age, number, counts))
         assert rolling.sums == [sum(c for minute, _, c in flows if now - length < minute <= now) for length in LENGTHS]
-    held = {number.to_bytes(16, "big") for minute, number, _ in flows if now - LENGTHS[-1] < minute}
-    assert rolling.ids == held
+    held = {number for minute, number, _ in flows if now - LENGTHS[-1] < minute}
+    assert held == {number for number in range(len(steps)) if rolling.holds(now, number.to_bytes(16, "big"))}
 
 
 @given(st.lists(st.tuples(st.integers(0, 100), st.integers(1, 9)), min_size=1), st.integers(0, 300))
@@ -32,11 +33,37 @@ def test_settling_a_restored_did_gives_what_was(flows: list[tuple[int, int]], on
         lived.add(100 - age, number.to_bytes(16, "big"), counts, lengths=LENGTHS)
     lived.advance(100 + onward, lengths=LENGTHS)
     restored = Rolling(100 + onward, len(LENGTHS))
-    for minute, parts in reversed(lived.minutes.items()):
-        for part, bucket in reversed(list(enumerate(parts))):
-            restored.restore(minute, part, bucket)
+    for place, bucket in reversed(lived.buckets.items()):
+        restored.buckets[place] = packed(bucket)
     assert restored.settle(lengths=LENGTHS) == []
-    assert (restored.sums, restored.ids, restored.minutes) == (lived.sums, lived.ids, lived.minutes)
+    assert restored.sums == lived.sums
+    assert {place: packed(bucket) for place, bucket in lived.buckets.items()} == restored.buckets
+    for number, (age, _) in enumerate(flows):
+        held = restored.holds(100 - age, number.to_bytes(16, "big"))
+        assert held == lived.holds(100 - age, number.to_bytes(16, "big")) == (onward + age < LENGTHS[-1])
+
+
+def packed(bucket: Bucket | bytes) -> bytes:
+    return bucket if isinstance(bucket, bytes) else bucket.pack()
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 99)), max_size=300), st.data())
+def test_ids_are_held_as_long_as_their_buckets(flows: list[tuple[int, int]], data: st.DataObject) -> None:
+    """Packed or not, folded or not, in its own minute or another; ids that share their first half are told apart."""
+    rolling, held = Rolling(0, 1), {}
+    for minute, number in flows:
+        event_id = (number % 3).to_bytes(8, "big") + number.to_bytes(8, "big")
+        assert rolling.holds(data.draw(st.sampled_from((minute, 3))), event_id) == (event_id in held)
+        if event_id not in held:
+            held[event_id] = minute
+            place, bucket = rolling.add(minute, event_id, 1, lengths=(4,))
+            if number % 2:
+                rolling.buckets[place] = bucket.pack()
+        if number % 10 == 0:
+            rolling._fold()
+    rolling.advance(5, lengths=(4,))
+    assert rolling.sums == [sum(minute > 1 for minute in held.values())]
+    assert [id_ for id_ in held if rolling.holds(3, id_)] == [id_ for id_, minute in held.items() if minute > 1]
 
 
 def test_time_going_back_changes_nothing() -> None:
@@ -48,10 +75,18 @@ def test_time_going_back_changes_nothing() -> None:
 
 def test_a_busy_minute_has_several_buckets_that_leave_together() -> None:
     rolling = Rolling(0, 1)
-    places = {rolling.add(0, n.to_bytes(16, "big"), 1, lengths=(5,))[0] for n in range(1200)}
-    assert places == {0, 1, 2}
-    assert rolling.advance(5, lengths=(5,)) == [(0, 0), (0, 1), (0, 2)]
-    assert (rolling.sums, rolling.ids, rolling.minutes) == ([0], set(), {})
+    places = [rolling.add(0, n.to_bytes(16, "big"), 1, lengths=(5,))[0] for n in range(1200)]
+    assert [len(bucket.each_id()) for bucket in rolling.buckets.values() if isinstance(bucket, Bucket)] == [
+        512,
+        512,
+        176,
+    ]
+    assert set(places) == {0, 1, 2}
+    rolling.buckets = {place: packed(bucket) for place, bucket in rolling.buckets.items()}
+    assert rolling.add(0, b"another one, yes", 1, lengths=(5,))[0] == 2
+    assert rolling.advance(5, lengths=(5,)) == [0, 1, 2]
+    assert (rolling.sums, rolling.buckets) == ([0], {})
+    assert not rolling.holds(0, bytes(16))
 
 
 class TestClock:

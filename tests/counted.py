@@ -1,0 +1,11 @@
+"""What the workers read of a decoded flow record: by way of its bytes, as there is no other."""
+
+from schemas import encode
+from streams import flows
+from streams.table import Flow
+from tests.flow_oracle import Record
+
+
+def counted(record: Record) -> Flow:
+    """The flow; `timestamp`, Kafka's, is when it happened."""
+    return flows.read(encode("Flow", record), timestamp=record["occurred_at"])
