@@ -17,6 +17,8 @@ EXPIRED: Final = Counter(
 REREAD: Final = Counter("phonon_gaps_reread", "Gaps between fetched records, read again", registry=REGISTRY)
 EMITTED: Final = Counter("phonon_did_metrics_written", "DidMetrics records written", registry=REGISTRY)
 ALERTS: Final = Counter("phonon_alerts", "DidAlert records written, by state", ["state"], registry=REGISTRY)
+for _state in ("FIRING", "RESOLVED"):
+    ALERTS.labels(_state)  # 0 until there is one
 ALERTS_FIRING: Final = Gauge("phonon_alerts_firing", "Alerts that have begun and are not over", registry=REGISTRY)
 GROUPS: Final = Gauge("phonon_groups", "Groups that this worker adds up; 0 where another does", registry=REGISTRY)
 GROUPS_WRITTEN: Final = Counter("phonon_group_metrics_written", "Records of groups written", registry=REGISTRY)

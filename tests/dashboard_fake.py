@@ -8,6 +8,7 @@ The figures agree with each other as a worker's do: every ratio follows from its
 import dataclasses
 import math
 import random
+import re
 import sys
 import threading
 import time
@@ -25,7 +26,9 @@ from schemas.registry import Registry
 from schemas.settings import Settings, read_settings
 
 WINDOWS = (("5m", 300), ("1h", 3600), ("24h", 86_400))
-FIGURES = [field["name"] for field in SCHEMAS["DidMetrics"]["fields"][2]["type"]["items"]["fields"][4:]]
+FIELDS = SCHEMAS["DidMetrics"]["fields"][2]["type"]["items"]["fields"][4:]
+BINS = [field["name"] for field in FIELDS if field["name"].endswith("_bins")]
+FIGURES = [field["name"] for field in FIELDS if field["name"] not in BINS]
 RATIOS = {
     "answer_seizure_ratio": ("answered", "attempts"),
     "average_call_duration_ms": ("talk_ms", "answered"),
@@ -137,7 +140,8 @@ def ratios(counts: dict[str, int]) -> dict[str, Any]:
     known = counts["attempts"] - counts["unknown_cause"]
     effective = sum(counts[name] for name in ("answered", "busy", "no_answer", "rejected"))
     found = {name: counts[a] / counts[b] if counts[b] else None for name, (a, b) in RATIOS.items()}
-    return found | {"network_effectiveness_ratio": effective / known if known else None}
+    times = {name: counts["talk_ms"] and 1000 + len(name) for name in FIGURES if re.search(r"_p\d\d_ms", name)}
+    return found | times | {"network_effectiveness_ratio": effective / known if known else None} | {b: [] for b in BINS}
 
 
 def lines(number: int, seed: int = 1) -> list[Line]:

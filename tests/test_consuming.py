@@ -165,7 +165,7 @@ def test_the_java_program_prints_each_flow_once(settings: Settings, tmp_path: Pa
 def metrics_records(settings: Settings) -> list[Record]:
     """Two states of a DID: eight calls of which two were answered, then none."""
     fields = SCHEMAS["DidMetrics"]["fields"][2]["type"]["items"]["fields"]
-    figures = {f["name"]: None if isinstance(f["type"], list) else 0 for f in fields}
+    figures = {f["name"]: f.get("default", 0) for f in fields}
     hour = figures | {"name": "1h", "seconds": 3600, "attempts": 8, "answered": 2, "answer_seizure_ratio": 0.25}
     idle = figures | {"name": "1h", "seconds": 3600}
     topic = topic_name(settings.topic_prefix, "DidMetrics")

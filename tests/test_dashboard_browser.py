@@ -321,7 +321,7 @@ def test_alerts_are_told_and_lead_to_their_did(board: Board, open_page: Callable
         (2, few | wait | {"did": other, "rule": "long waits", "since": now - 60_000}),
         (3, few | silent | {"since": now - 120_000}),
         (4, few | burst | {"group": "campaign spring", "since": now - 180_000}),
-        (5, few | {"metric": "talk_p90_ms", "value": 95_000.0, "threshold": 60_000.0, "since": now - 400_000}),
+        (5, few | {"metric": "talk_p99_ms", "value": 95_000.0, "threshold": 60_000.0, "since": now - 400_000}),
     )
     expect(page.locator("#firing-title")).to_have_text("5 alerts firing")
     expect(page.locator("#firing .rule")).to_have_text(["long waits", "silent", "burst", "few answers", "few answers"])
@@ -331,7 +331,7 @@ def test_alerts_are_told_and_lead_to_their_did(board: Board, open_page: Callable
             "Calls 0, 42.5 expected",
             "Calls 812, above 500",
             "Answer rate 25.0 % of 120, below 50.0 %",
-            "Talk p90 1:35 of 120, above 1:00",
+            "Talk p99 1:35 of 120, above 1:00",
         ]
     )
     expect(page.locator("#firing a")).to_have_count(4)

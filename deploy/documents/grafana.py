@@ -183,7 +183,9 @@ ROWS: Final = {
             ],
         ),
     ),
-    "Alerts to webhooks": (
+    "Alerts": (
+        Panel("Alerts that fire", "short", [("sum(phonon_alerts_firing)", "")]),
+        Panel("Alerts told", "cps", [(rate("phonon_alerts_total", by="state"), "{{state}}")]),
         Panel(
             "Alerts sent",
             "cps",

@@ -1,4 +1,5 @@
-// Every figure of a window: its group, its name, how it is written. Rule: complete (a test holds it to the schema);
+// Every figure of a window: its group, its name, how it is written. Rule: complete but for the histograms, which are for
+// programs (a test holds it to the schema);
 // what a figure means comes from the schema itself.
 
 import {duration, number, percent} from "./format.js";
@@ -9,8 +10,10 @@ export const GROUPS = [
     ["attempts", "Calls", number], ["answered", "Answered", number],
     ["answer_seizure_ratio", "Answer rate", percent, "attempts"], ["network_effectiveness_ratio", "Network effectiveness", percent, "attempts"],
     ["talk_ms", "Talk time", duration], ["average_call_duration_ms", "Average duration", duration, "answered"],
+    ["talk_p50_ms", "Half of the talks up to", duration, "answered"], ["talk_p90_ms", "90 % of the talks up to", duration, "answered"], ["talk_p95_ms", "95 % of the talks up to", duration, "answered"],
     ["short_calls", "Short calls (under 10 s)", number], ["short_call_ratio", "Share of short calls", percent, "answered"],
     ["rung", "Calls that rang", number], ["ring_ms", "Ringing time", duration], ["average_ring_ms", "Average ringing", duration, "rung"],
+    ["ring_p50_ms", "Half rang up to", duration, "rung"], ["ring_p90_ms", "90 % rang up to", duration, "rung"], ["ring_p95_ms", "95 % rang up to", duration, "rung"],
   ]],
   ["Outcomes", [
     ["busy", "Busy", number], ["no_answer", "No answer", number], ["rejected", "Rejected", number], ["cancelled", "Cancelled", number],
@@ -27,6 +30,7 @@ export const GROUPS = [
     ["abandonment_ratio", "Abandonment", percent, "flows_to_agent"], ["served_in_time", "Agent within 20 s", number],
     ["service_level", "Service level", percent, "flows_to_agent"], ["time_to_agent_ms", "Waiting time", duration],
     ["agents_timed", "Waits known", number], ["average_time_to_agent_ms", "Average wait", duration, "agents_timed"],
+    ["time_to_agent_p50_ms", "Half waited up to", duration, "agents_timed"], ["time_to_agent_p90_ms", "90 % waited up to", duration, "agents_timed"], ["time_to_agent_p95_ms", "95 % waited up to", duration, "agents_timed"],
   ]],
   ["Flows and messages", [
     ["flows", "Flows", number], ["flows_reached", "Flows that reached the visitor", number], ["dtmf_presses", "Keys pressed", number],
