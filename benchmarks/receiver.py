@@ -26,6 +26,7 @@ CONNECTIONS = 64
 OPEN_RATE = 300
 UVICORN = "--loop uvloop --http httptools --ws none --no-access-log --no-proxy-headers --log-level warning"
 ROOT = Path(__file__).parent.parent
+SCRIPT = str(Path(sys.executable).with_name("phonon-events"))
 Say = Callable[[str], None]
 
 
@@ -85,11 +86,17 @@ def measure(servers: str, *, rounds: int, seconds: float, say: Say) -> list[Meas
     return list(measured.values())
 
 
-def programs(servers: str, folder: Path) -> Iterator[Any]:
-    """The targets, as context managers."""
+def prepared(servers: str) -> dict[str, str]:
+    """An environment in which there are topics, and no settings of whoever runs this."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PHONON_", "KAFKA_"))}
     environment |= {"KAFKA_BOOTSTRAP_SERVERS": servers, "PHONON_TOPIC_PREFIX": f"bench{os.getpid()}"}
     create_topics(read_settings(environment))
+    return environment
+
+
+def programs(servers: str, folder: Path) -> Iterator[Any]:
+    """The targets, as context managers."""
+    environment = prepared(servers)
     port, management = free_port(), free_port()
     own = {
         "PHONON_PORT": str(port),
@@ -98,15 +105,14 @@ def programs(servers: str, folder: Path) -> Iterator[Any]:
         "PHONON_SPOOL_DIR": str(folder / "spool"),
     }
     quiet = own | {"PHONON_LOG_LEVEL": "warning"}
-    script = str(Path(sys.executable).with_name("phonon-events"))
     yield uvicorn("uvicorn alone", "benchmarks.floor:app", environment, folder)
     ready = f"http://127.0.0.1:{management}/readyz"
-    yield program("receiver", [script, "serve"], environment | quiet, folder, port=port, ready=ready, signed=True)
+    yield program("receiver", [SCRIPT, "serve"], environment | quiet, folder, port=port, ready=ready, signed=True)
     logged = {"PHONON_PORT": str(free_port()), "PHONON_MANAGEMENT_PORT": str(free_port())}
     logged["PHONON_SPOOL_DIR"] = str(folder / "spool of the logging one")
     yield program(
         "receiver, a log line each",
-        [script, "serve"],
+        [SCRIPT, "serve"],
         environment | own | logged,
         folder,
         port=int(logged["PHONON_PORT"]),
