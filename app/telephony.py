@@ -43,7 +43,8 @@ _BARE_NUMBER: Final = re.compile(r"[0-9 ().-]+", re.ASCII)
 def _national_pattern() -> str:
     """The digits of Indian mobile and fixed lines, without prefix."""
     india = phonenumbers.PhoneMetadata.metadata_for_region("IN")
-    return "|".join(f"(?:{kind.national_number_pattern})" for kind in (india.mobile, india.fixed_line)) if india else ""
+    kinds = (india.mobile, india.fixed_line) if india else ()
+    return "|".join(f"(?:{kind.national_number_pattern})" for kind in kinds if kind)
 
 
 #: How nearly all numbers here are written, and what phonenumbers says of the ten digits: the way past its parser.

@@ -51,7 +51,7 @@ def value(metrics: str, name: str) -> float:
 
 
 def measure(environment: Mapping[str, str], folder: Path, servers: str, *, seconds: float, say: Say) -> Any:
-    """Rows of both tables: fills a spool without Kafka, then drains it by one and by two workers, beside live traffic."""
+    """Both tables: fills a spool without Kafka, then drains it, by one and by two workers, beside live traffic."""
     kept: list[Turn] = []
     drained: list[tuple[str, ...]] = []
     for workers in (1, 2):
