@@ -6,7 +6,7 @@ PROCESSES ?= 3
 UV := .venv/bin/uv pip
 TO := --quiet --python .venv/bin/python
 
-.PHONY: run test lint docs bench soak lock clean
+.PHONY: run test lint docs bench profile soak lock clean
 run: .venv/ready
 	@exec .venv/bin/phonon-events demo
 
@@ -23,6 +23,9 @@ docs: .venv/ready
 
 bench: .venv/ready
 	.venv/bin/python -m benchmarks
+
+profile: .venv/ready
+	.venv/bin/python -m benchmarks.profile
 
 soak: .venv/ready
 	.venv/bin/python -m tests.soak

@@ -4,11 +4,11 @@
 no more than a body of the largest allowed size.
 """
 
-import asyncio
 import zlib
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
+from app.deadline import Deadline
 from app.problems import Problem
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -44,28 +44,17 @@ class Budget:
 
 
 async def read_body(receive: Receive, *, limit: int, seconds: float, budget: Budget) -> bytes:
-    """The body as it came; its bytes stay taken from the budget. Raises Problem (413, 503 when too slow) or Gone.
-
-    The timer is set by hand: asyncio.timeout costs as much as reading the JSON, and nearly every body is there at once.
-    """
+    """The body as it came; its bytes stay taken from the budget. Raises Problem (413, 503 when too slow) or Gone."""
     chunks: list[bytes] = []
-    task, late = asyncio.current_task(), []
-
-    def expire() -> None:
-        late.append(True)
-        if task is not None:
-            task.cancel()
-
-    timer = asyncio.get_running_loop().call_later(seconds, expire)
     try:
-        size = await _read(receive, chunks, limit, budget)
-    except BaseException as error:
+        with Deadline(seconds):
+            size = await _read(receive, chunks, limit, budget)
+    except TimeoutError:
         budget.give(sum(map(len, chunks)))
-        if late and task is not None and isinstance(error, asyncio.CancelledError) and task.uncancel() == 0:
-            raise Problem(503, f"the body did not arrive within {seconds:g} s", closes=True) from None
+        raise Problem(503, f"the body did not arrive within {seconds:g} s", closes=True) from None
+    except BaseException:
+        budget.give(sum(map(len, chunks)))
         raise
-    finally:
-        timer.cancel()
     if size > limit:
         raise Problem(413, f"the body is larger than {limit} bytes", closes=size > limit + DISCARD_BYTES)
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)

@@ -74,9 +74,8 @@ def split(document: Document, *, received_at: int, rules: Rules) -> Split:
     return _Splitter(document, received_at, rules).run()
 
 
-def look(document: Document) -> str:
-    """The flow_id of a delivery that is not split now. Raises TooManyRows, as `split` does."""
-    Rows(document.fields)
+def flow_id_of(document: Document) -> str:
+    """The flow_id of a delivery that is not split now."""
     return _flow_id(document, Notes(0))
 
 

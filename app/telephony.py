@@ -43,6 +43,18 @@ _CODE: Final = re.compile(r"\s*-?[0-9]{1,6}\s*")
 _BARE_NUMBER: Final = re.compile(r"[0-9 ().-]+", re.ASCII)
 
 
+def _national_pattern() -> str:
+    """The digits of Indian mobile and fixed lines, without prefix."""
+    india = phonenumbers.PhoneMetadata.metadata_for_region("IN")
+    kinds = (india.mobile, india.fixed_line) if india else ()
+    return "|".join(f"(?:{kind.national_number_pattern})" for kind in kinds if kind)
+
+
+#: How nearly all numbers here are written, and what phonenumbers says of the ten digits: the way past its parser.
+_INDIAN: Final = re.compile(r"(?:\+91|0091|091|91|0)?([0-9]{10})")
+_NATIONAL: Final = re.compile(_national_pattern())
+
+
 def instant(text: str, zone: tzinfo) -> int | None:
     """ISO 8601 as ms since 1970 UTC, cut to whole ms; None where it is none. Without offset, it is in `zone`."""
     if text[10:11] not in _SEPARATORS and not _DATE_OR_BASIC.fullmatch(text):
@@ -68,6 +80,12 @@ def e164(text: str, region: str) -> str:
 
 @lru_cache(maxsize=65_536)
 def _e164(text: str, region: str) -> str:
+    indian = _INDIAN.fullmatch(text) if region == "IN" else None
+    return f"+91{indian[1]}" if indian and _NATIONAL.fullmatch(indian[1]) else parsed(text, region)
+
+
+def parsed(text: str, region: str) -> str:
+    """What `e164` gives, by phonenumbers itself: some 30 µs, and callers' numbers seldom come twice."""
     international = "+" + "".join(filter(str.isdigit, text)).lstrip("0") if _BARE_NUMBER.fullmatch(text) else None
     for candidate in (text, international):
         if candidate is None:

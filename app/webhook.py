@@ -19,6 +19,7 @@ import msgspec
 
 from app.body import Budget, Gone, Receive, inflate, read_body
 from app.credentials import Credentials, verify_sender, verify_signature
+from app.deadline import Deadline
 from app.log_line import log_delivery
 from app.metrics import Metrics
 from app.outcomes import Full, Keeps, Publishes, SpoolFailed, State, Unacknowledged, Unpublishable
@@ -160,7 +161,7 @@ class Webhook:
             self._note("unpublishable" if isinstance(error, Unpublishable) else "pipeline", error)
         else:
             return _reply(200, delivery, "kafka")
-        async with asyncio.timeout(self._left(delivery, 1.0) - MARGIN_SECONDS):
+        with Deadline(self._left(delivery, 1.0) - MARGIN_SECONDS):
             await self.spool.keep(row)
         self.metrics.count("phonon_spooled_total")
         return _reply(202, delivery, "spool")
@@ -169,7 +170,7 @@ class Webhook:
         """Returns when all events are acknowledged."""
         try:
             if is_large(row.body):
-                async with asyncio.timeout(self._left(delivery, PUBLISH_SHARE)):
+                with Deadline(self._left(delivery, PUBLISH_SHARE)):
                     delivery.made = await self._made_aside(row)
                     await self._acknowledged(delivery.made)
                 return
@@ -180,7 +181,7 @@ class Webhook:
             if time.monotonic() - delivery.began < self.limits.answer_seconds * SLOW_SHARE:
                 await self._acknowledged(delivery.made)  # the publisher's own clock is enough, and costs no timer
                 return
-            async with asyncio.timeout(self._left(delivery, PUBLISH_SHARE)):
+            with Deadline(self._left(delivery, PUBLISH_SHARE)):
                 await self._acknowledged(delivery.made)
         except tuple(UNREADABLE) as error:
             raise Problem(UNREADABLE[type(error)], str(error)) from None

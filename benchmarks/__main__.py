@@ -2,14 +2,15 @@
 
     python -m benchmarks [--rounds 3] [--seconds 4] [--records 100000] [--output benchmarks/results.md]
 
-Prints tables and writes them to benchmarks/results.md. A shared or throttled machine moves every figure; what holds are
-the ratios within one run.
+Prints tables and writes them to benchmarks/results.md, with a picture beside it. A shared or throttled machine moves
+every figure; what holds are the ratios within one run.
 """
 
 import argparse
 import os
 import platform
 import re
+import tempfile
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from app.demo.broker import broker
-from benchmarks import micro, receiver, worker
+from benchmarks import micro, picture, receiver, spool, worker
 
 RESULTS = Path(__file__).with_name("results.md")
 Rows = Sequence[tuple[str, ...]]
@@ -68,6 +69,11 @@ def main() -> None:
         say("micro-benchmarks")
         small = micro.measure()
         measured = receiver.measure(kafka.bootstrap_servers, rounds=given.rounds, seconds=given.seconds, say=say)
+        with tempfile.TemporaryDirectory() as folder:
+            servers = kafka.bootstrap_servers
+            kept, emptied = spool.measure(
+                receiver.prepared(servers), Path(folder), servers, seconds=given.seconds / 2, say=say
+            )
         say("metrics worker")
         drained = list(worker.compare(kafka.bootstrap_servers, 1_000, given.records))
         held = worker.memory()
@@ -78,6 +84,8 @@ def main() -> None:
             receiver.closed_rows(measured),
         ),
         (f"The same, {receiver.OPEN_RATE} deliveries a second", receiver.OPEN, receiver.open_rows(measured)),
+        ("Kafka away: into the spool, 64 connections", spool.KEPT, kept),
+        (f"Kafka back: out of the spool beside {spool.LIVE_RATE} new deliveries a second", spool.DRAINED, emptied),
         ("The pure middle, one delivery of the sample", micro.COLUMNS, small),
         (f"Draining {given.records:,} flow records of 1,000 DIDs", worker.COLUMNS, drained),
         ("Memory of a metrics worker's state", worker.MEMORY, held),
@@ -94,6 +102,8 @@ def main() -> None:
         f"Answers other than 200: {failures or 'none'}.\n\n" + "\n".join(as_markdown(*part) for part in parts),
         encoding="utf-8",
     )
+    cpu = {one.name: [turn.cpu_us for turn in one.closed] for one in measured}
+    picture.write(given.output.with_suffix(".svg"), cpu, f"{machine()}; {datetime.now(UTC):%Y-%m-%d}")
     console.print(f"{minutes:.1f} minutes; written to {given.output.name}")
 
 

@@ -1,10 +1,12 @@
 """A load generator that costs little: raw connections of asyncio, requests made ahead, answers read just far enough.
 
     python -m benchmarks.load --port 8080 --connections 64 --seconds 5 [--rate 300] [--secret whsec_...]
+        [--dids 1] [--rows 0] [--close]
 
 Closed loop (no rate): every connection posts again as soon as it was answered. Open loop: deliveries start at their
 times whatever the receiver does, and each is timed from when it should have started (no coordinated omission). Every
-delivery is the provider's sample with a uuid of its own, signed. Prints one line of JSON. Times are the performance
+delivery is the provider's sample with a uuid of its own, signed; with --dids one of that many numbers, with --rows that
+many legs and nothing else, with --close on a connection of its own. Prints one line of JSON. Times are the performance
 counter's: uvloop's own clock counts whole ms.
 """
 
@@ -27,29 +29,34 @@ import uvloop
 
 SAMPLE = Path(__file__).parent.parent / "tests" / "deliveries" / "sample.json"
 PATH = "/webhooks/phonon"
+DID = b"912243692987"
 GRACE_SECONDS = 30.0
 
 
-def sample_body() -> bytes:
-    """The provider's sample as it is sent: without white space."""
-    return json.dumps(json.loads(SAMPLE.read_bytes()), separators=(",", ":"), ensure_ascii=False).encode()
+def sample_body(rows: int = 0) -> bytes:
+    """The provider's sample as it is sent, without white space; or that many legs like its first."""
+    document = json.loads(SAMPLE.read_bytes())
+    if rows:
+        flow, leg = document["body"]["phonon-uuid"], document["body"]["callDetails"][0]
+        legs = [{**leg, "cdrId": f"{leg['cdrId']}-{n}"} for n in range(rows)]
+        document["body"] = {"phonon-uuid": flow, "callDetails": legs}
+    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def requests(secret: str | None, seed: int) -> Iterator[bytes]:
+def requests(options: argparse.Namespace) -> Iterator[bytes]:
     """Requests without end, each with its own uuid."""
-    body = sample_body()
+    body = sample_body(options.rows)
     old = json.loads(body)["body"]["phonon-uuid"].encode()
-    before, after = body.split(old, 1)
-    after = after.replace(old, b"%s")
-    key = b64decode(secret.removeprefix("whsec_")) if secret else None
-    rng = random.Random(seed)
-    plain = (
-        f"POST {PATH} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
-    )
+    key = b64decode(options.secret.removeprefix("whsec_")) if options.secret else None
+    rng = random.Random(options.seed)
+    head = f"POST {PATH} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+    head += f"content-length: {len(body)}\r\n" + ("connection: close\r\n" if options.close else "")
+    plain = head.encode()
     for number in itertools.count():
-        flow = str(uuid.UUID(int=rng.getrandbits(128), version=4)).encode()
-        own = before + flow + after.replace(b"%s", flow)
-        yield plain.encode() + (_signed(key, b"msg_%d_%d" % (seed, number), own) if key else b"") + b"\r\n" + own
+        own = body.replace(old, str(uuid.UUID(int=rng.getrandbits(128), version=4)).encode())
+        if options.dids > 1:
+            own = own.replace(DID, b"9122%08d" % (43_000_000 + rng.randrange(options.dids)))
+        yield plain + (_signed(key, b"msg_%d_%d" % (options.seed, number), own) if key else b"") + b"\r\n" + own
 
 
 def _signed(key: bytes, message_id: bytes, body: bytes) -> bytes:
@@ -122,29 +129,38 @@ class Connection(asyncio.Protocol):
             self._answered(self, 0)
 
 
-async def closed_loop(port: int, connections: int, seconds: float, source: Iterator[bytes]) -> Tally:
-    """Every connection posts as fast as it is answered."""
+async def closed_loop(options: argparse.Namespace, source: Iterator[bytes]) -> Tally:
+    """Every connection posts as fast as it is answered; with --close the next request opens another one."""
     loop, tally = asyncio.get_running_loop(), Tally()
-    end, left = time.perf_counter() + seconds, connections
+    end, left = time.perf_counter() + options.seconds, options.connections
     all_done: asyncio.Future[None] = loop.create_future()
+    opening: set[asyncio.Task[None]] = set()
+
+    async def begin() -> None:
+        begun = time.perf_counter()
+        _, connection = await loop.create_connection(lambda: Connection(answered), "127.0.0.1", options.port)
+        connection.post(next(source), begun)
 
     def answered(connection: Connection, status: int) -> None:
         nonlocal left
         now = time.perf_counter()
         tally.add(status, now - connection.begun)
+        if now < end and options.close:
+            opening.add(task := loop.create_task(begin()))
+            task.add_done_callback(opening.discard)
+            return
         if now < end and connection.open:
             connection.post(next(source), now)
             return
+        if connection.transport:
+            connection.transport.close()
         left -= 1
         if not left:
             all_done.set_result(None)
 
-    made = [await loop.create_connection(lambda: Connection(answered), "127.0.0.1", port) for _ in range(connections)]
-    for _, connection in made:
-        connection.post(next(source), time.perf_counter())
-    await asyncio.wait_for(all_done, seconds + GRACE_SECONDS)
-    for transport, _ in made:
-        transport.close()
+    for _ in range(options.connections):
+        await begin()
+    await asyncio.wait_for(all_done, options.seconds + GRACE_SECONDS)
     return tally
 
 
@@ -182,12 +198,12 @@ async def open_loop(port: int, rate: float, seconds: float, source: Iterator[byt
 
 async def run(options: argparse.Namespace) -> dict[str, object]:
     """The load that the options ask for."""
-    source = requests(options.secret, options.seed)
+    source = requests(options)
     begun = time.monotonic()
     if options.rate:
         tally = await open_loop(options.port, options.rate, options.seconds, source)
     else:
-        tally = await closed_loop(options.port, options.connections, options.seconds, source)
+        tally = await closed_loop(options, source)
     return tally.figures(time.monotonic() - begun)
 
 
@@ -199,6 +215,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--rate", type=float)
     parser.add_argument("--secret")
+    parser.add_argument("--dids", type=int, default=1)
+    parser.add_argument("--rows", type=int, default=0)
+    parser.add_argument("--close", action="store_true")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().getrandbits(30))
     print(json.dumps(uvloop.run(run(parser.parse_args()))))
 

@@ -26,6 +26,7 @@ CONNECTIONS = 64
 OPEN_RATE = 300
 UVICORN = "--loop uvloop --http httptools --ws none --no-access-log --no-proxy-headers --log-level warning"
 ROOT = Path(__file__).parent.parent
+SCRIPT = str(Path(sys.executable).with_name("phonon-events"))
 Say = Callable[[str], None]
 
 
@@ -85,11 +86,17 @@ def measure(servers: str, *, rounds: int, seconds: float, say: Say) -> list[Meas
     return list(measured.values())
 
 
-def programs(servers: str, folder: Path) -> Iterator[Any]:
-    """The targets, as context managers."""
+def prepared(servers: str) -> dict[str, str]:
+    """An environment in which there are topics, and no settings of whoever runs this."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PHONON_", "KAFKA_"))}
     environment |= {"KAFKA_BOOTSTRAP_SERVERS": servers, "PHONON_TOPIC_PREFIX": f"bench{os.getpid()}"}
     create_topics(read_settings(environment))
+    return environment
+
+
+def programs(servers: str, folder: Path) -> Iterator[Any]:
+    """The targets, as context managers."""
+    environment = prepared(servers)
     port, management = free_port(), free_port()
     own = {
         "PHONON_PORT": str(port),
@@ -98,15 +105,14 @@ def programs(servers: str, folder: Path) -> Iterator[Any]:
         "PHONON_SPOOL_DIR": str(folder / "spool"),
     }
     quiet = own | {"PHONON_LOG_LEVEL": "warning"}
-    script = str(Path(sys.executable).with_name("phonon-events"))
     yield uvicorn("uvicorn alone", "benchmarks.floor:app", environment, folder)
     ready = f"http://127.0.0.1:{management}/readyz"
-    yield program("receiver", [script, "serve"], environment | quiet, folder, port=port, ready=ready, signed=True)
+    yield program("receiver", [SCRIPT, "serve"], environment | quiet, folder, port=port, ready=ready, signed=True)
     logged = {"PHONON_PORT": str(free_port()), "PHONON_MANAGEMENT_PORT": str(free_port())}
     logged["PHONON_SPOOL_DIR"] = str(folder / "spool of the logging one")
     yield program(
         "receiver, a log line each",
-        [script, "serve"],
+        [SCRIPT, "serve"],
         environment | own | logged,
         folder,
         port=int(logged["PHONON_PORT"]),
@@ -162,26 +168,36 @@ def listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def load(target: Target, *, seconds: float, rate: float | None = None) -> dict[str, Any]:
-    """Run the load generator, in a process of its own; its figures."""
+def load(target: Target, *, seconds: float, **options: float) -> dict[str, Any]:
+    """Run the load generator, in a process of its own, with more of its options; its figures."""
     command = [sys.executable, "-m", "benchmarks.load", "--port", str(target.port), "--seconds", str(seconds)]
-    command += ["--connections", str(CONNECTIONS), *(["--rate", str(rate)] if rate else [])]
+    for name, value in {"connections": CONNECTIONS, **options}.items():
+        command += [f"--{name}"] if value is True else [f"--{name}", str(value)]
     command += ["--secret", SECRET] if target.signed else []
     done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
     figures: dict[str, Any] = json.loads(done.stdout)
     return figures
 
 
-def turn(target: Target, *, seconds: float, rate: float | None = None) -> Turn:
+def turn(target: Target, *, seconds: float, **options: float) -> Turn:
     """One measured turn."""
     before = cpu_seconds(target.process.pid)
-    figures = load(target, seconds=seconds, rate=rate)
+    figures = load(target, seconds=seconds, **options)
     used = cpu_seconds(target.process.pid) - before
     return Turn(1e6 * used / figures["deliveries"], figures)
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of a process with all its threads, from /proc."""
+    """User and system time of a process with all its threads and children, from /proc."""
+    return sum(_cpu_seconds(one) for one in (pid, *children(pid)))
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()]
+
+
+def _cpu_seconds(pid: int) -> float:
     user, system = Path(f"/proc/{pid}/stat").read_text("ascii").rsplit(")", 1)[1].split()[11:13]
     return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 

@@ -233,7 +233,7 @@ class Settings:
 
     spool_dir: Path = _setting(Path, "./spool", "folder for bodies that wait for Kafka")
     spool_max_bytes: int = _setting(_whole(1024), "1073741824", "largest size of that folder; beyond it 507")
-    drain_rate: int = _setting(_whole(1), "500", "spooled deliveries published a second, at most")
+    drain_rate: int = _setting(_whole(1), "1000", "spooled deliveries published a second, at most")
 
     windows: tuple[Window, ...] = _setting(_windows, "5m,1h,24h", "rolling windows of the metrics")
     state_dir: Path = _setting(Path, "./state", "folder of a metrics worker")

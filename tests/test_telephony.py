@@ -1,5 +1,6 @@
 """Numbers, times and causes, held to what other libraries and the contract's lists say."""
 
+import random
 from datetime import UTC, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.telephony import DISPOSITIONS, Times, course, e164, instant
+from app.telephony import DISPOSITIONS, Times, course, e164, instant, parsed
 
 KOLKATA = ZoneInfo("Asia/Kolkata")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -47,6 +48,17 @@ def test_the_example_numbers_of_every_region_keep_their_e164_form(region: str) -
             national = phonenumbers.format_number(example, phonenumbers.PhoneNumberFormat.NATIONAL)
             assert e164(form, "IN") == form
             assert e164(national, region) == form
+
+
+def test_indian_numbers_are_what_phonenumbers_makes_of_them() -> None:
+    rng = random.Random(6)
+    known = 0
+    for _ in range(4_000):
+        digits = str(rng.randrange(10**9, 10**10))
+        for sent in (digits, *(prefix + digits for prefix in ("+91", "0091", "091", "91", "0"))):
+            assert e164(sent, "IN") == parsed(sent, "IN")
+        known += e164(digits, "IN") != digits
+    assert known > 1_000  # of both kinds there were enough
 
 
 @given(st.text())
