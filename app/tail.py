@@ -39,7 +39,7 @@ class UnknownTopic(ValueError):  # noqa: N818 - it names what was asked for
 
 
 def full_names(prefix: str, wanted: Sequence[str]) -> list[str]:
-    """Topics as Kafka knows them, from full (phonon.flow.v1) or short names (flow); none wanted: all nine of ours."""
+    """Topics as Kafka knows them, from full (phonon.flow.v1) or short names (flow); none wanted: all of ours."""
     records = {topic.name: topic_name(prefix, topic.record) for topic in TOPICS}
     known = records | {RAW.name: raw_topic_name(prefix)}
     for name in wanted:

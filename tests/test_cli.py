@@ -84,7 +84,8 @@ def test_help_imports_nothing_heavy() -> None:
         (
             ["tail", "flows"],
             "unknown topic 'flows': "
-            "one of call-leg, dtmf, sms, email, key, recording, flow, rejected, did-metrics, delivery",
+            "one of call-leg, dtmf, sms, email, key, recording, flow, rejected, did-metrics, did-alerts, "
+            "group-metrics, did-ranking, delivery",
         ),
     ],
 )

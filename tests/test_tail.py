@@ -104,7 +104,7 @@ def test_numbers_that_json_has_no_word_for_are_shown_as_bytes() -> None:
 
 def test_names_are_given_in_full_or_short_and_all_by_default() -> None:
     assert full_names("x", ["flow", "x.call-leg.v1", "flow"]) == ["x.flow.v1", "x.call-leg.v1"]
-    assert len(full_names("x", [])) == len(TOPICS) == 9
+    assert len(full_names("x", [])) == len(TOPICS) == 12
     with pytest.raises(UnknownTopic, match=r"'phonon\.flow\.v1'"):
         full_names("x", ["phonon.flow.v1"])
 
