@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from schemas.settings import Window
 from streams import live
 from streams.metrics import COUNTS
-from streams.table import COUNTED, DUPLICATE, LATE, Table
+from streams.table import COUNTED, DUPLICATE, GROUPS_KEY, LATE, Table
 from streams.windows import PART_BITS
 from tests.counted import counted
 from tests.flow_oracle import Record, flow, mismatches
@@ -203,6 +203,12 @@ class TestEmission:
         assert not log.metrics
         log.flush(log.restored(), now=NOW)
         assert log.metrics["A"]["windows"][0]["flows"] == 1
+
+    def test_what_groups_keep_in_the_log_is_not_the_tables(self) -> None:
+        table = new_table()
+        table.restore(GROUPS_KEY + b"group/sales", b"alerts of a group")
+        table.settle()
+        assert (table.dids, table.alerts.take()) == ({}, ([], []))
 
 
 def test_a_changelog_of_the_first_released_format_is_read() -> None:

@@ -38,7 +38,7 @@ def make(settings: Settings, record: str, *, partitions: int = 8, config: dict[s
     return name
 
 
-def test_ten_topics_are_made_once_and_then_as_needed(configured: Configured) -> None:
+def test_topics_are_made_once_and_then_as_needed(configured: Configured) -> None:
     settings = configured(topic_partitions="3")
     names = [topic_name(settings.topic_prefix, topic.record) for topic in TOPICS]
     missing = [Difference(name, "topic", "present", "missing") for name in names]
