@@ -7,6 +7,9 @@ from typing import Any
 
 import msgspec
 
+#: The fields of `Event`, in its order.
+Common = tuple[str, str, str, int, int, list[str], dict[str, str]]
+
 
 class Event(msgspec.Struct, gc=False, kw_only=True):
     """What every event has."""

@@ -4,9 +4,9 @@ Pure. A customer's leg and an agent's leg are never added up: one call is one fl
 """
 
 from collections.abc import Iterable
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from app.events import CallLeg, Flow
+from app.events import CallLeg, Common, Flow
 
 UNKNOWN_DID: Final = "unknown"
 
@@ -41,20 +41,29 @@ def by_did(legs: list[CallLeg], main: str) -> Iterable[tuple[str, list[CallLeg]]
     return flows.items()
 
 
-def flow(legs: list[CallLeg], messages: Messages, **common: Any) -> Flow:
-    """What its legs add up to, with the fields of every event. Times in ms since 1970 UTC, spans in ms."""
+def flow(legs: list[CallLeg], messages: Messages, common: Common) -> Flow:
+    """What its legs add up to. Times in ms since 1970 UTC, spans in ms."""
     visitors = [leg for leg in legs if leg.role == "VISITOR"]
-    reached_agents = [leg for leg in legs if leg.role == "AGENT" and leg.answered]
+    reached_agents = [leg for leg in legs if leg.answered and leg.role == "AGENT"]
+    starts = [leg.started_at for leg in legs if leg.started_at is not None]
+    ends = [leg.ended_at for leg in legs if leg.ended_at is not None]
     last = visitors[-1] if visitors else None
+    event_id, flow_id, did, occurred_at, received_at, anomalies, extra = common
     return Flow(
-        **common,
+        event_id=event_id,
+        flow_id=flow_id,
+        did=did,
+        occurred_at=occurred_at,
+        received_at=received_at,
+        anomalies=anomalies,
+        extra=extra,
         main=messages is not NO_MESSAGES,
         direction=last.direction if last else "UNKNOWN",
         disposition=last.disposition if last else "UNKNOWN",
-        reached=any(leg.answered for leg in visitors),
+        reached=True in [leg.answered for leg in visitors],
         agent_reached=bool(reached_agents),
-        started_at=min([leg.started_at for leg in legs if leg.started_at is not None], default=None),
-        ended_at=max([leg.ended_at for leg in legs if leg.ended_at is not None], default=None),
+        started_at=min(starts) if starts else None,
+        ended_at=max(ends) if ends else None,
         talk_ms=sum([leg.talk_ms for leg in visitors if leg.talk_ms is not None]),
         time_to_agent_ms=_time_to_agent_ms(visitors, reached_agents) if reached_agents else None,
         legs=legs,

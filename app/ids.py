@@ -39,9 +39,12 @@ class Ids:
     def of(self, kind: str, *natural: Any) -> str:
         """The id of a row, by what names it."""
         found = event_id(kind, self._flow_id, *natural)
-        count = self._given.get(found, 0)
+        if found not in self._given:
+            self._given[found] = 1
+            return found
+        count = self._given[found]
         self._given[found] = count + 1
-        return event_id(found, count) if count else found
+        return event_id(found, count)
 
     def of_content(self, kind: str, place: int, row: Mapping[str, Any]) -> str:
         """The id of a row that nothing names, by its content and its place."""

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from app.events import CallLeg, Dtmf, Email, Event, Flow, FlowKey, Recording, Rejected, Sms
+from app.events import CallLeg, Dtmf, Email, Flow, FlowKey, Recording, Rejected, Sms
 from app.ids import event_id
 from app.split import Split
 from schemas import HEADERS, encoder
@@ -78,14 +78,13 @@ class Records:
         ]
         if traceparent:
             constant.append(("traceparent", traceparent))
-        records = [self._event(event, constant) for event in split.events]
+        kinds, records = self._kinds, []
+        for event in split.events:
+            topic, encode, type_ = kinds[type(event)]
+            headers = [("ce_id", event.event_id.encode()), type_, time_header(event.occurred_at), *constant]
+            records.append(Record(topic, event.did.encode(), encode(event), headers))
         records += [self._rejected(part, constant) for part in split.rejected]
         return records
-
-    def _event(self, event: Event, constant: list[Header]) -> Record:
-        topic, encode, type_ = self._kinds[type(event)]
-        headers = [("ce_id", event.event_id.encode()), type_, time_header(event.occurred_at), *constant]
-        return Record(topic, event.did.encode(), encode(event), headers)
 
     def _rejected(self, part: Rejected, constant: list[Header]) -> Record:
         topic, encode, type_ = self._kinds[Rejected]

@@ -279,17 +279,10 @@ class _Splitter:
         )
         for did, own in flows.by_did(legs, self.did):
             notes = Notes(0, extra=extra)
-            yield flows.flow(
-                own,
-                messages,
-                event_id=self.ids.of("flow", did, [leg.event_id for leg in own]),
-                flow_id=self.flow_id,
-                did=did,
-                occurred_at=self._not_in_future(self.at, notes),
-                received_at=self.received_at,
-                anomalies=notes.anomalies,
-                extra=notes.extra,
-            )
+            id_ = self.ids.of("flow", did, [leg.event_id for leg in own])
+            at = self._not_in_future(self.at, notes)
+            common = id_, self.flow_id, did, at, self.received_at, notes.anomalies, notes.extra
+            yield flows.flow(own, messages, common)
             extra, messages = {}, flows.NO_MESSAGES
 
     # what all of them need
@@ -310,6 +303,8 @@ class _Splitter:
 
     def _extra(self) -> dict[str, str]:
         """What stands in the document or around it and nobody knows."""
+        if not self.document.around and KNOWN.issuperset(self.document.fields):
+            return self.notes.extra
         for name, value in (*self.document.fields.items(), *self.document.around.items()):
             if value is not None and name not in self.notes.extra and name not in KNOWN:
                 self.notes.keep(name, value)

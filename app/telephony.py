@@ -7,9 +7,10 @@ own table (Asterisk's numbering) for causes up to 16. The two disagree below 17,
 import re
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final
 
 import phonenumbers
+from msgspec import Struct
 
 #: Two-letter codes of the regions that have telephone numbers.
 REGIONS: Final = frozenset(phonenumbers.SUPPORTED_REGIONS)
@@ -105,7 +106,7 @@ def cause_code(text: str | None) -> int | None:
     return int(match[0]) if match else None
 
 
-class Course(NamedTuple):
+class Course(Struct, gc=False):
     """What became of a leg: spans in ms, None where unknown."""
 
     answered: bool
@@ -117,7 +118,7 @@ class Course(NamedTuple):
     anomalies: list[str]
 
 
-class Times(NamedTuple):
+class Times(Struct, gc=False):
     """The moments of a leg as they were sent, ms since 1970 UTC, None where unknown."""
 
     started: int | None
@@ -128,7 +129,7 @@ class Times(NamedTuple):
 
 def course(times: Times, duration_ms: int | None, cause: int | None) -> Course:
     """What became of a leg, from its times, its duration as sent and its hangup cause (contract, section 4)."""
-    started, ringing, connected, ended = times
+    started, ringing, connected, ended = times.started, times.ringing, times.connected, times.ended
     anomalies: list[str] = []
     if ringing is not None and not _ordered(started, ringing, ended if connected is None else connected):
         ringing = None
@@ -146,7 +147,7 @@ def course(times: Times, duration_ms: int | None, cause: int | None) -> Course:
         disposition="ANSWERED" if answered else by_cause,
         ringing_at=ringing,
         setup_ms=_span(started, connected),
-        ring_ms=_span(ringing, ended if connected is None else connected),
+        ring_ms=None if ringing is None else _span(ringing, ended if connected is None else connected),
         talk_ms=talk_ms,
         anomalies=anomalies,
     )

@@ -1,6 +1,6 @@
 """`make bench`: what a delivery costs the receiver and a flow record a worker, on this machine, under 5 minutes.
 
-    python -m benchmarks [--rounds 3] [--seconds 4] [--records 100000] [--output benchmarks/results.md]
+    python -m benchmarks [--rounds 3] [--seconds 3] [--records 100000] [--output benchmarks/results.md]
 
 Prints tables and writes them to benchmarks/results.md, with a picture beside it. A shared or throttled machine moves
 every figure; what holds are the ratios within one run.
@@ -57,7 +57,7 @@ def main() -> None:
     """Run all, print and write."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--rounds", type=int, default=3)
-    options.add_argument("--seconds", type=float, default=4)
+    options.add_argument("--seconds", type=float, default=3)
     options.add_argument("--records", type=int, default=100_000)
     options.add_argument("--output", type=Path, default=RESULTS)
     given = options.parse_args()

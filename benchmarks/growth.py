@@ -95,7 +95,10 @@ def main() -> None:
                 COLUMNS,
                 rows(targets[0], targets[1], given.seconds),
             )
-        found = list(lines)
+        found = []
+        for line in lines:
+            found.append(line)
+            console.print(" · ".join(line))
     console.print(as_table(title, columns, found))
     when = f"{datetime.now(UTC):%Y-%m-%d}, {(time.monotonic() - begun) / 60:.1f} minutes. {machine()}."
     given.output.write_text(f"{as_markdown(title, columns, found)}\n{when}\n", encoding="utf-8")
