@@ -73,13 +73,14 @@ def _unpack_counts(data: bytes) -> tuple[int, int]:
 
 
 class Bucket:
-    """Counts as one integer (see metrics), and ids one after the other."""
+    """Counts as one integer (see metrics), and ids one after the other; `dirty` is for whoever writes it."""
 
-    __slots__ = ("counts", "ids")
+    __slots__ = ("counts", "dirty", "ids")
 
     def __init__(self, counts: int = 0, ids: bytes = b"") -> None:
         self.counts = counts
         self.ids = ids
+        self.dirty = False
 
     def add(self, event_id: bytes, counts: int) -> None:
         """Count a flow. The caller has seen to it that the id is new."""
