@@ -12,6 +12,7 @@ from typing import Any, Final
 from schemas import HEADERS
 from schemas.encoding import long, text
 from schemas.settings import Window
+from streams.bucket import pack_counts
 from streams.metrics import COUNTS, RATIOS, lanes, window_metrics
 from streams.table import Live
 from streams.windows import MINUTE_MS
@@ -51,7 +52,7 @@ def _span(window: Window, end: int) -> bytes:
 def _figures(total: int) -> bytes:
     """Counts and ratios."""
     values = lanes(total)
-    out = [*map(long, values)]
+    out = [pack_counts(total)]
     for above, below, less in _RATIOS:
         divisor = values[below] - (values[less] if less is not None else 0)
         out.append(b"\2" + _DOUBLE(sum([values[n] for n in above]) / divisor) if divisor else b"\0")
