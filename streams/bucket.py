@@ -41,7 +41,7 @@ _USUAL: Final = re.compile(
 ).match
 
 
-def _pack_counts(total: int) -> bytes:
+def pack_counts(total: int) -> bytes:
     """The counts as Avro longs."""
     if total & _NOT_A_BYTE:
         return b"".join(map(long, lanes(total)))
@@ -103,13 +103,14 @@ def _unpack_bins(data: bytes, at: int) -> tuple[int, int]:
 
 
 class Bucket:
-    """Counts as one integer (see metrics), and ids one after the other."""
+    """Counts as one integer (see metrics), and ids one after the other; `dirty` is for whoever writes it."""
 
-    __slots__ = ("counts", "ids")
+    __slots__ = ("counts", "dirty", "ids")
 
     def __init__(self, counts: int = 0, ids: bytes = b"") -> None:
         self.counts = counts
         self.ids = ids
+        self.dirty = False
 
     def add(self, event_id: bytes, counts: int) -> None:
         """Count a flow. The caller has seen to it that the id is new."""
@@ -140,9 +141,8 @@ class Bucket:
 
     def pack(self) -> bytes:
         """As bytes for the changelog; about 45 and 16 a flow."""
-        return b"".join(
-            (_VERSION, _pack_counts(self.counts & COUNTS_ONLY), _pack_bins(self.counts >> HISTOGRAMS), self.ids)
-        )
+        counts, histograms = self.counts & COUNTS_ONLY, self.counts >> HISTOGRAMS
+        return b"".join((_VERSION, pack_counts(counts), _pack_bins(histograms), self.ids))
 
     @classmethod
     def unpack(cls, data: bytes) -> "Bucket":

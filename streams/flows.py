@@ -52,6 +52,7 @@ _SERVED: Final = ONE["agents_timed"] + ONE["served_in_time"]
 _VISITORS: Final = LANE[
     "talk_ms"
 ]  # short_calls, ring_ms and rung stand beside it: put together as small integers first
+_new: Final = tuple.__new__  # of a NamedTuple, in half the time
 _AGENT_TALK, _TO_AGENT, _LANE = LANE["agent_talk_ms"], LANE["time_to_agent_ms"], 64
 
 
@@ -117,7 +118,7 @@ def _flow(value: bytes, begin: int) -> Flow | None:
         if told < 0:
             return None
         total += told
-        return Flow(did.decode(), event_id(id_), occurred_at, total)
+        return _new(Flow, (did.decode(), event_id(id_), occurred_at, total))
     except (IndexError, ValueError):
         return None
 

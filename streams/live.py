@@ -13,7 +13,8 @@ from schemas import HEADERS
 from schemas.encoding import array, long, text
 from schemas.settings import Window
 from streams import histogram
-from streams.metrics import COUNTS, HISTOGRAMS, RATIOS, lanes, window_metrics
+from streams.bucket import pack_counts
+from streams.metrics import COUNTS, COUNTS_ONLY, HISTOGRAMS, RATIOS, lanes, window_metrics
 from streams.table import Live
 from streams.windows import MINUTE_MS
 
@@ -53,7 +54,7 @@ def _span(window: Window, end: int) -> bytes:
 def _figures(total: int) -> bytes:
     """Counts, ratios, percentiles and histograms."""
     values = lanes(total)
-    out = [*map(long, values)]
+    out = [pack_counts(total & COUNTS_ONLY)]
     for above, below, less in _RATIOS:
         divisor = values[below] - (values[less] if less is not None else 0)
         out.append(b"\2" + _DOUBLE(sum([values[n] for n in above]) / divisor) if divisor else b"\0")

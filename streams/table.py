@@ -103,11 +103,11 @@ class Table:
         if rolling.holds(minute, event_id):
             return DUPLICATE
         place, bucket = rolling.add(minute, event_id, counts, lengths=self.lengths)
-        self._dirty[did, place] = bucket
-        at = self._at.get(minute)
-        if at is None:
-            at = self._at[minute] = {}
-        at[did] = self._changed[did] = None
+        if not bucket.dirty:
+            bucket.dirty = True
+            self._dirty[did, place] = bucket
+            self._at.setdefault(minute, {})[did] = None
+        self._changed[did] = None
         self._expect(did)
         return COUNTED
 
@@ -130,7 +130,9 @@ class Table:
         """What is to be written, with the metrics of at most so many DIDs. `seconds`: a clock that never steps back."""
         self._move_to(now)
         live = [self._live(did) for did in self._due(seconds, most)]
-        packed = {at: bucket.pack() for at, bucket in self._dirty.items()}
+        packed = {}
+        for at, bucket in self._dirty.items():
+            packed[at], bucket.dirty = bucket.pack(), False
         for at, value in self._warm.items():
             if at not in packed:
                 self.dids[at[0]].rest(at[1], value)
