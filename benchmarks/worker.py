@@ -3,8 +3,9 @@
     python -m benchmarks.worker [--records 200000] [--dids 1000 50000]
     python -m benchmarks.worker --records 1000000          # some minutes
 
-CPU is the processes' own, user and system, from /proc, less what workers without records use until they are ready. The
-bare loop reads, decodes and adds, and writes nothing: what is above it is Faust, the state's log and the live metrics.
+CPU is the processes' own, user and system, from /proc, less what workers without records use until they are ready: when
+all records are counted, and once all state and every DID's figures are written. The bare loop reads, decodes and adds,
+and writes nothing: what is above it is Faust, the state's log and the live metrics.
 A worker with one window of an hour has the same records: CPU may not grow with the windows. Memory is the table's own,
 by tracemalloc.
 """
@@ -24,7 +25,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from confluent_kafka import Producer
@@ -42,8 +43,19 @@ from streams.table import Table
 PARTITIONS = 8
 WINDOWS = (5, 60, 1440)
 HOUR_MS = 3_600_000
-COLUMNS = ("process", "DIDs", "CPU µs a record", "records/s", "s until figures are final")
+COLUMNS = ("process", "DIDs", "CPU µs a record", "records/s", "µs a record, all written", "s until all is written")
+HEADERS: list[tuple[str, str | bytes | None]] = [  # as long as the receiver's
+    ("ce_specversion", b"1.0"), ("ce_id", b"-" * 36), ("ce_type", b"phonon.flow.v1"),
+    ("ce_source", b"/webhooks/phonon"), ("ce_time", b"2026-11-24T17:00:00.000Z"), ("content-type", b"application/avro"),
+]  # fmt: skip
 MEMORY = ("what is held", "bytes")
+
+
+class Spent(NamedTuple):
+    """Seconds."""
+
+    cpu: float
+    elapsed: float
 
 
 def main() -> None:
@@ -90,16 +102,19 @@ def compare(servers: str, dids: int, records: int) -> Iterator[tuple[str, ...]]:
         ("the same, one window of 1h", 1, {"PHONON_WINDOWS": "1h"}),
         ("two metrics workers", 2, {}),
     ):
-        cpu, counted, final = drained(servers, full, number, records, settings)
-        yield row(name, dids, (cpu - start_up[number - 1]) / records, records / counted, final)
+        counted, written = drained(servers, full, number, records, settings)
+        idle_cpu = start_up[number - 1]
+        yield (
+            *row(name, dids, (counted.cpu - idle_cpu) / records, records / counted.elapsed),
+            f"{(written.cpu - idle_cpu) / records * 1e6:.1f}",
+            f"{written.elapsed:.1f}",
+        )
         forget(servers, full)
     yield drained_bare(servers, full, dids, records)
 
 
-def drained(
-    servers: str, prefix: str, number: int, records: int, settings: dict[str, str]
-) -> tuple[float, float, float]:
-    """CPU of so many workers; seconds until all are counted, and until nothing is left to write."""
+def drained(servers: str, prefix: str, number: int, records: int, settings: dict[str, str]) -> tuple[Spent, Spent]:
+    """CPU of so many workers and the time it took until all is counted, and until nothing is left to write."""
     with running(servers, prefix, number, settings) as (processes, addresses):
         wait(lambda: figures(addresses, "phonon_flows_total") > 0)
         begun = time.monotonic()
@@ -109,10 +124,14 @@ def drained(
                 and figures(addresses, "phonon_lag_records") == 0
             )
         )
-        counted = time.monotonic() - begun
-        cpu = sum(cpu_seconds(process.pid) for process in processes)
+        counted = spent(processes, begun)
         wait(lambda: figures(addresses, "phonon_dids_waiting") == 0)
-        return cpu, counted, time.monotonic() - begun
+        return counted, spent(processes, begun)
+
+
+def spent(processes: list["subprocess.Popen[bytes]"], begun: float) -> Spent:
+    """So far."""
+    return Spent(sum(cpu_seconds(process.pid) for process in processes), time.monotonic() - begun)
 
 
 def memory(dids: int = 200, flows_each: int = 100) -> list[tuple[str, ...]]:
@@ -151,12 +170,12 @@ def drained_bare(servers: str, prefix: str, dids: int, records: int) -> tuple[st
     """The row of the bare loop, in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.worker", "--bare", f"{prefix},{servers}", "--records", str(records)]
     cpu, elapsed = map(float, subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
-    return row("bare aiokafka loop", dids, cpu / records, records / elapsed, None)
+    return *row("bare aiokafka loop", dids, cpu / records, records / elapsed), "", ""
 
 
-def row(name: str, dids: int, cpu: float, rate: float, final: float | None) -> tuple[str, ...]:
-    """A line of the table."""
-    return name, f"{dids:,}", f"{cpu * 1e6:.1f}", f"{rate:,.0f}", "" if final is None else f"{final:.1f}"
+def row(name: str, dids: int, cpu: float, rate: float) -> tuple[str, ...]:
+    """The first columns."""
+    return name, f"{dids:,}", f"{cpu * 1e6:.1f}", f"{rate:,.0f}"
 
 
 async def bare(prefix: str, servers: str, records: int) -> str:
@@ -205,7 +224,7 @@ def fill(servers: str, prefix: str, dids: int, records: int) -> None:
         flow = flow_record(rng, f"+9122{rng.randrange(dids):08d}", now - rng.randrange(HOUR_MS), agent=number % 2 == 0)
         while True:
             try:
-                producer.produce(topic, key=flow.did.encode(), value=encode(flow))
+                producer.produce(topic, key=flow.did.encode(), value=encode(flow), headers=HEADERS)
                 break
             except BufferError:
                 producer.poll(0.05)

@@ -49,9 +49,7 @@ _FLOWS: Final = {
     for (text, (reached, agent_reached)), to_agent in product(symbols(BOOLEAN, BOOLEAN).items(), (True, False))
 }
 _SERVED: Final = ONE["agents_timed"] + ONE["served_in_time"]
-_VISITORS: Final = LANE[
-    "talk_ms"
-]  # short_calls, ring_ms and rung stand beside it: put together as small integers first
+_VISITORS: Final = LANE["talk_ms"]  # beside it stand short_calls, ring_ms and rung: put together as small integers
 _new: Final = tuple.__new__  # of a NamedTuple, in half the time
 _AGENT_TALK, _TO_AGENT, _LANE = LANE["agent_talk_ms"], LANE["time_to_agent_ms"], 64
 
