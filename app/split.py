@@ -305,8 +305,9 @@ class _Splitter:
         """What stands in the document or around it and nobody knows."""
         if not self.document.around and KNOWN.issuperset(self.document.fields):
             return self.notes.extra
-        for name, value in (*self.document.fields.items(), *self.document.around.items()):
-            if value is not None and name not in self.notes.extra and name not in KNOWN:
+        unknown = [(name, value) for name, value in self.document.fields.items() if name not in KNOWN]
+        for name, value in (*unknown, *self.document.around.items()):
+            if value is not None and name not in self.notes.extra:
                 self.notes.keep(name, value)
         return self.notes.extra
 
@@ -323,9 +324,7 @@ class _Splitter:
 
 def _expires_at(url: str) -> int | None:
     """When a signed URL stops working (AWS Signature Version 4, query parameters), ms since 1970 UTC."""
-    begin = url.find("X-Amz-")
-    signed, seconds = (
-        (_SIGNED_AT.search(url, begin), _VALID_SECONDS.search(url, begin)) if begin != -1 else (None, None)
-    )
+    query = max(url.find("X-Amz-"), 0)
+    signed, seconds = _SIGNED_AT.search(url, query), _VALID_SECONDS.search(url, query)
     at = instant(signed[1], UTC) if signed else None
     return at + int(seconds[1]) * 1000 if seconds and at is not None else None
