@@ -48,6 +48,7 @@ def recovered(servers: str, dids: int) -> Rows:
     with running(servers, prefix) as ([first], addresses):
         wait(lambda: figures(addresses, "phonon_flows_total") == 2 * dids)
         wait(lambda: figures(addresses, "phonon_dids_waiting") == 0)
+        time.sleep(1)  # what is no longer waiting may be on its way
         first.kill()
     with running(servers, prefix, 2) as (_, addresses):  # the group waits for the dead one: a start is timed after it
         wait(lambda: live(addresses))
