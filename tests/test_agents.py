@@ -16,7 +16,7 @@ from streams.chunks import Fetched
 from streams.framing import Framing
 from streams.metrics import COUNTS, lanes
 from streams.offsets import Chunk
-from streams.partition import Partition, Ports, Topics
+from streams.partition import A_TURN, Partition, Ports, Topics
 from streams.partitions import Partitions
 from streams.rules import NO_RULES
 from streams.table import Table
@@ -72,6 +72,17 @@ async def test_a_chunk_is_taken_as_its_offsets_say(
     shore = Shore()
     await shore.partition.count(fetched(first, number))
     assert (shore.flows, shore.table.next_offset, shore.sought) == (flows, next_offset, sought)
+
+
+async def test_a_long_chunk_gives_way_and_ends_where_the_state_was_dropped() -> None:
+    """Counted up to a whole turn: what a flush takes in between is of a piece."""
+    shore = Shore()
+    task = asyncio.create_task(shore.partition.count(fetched(100, 3 * A_TURN)))
+    await asyncio.sleep(0)
+    assert (shore.flows, shore.table.next_offset) == (A_TURN, 100 + A_TURN)
+    shore.partition.table = None
+    await task
+    assert (shore.flows, shore.table.next_offset) == (A_TURN, 100 + A_TURN)
 
 
 async def test_a_gap_met_again_is_passed_only_if_the_log_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
