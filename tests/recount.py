@@ -39,7 +39,7 @@ def _window(flows: Sequence[Flow], as_of: int, name: str, seconds: int) -> dict[
     inside = [flow for flow in flows if start <= flow["occurred_at"] < end]
     counts = _visitor_counts(inside) | _agent_counts(inside) | _flow_counts(inside)
     window = {"name": name, "seconds": seconds, "start": start, "end": end}
-    return window | counts | _ratios(counts) | _distributions(inside)
+    return window | counts | ratios(counts) | _distributions(inside)
 
 
 def _visitor_counts(flows: Sequence[Flow]) -> dict[str, int]:
@@ -96,7 +96,7 @@ def _flow_counts(flows: Sequence[Flow]) -> dict[str, int]:
     }
 
 
-def _ratios(n: Mapping[str, int]) -> dict[str, float | None]:
+def ratios(n: Mapping[str, int]) -> dict[str, float | None]:
     reached_network = n["answered"] + n["busy"] + n["no_answer"] + n["rejected"]
     return {
         "answer_seizure_ratio": _ratio(n["answered"], n["attempts"]),
@@ -119,7 +119,12 @@ def _distributions(flows: Sequence[Flow]) -> dict[str, Any]:
         "ring": [leg["ring_ms"] for leg in visitors],
         "time_to_agent": [flow["time_to_agent_ms"] for flow in flows],
     }
-    rounded = {kind: sorted(_rounded(ms) for ms in all_ms if ms is not None) for kind, all_ms in times.items()}
+    return of_rounded({kind: [_rounded(ms) for ms in all_ms if ms is not None] for kind, all_ms in times.items()})
+
+
+def of_rounded(times: Mapping[str, Sequence[int]]) -> dict[str, Any]:
+    """Percentiles and distributions of rounded times by kind."""
+    rounded = {kind: sorted(all_ms) for kind, all_ms in times.items()}
     percentiles = {
         f"{kind}_p{percent}_ms": all_ms[-(-len(all_ms) * percent // 100) - 1] if all_ms else None
         for kind, all_ms in rounded.items()

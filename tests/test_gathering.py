@@ -1,5 +1,6 @@
 """Groups and rankings on a real Kafka: what stands on their topics is what the DIDs' last records come to."""
 
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from schemas import decode, encode
 from tests.flow_oracle import MINUTE, Record, flow
 from tests.flow_traffic import FlowTopic, Workers, wait
 from tests.processes import Processes
-from tests.recount import _ratios
+from tests.recount import of_rounded, ratios
 
 FIRST = "did,group,campaign\n+91224360000?,low,\n+9122436*,all,\n+912243600007,,winback\n+912243600050,,winback\n"
 SECOND = "did,group\n+9122436*,all\n+91224360009?,top\n"
@@ -38,11 +39,16 @@ def summed(name: str, dids: dict[str, Record]) -> Record:
     windows = []
     for number, window in enumerate(own[0]["windows"]):
         of_all = [record["windows"][number] for record in own]
-        counts = {key: sum(one[key] for one in of_all) for key, value in window.items() if isinstance(value, int)}
+        added = [key for key, value in window.items() if isinstance(value, int) and not re.search(r"_p\d\d_ms$", key)]
+        counts = {key: sum(one[key] for one in of_all) for key in added}
+        times = {
+            kind: [one["ms"] for each in of_all for one in each[f"{kind}_bins"] for _ in range(one["calls"])]
+            for kind in ("talk", "ring", "time_to_agent")
+        }
         end = as_of - as_of % MINUTE + MINUTE
         span = {"name": window["name"], "seconds": window["seconds"]}
         span |= {"start": end - window["seconds"] * 1000, "end": end}
-        windows.append(counts | span | _ratios(counts))
+        windows.append(counts | span | ratios(counts) | of_rounded(times))
     return {"did": name, "as_of": as_of, "windows": windows}
 
 
