@@ -193,7 +193,7 @@ def test_the_page_shows_what_the_topic_holds(board: Board, open_page: Callable[.
         last.call()
     board.write(last)
     calls = board.figures(last)[2]["attempts"]
-    expect(page.locator(f'tr[data-did="{last.did}"] td.calls .v')).to_have_text(f"{calls:,}", timeout=3_000)
+    expect(page.locator(f'tr[data-did="{last.did}"] td.calls .v')).to_have_text(f"{calls:,}", timeout=10_000)
     expect(page.locator(f'tr[data-did="{last.did}"] td.calls .n')).to_have_text("+1,200")
     expect(page.locator("tbody:not(.pad) tr").first).to_have_attribute("data-did", last.did)
 
