@@ -134,7 +134,7 @@ class Rolling:
         """The minute's last bucket, unpacked, or a new one where that is full."""
         *_, place = self._places(minute)
         bucket = _opened(self.buckets[place])
-        if len(bucket.ids) >= _FULL:
+        if bucket.full:
             place, bucket = place + 1, Bucket()
         self.buckets[place] = bucket
         return place, bucket
