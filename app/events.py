@@ -125,6 +125,10 @@ class Flow(Event, gc=False, kw_only=True):
     key_count: int
     recording_count: int
     rejected_count: int
+    caller: str | None = None
+    menu_path: str | None = None
+    time_to_first_key_ms: int | None = None
+    time_after_last_key_ms: int | None = None
 
 
 class Rejected(msgspec.Struct, gc=False, kw_only=True):

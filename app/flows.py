@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from app.events import CallLeg, Common, Flow
+from app.menu import Menu
 
 UNKNOWN_DID: Final = "unknown"
 
@@ -41,7 +42,7 @@ def by_did(legs: list[CallLeg], main: str) -> Iterable[tuple[str, list[CallLeg]]
     return flows.items()
 
 
-def flow(legs: list[CallLeg], messages: Messages, common: Common) -> Flow:
+def flow(legs: list[CallLeg], messages: Messages, menu: Menu, common: Common) -> Flow:
     """What its legs add up to. Times in ms since 1970 UTC, spans in ms."""
     visitors = [leg for leg in legs if leg.role == "VISITOR"]
     reached_agents = [leg for leg in legs if leg.answered and leg.role == "AGENT"]
@@ -73,6 +74,9 @@ def flow(legs: list[CallLeg], messages: Messages, common: Common) -> Flow:
         key_count=messages.keys,
         recording_count=messages.recordings,
         rejected_count=messages.rejected,
+        menu_path=menu.path,
+        time_to_first_key_ms=menu.time_to_first_key_ms,
+        time_after_last_key_ms=menu.time_after_last_key_ms,
     )
 
 

@@ -71,10 +71,14 @@ def make_pipeline(settings: Settings) -> Pipeline:
         raise SettingsError(
             f"PHONON_REGION is {settings.region!r}: expected a region with telephone numbers, such as IN"
         )
-    key = settings.pseudonym_key if settings.numbers == "pseudonymise" else None
+    key = settings.pseudonym_key
     return Pipeline(
         rules=Rules(zone=settings.timezone, region=settings.region),
-        privacy=Privacy(drop_content=settings.content == "drop", pseudonym_key=key.encode() if key else None),
+        privacy=Privacy(
+            drop_content=settings.content == "drop",
+            pseudonymise=settings.numbers == "pseudonymise",
+            key=key.encode() if key else None,
+        ),
         encode=Records(settings.topic_prefix, {} if settings.schema_registry_url else HEADERS),
         raw=Raw(settings.topic_prefix) if settings.raw_topic else None,
     )

@@ -3,6 +3,7 @@
 Pure. Ids come from what was sent, so turning a setting on never makes an old event look new. DIDs stay: they are ours.
 Under `drop` SMS texts, e-mail subjects and contents, keys pressed, key values and the query of recording URLs go; under
 `pseudonymise` callee numbers and recipients become tokens, also inside recording names and what could not be read.
+With a key a flow tells its caller by the same token, whether numbers are kept or not: callers can be counted then.
 Source: contract, section 4, Privacy.
 """
 
@@ -12,7 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from app.events import CallLeg, Dtmf, Email, FlowKey, Recording, Sms
+from app import menu
+from app.events import CallLeg, Dtmf, Email, Flow, FlowKey, Recording, Sms
 from app.split import Split
 
 #: Fields of a row whose unreadable value is content or holds numbers; by the names they are sent with.
@@ -20,18 +22,21 @@ _CONTENT: Final = frozenset({"text", "subject", "content", "key", "value", "reco
 _NUMBERS: Final = frozenset({"calleeNumber", "to", "addresses"})
 _DIGITS: Final = re.compile(r"\+?\d{7,}", re.ASCII)
 
+Token = Callable[[str], str]
+
 
 @dataclass(frozen=True, slots=True)
 class Privacy:
-    """What to keep. `pseudonym_key` set: numbers become tokens."""
+    """What to keep. `key` set: flows tell their callers as tokens; and `pseudonymise`: all numbers become tokens."""
 
     drop_content: bool = False
-    pseudonym_key: bytes | None = None
+    pseudonymise: bool = False
+    key: bytes | None = None
 
     @property
     def keeps_all(self) -> bool:
         """Whether there is nothing to do."""
-        return not self.drop_content and self.pseudonym_key is None
+        return not self.drop_content and self.key is None
 
 
 def redact(split: Split, privacy: Privacy) -> Split:
@@ -40,8 +45,11 @@ def redact(split: Split, privacy: Privacy) -> Split:
         return split
     if privacy.drop_content:
         _drop(split)
-    if privacy.pseudonym_key is not None:
-        _pseudonymise(split, privacy.pseudonym_key)
+    if privacy.key is not None:
+        token = _tokens(privacy.key)
+        _tell_callers(split, token)
+        if privacy.pseudonymise:
+            _pseudonymise(split, token)
     return split
 
 
@@ -51,6 +59,8 @@ def _drop(split: Split) -> None:
             setattr(event, name, nothing)
         if isinstance(event, Recording) and event.url:
             event.url = event.url.partition("?")[0]
+        if isinstance(event, Flow) and event.menu_path:
+            event.menu_path = menu.hidden(event.menu_path)
         event.extra = {name: text for name, text in event.extra.items() if name not in _CONTENT}
     for part in split.rejected:
         part.payload = ""
@@ -64,10 +74,21 @@ _DROPPED: Final[dict[type, dict[str, Any]]] = {
 }
 
 
-def _pseudonymise(split: Split, key: bytes) -> None:
-    def token(value: str) -> str:
-        return "tok_" + hashlib.blake2b(value.encode(), digest_size=16, key=hashlib.blake2b(key).digest()).hexdigest()
+def _tokens(key: bytes) -> Token:
+    """What makes a number or address a token."""
+    hashed = hashlib.blake2b(key).digest()
+    return lambda value: "tok_" + hashlib.blake2b(value.encode(), digest_size=16, key=hashed).hexdigest()
 
+
+def _tell_callers(split: Split, token: Token) -> None:
+    """Each flow's caller: the first visitor with a valid number; all who withhold theirs are nobody."""
+    for event in split.events:
+        if isinstance(event, Flow):
+            numbers = [leg.callee_number for leg in event.legs if leg.role == "VISITOR" and leg.callee_number]
+            event.caller = next((token(number) for number in numbers if number.startswith("+")), None)
+
+
+def _pseudonymise(split: Split, token: Token) -> None:
     callees = {leg.callee_number for leg in split.events if isinstance(leg, CallLeg) and leg.callee_number}
     dids = {event.did.lstrip("+") for event in split.events}
     mask = _masked(token, {callee.lstrip("+") for callee in callees} - dids)
@@ -87,7 +108,7 @@ def _pseudonymise(split: Split, key: bytes) -> None:
         part.payload = _DIGITS.sub(lambda found: token(found[0]), part.payload)
 
 
-def _masked(token: Callable[[str], str], callees: set[str]) -> Callable[[str], str]:
+def _masked(token: Token, callees: set[str]) -> Callable[[str], str]:
     """A function that replaces the callees' digits inside a text."""
     if not callees:
         return lambda text: text
@@ -97,7 +118,7 @@ def _masked(token: Callable[[str], str], callees: set[str]) -> Callable[[str], s
     return lambda text: pattern.sub(lambda found: token("+" + found[0].removeprefix("%2B").lstrip("+")), text)
 
 
-def _without_numbers(name: str, text: str, token: Callable[[str], str]) -> str:
+def _without_numbers(name: str, text: str, token: Token) -> str:
     if name in _NUMBERS:
         return token(text)
     return _DIGITS.sub(lambda found: token(found[0]), text)

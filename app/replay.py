@@ -144,7 +144,7 @@ def replay_rejected(settings: Settings, span: Span, how: How) -> Outcome:
 
 def _events(part: dict[str, Any], flow: Any, pipeline: Pipeline) -> Group:
     """The records of a part of a delivery. Raises Left."""
-    if part["section"] == RECORDINGS and pipeline.privacy.pseudonym_key is not None:
+    if part["section"] == RECORDINGS and pipeline.privacy.pseudonymise:
         raise Left(CALLERS)  # who called stood in another part, so that the number could not be found in the name
     return pipeline.encode(redact(part_of(part, flow, pipeline.rules), pipeline.privacy))
 

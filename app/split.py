@@ -29,6 +29,8 @@ from app.delivery import (
 )
 from app.events import CallLeg, Dtmf, Email, EmailRecipient, Event, Flow, FlowKey, Recording, Rejected, Sms
 from app.ids import Ids, event_id
+from app.menu import NO_MENU, Menu, OnLeg, menu
+from app.menu import Press as KeyPress
 from app.telephony import Times, cause_code, course, e164, instant
 from schemas.topics import BY_RECORD, EVENT_KINDS
 
@@ -104,6 +106,7 @@ class _Splitter:
         self.latest = received_at + FUTURE_MS
         self.did = flows.UNKNOWN_DID
         self.at = received_at
+        self.presses: dict[str, list[KeyPress]] = {}  # by the event_id of their leg
 
     def run(self) -> Split:
         """The sections in turn."""
@@ -183,6 +186,8 @@ class _Splitter:
         notes = self.rows.notes(place, row)
         position = notes.place + 1
         at = notes.time("eventTime", row.event_time, self.zone)
+        if leg.role == "VISITOR":
+            self.presses.setdefault(leg.event_id, []).append(KeyPress(row.key or "", at))
         return Dtmf(
             event_id=self.ids.of("dtmf", leg.event_id, position),
             flow_id=self.flow_id,
@@ -282,8 +287,14 @@ class _Splitter:
             id_ = self.ids.of("flow", did, [leg.event_id for leg in own])
             at = self._not_in_future(self.at, notes)
             common = id_, self.flow_id, did, at, self.received_at, notes.anomalies, notes.extra
-            yield flows.flow(own, messages, common)
+            yield flows.flow(own, messages, self._menu(own), common)
             extra, messages = {}, flows.NO_MESSAGES
+
+    def _menu(self, legs: list[CallLeg]) -> Menu:
+        """What the caller did in the voice menu."""
+        if not self.presses:
+            return NO_MENU
+        return menu([OnLeg(self.presses.get(leg.event_id, []), leg.connected_at, leg.ended_at) for leg in legs])
 
     # what all of them need
 

@@ -229,7 +229,9 @@ class Settings:
     region: str = _setting(_region, "IN", "region of numbers that are sent without country code")
     content: str = _setting(_one_of("keep", "drop"), "keep", "drop: no texts, subjects, keys pressed, values, queries")
     numbers: str = _setting(_one_of("keep", "pseudonymise"), "keep", "pseudonymise: callers and recipients as tokens")
-    pseudonym_key: str | None = _setting(_text, None, "key of those tokens, at least 8 characters", secret=True)
+    pseudonym_key: str | None = _setting(
+        _text, None, "key of those tokens, at least 8 characters; set: metrics tell callers apart", secret=True
+    )
 
     spool_dir: Path = _setting(Path, "./spool", "folder for bodies that wait for Kafka")
     spool_max_bytes: int = _setting(_whole(1024), "1073741824", "largest size of that folder; beyond it 507")
@@ -334,8 +336,10 @@ def _checked(settings: Settings, given: Mapping[str, str]) -> Settings:
     """Settings that do not contradict each other."""
     if "PHONON_STALL_AFTER" in given and settings.stall_after >= settings.answer_within:
         raise SettingsError("PHONON_STALL_AFTER must be below PHONON_ANSWER_WITHIN, or every outage is a late answer")
-    if settings.numbers == "pseudonymise" and len(settings.pseudonym_key or "") < 8:
+    if settings.numbers == "pseudonymise" and not settings.pseudonym_key:
         raise SettingsError("PHONON_NUMBERS=pseudonymise needs PHONON_PSEUDONYM_KEY of at least 8 characters")
+    if settings.pseudonym_key is not None and len(settings.pseudonym_key) < 8:
+        raise SettingsError("PHONON_PSEUDONYM_KEY: expected at least 8 characters")
     if settings.raw_topic and (settings.content == "drop" or settings.numbers == "pseudonymise"):
         other = "PHONON_CONTENT=drop" if settings.content == "drop" else "PHONON_NUMBERS=pseudonymise"
         raise SettingsError(f"PHONON_RAW_TOPIC=true keeps all that {other} takes out: only one of the two can hold")

@@ -12,7 +12,7 @@ from app.privacy import Privacy, redact
 from app.split import Split, split
 from tests.test_deliveries import FOLDER, RECEIVED_AT, RULES
 
-ALL = Privacy(drop_content=True, pseudonym_key=b"a key of ours")
+ALL = Privacy(drop_content=True, pseudonymise=True, key=b"a key of ours")
 SAMPLE = json.loads((FOLDER / "sample.json").read_bytes())
 
 
@@ -30,6 +30,7 @@ def test_the_samples_numbers_and_contents_are_gone() -> None:
     for gone in ("6262772728", "8238217798", "customer@phonon.io", "Welcome to", "Email Subject", "bkt_x_ack", "X-Amz"):
         assert gone not in text
     assert '"key": "6"' not in text
+    assert '"menu_path": "key"' in text
     assert "+912243692987" in text  # a DID is ours
 
 
@@ -42,7 +43,7 @@ def test_keeping_all_changes_nothing() -> None:
 def test_one_number_has_one_token_per_key_however_it_is_written() -> None:
     def tokens(key: bytes, *numbers: str) -> set[Any]:
         legs = [{"cdrId": number, "calleeNumber": number} for number in numbers]
-        result = split_with({"callDetails": legs}, Privacy(pseudonym_key=key))
+        result = split_with({"callDetails": legs}, Privacy(pseudonymise=True, key=key))
         return {as_dict(event).get("callee_number") for event in result.events} - {None}
 
     one = tokens(b"key one", "916262772728", "+916262772728", "06262772728")
@@ -70,3 +71,25 @@ def test_content_and_numbers_are_gone_wherever_they_could_not_be_read(number: st
     assert number not in text_of(after)
     assert secret not in text_of(after)
     assert [event.event_id for event in after.events] == [event.event_id for event in before.events]
+
+
+def caller_of(number: Any, privacy: Privacy) -> Any:
+    legs = [{"cdrId": "1", "calleeType": "AGENT", "calleeNumber": "918238217798"},
+            {"cdrId": "2", "calleeType": "VISITOR", "calleeNumber": number}]  # fmt: skip
+    *_, flow = split_with({"callDetails": legs}, privacy).events
+    return as_dict(flow)["caller"], as_dict(flow)["legs"][1]["callee_number"]
+
+
+def test_with_a_key_a_flow_tells_its_caller_as_a_token_and_numbers_stay_as_they_were() -> None:
+    token, callee = caller_of("06262772728", Privacy(key=b"a key of ours"))
+    assert callee == "+916262772728"
+    assert token.startswith("tok_")
+    assert "6262772728" not in token
+    assert caller_of("+91 62627 72728", Privacy(key=b"a key of ours")) == (token, callee)
+    assert caller_of("06262772728", Privacy(pseudonymise=True, key=b"a key of ours")) == (token, token)
+
+
+def test_without_a_key_or_a_number_there_is_no_caller() -> None:
+    assert caller_of("916262772728", Privacy()) == (None, "+916262772728")
+    assert caller_of("anonymous", Privacy(key=b"a key of ours")) == (None, "anonymous")
+    assert caller_of(None, Privacy(key=b"a key of ours")) == (None, None)

@@ -155,6 +155,7 @@ def _flow(did: str, legs: list[Leg]) -> Fields:
     return none | {
         "did": did,
         "main": False,
+        "caller": None,
         "direction": direction(visitors[-1]) if visitors else "UNKNOWN",
         "disposition": disposition(visitors[-1]) if visitors else "UNKNOWN",
         "reached": any(map(answered, visitors)),
@@ -165,7 +166,36 @@ def _flow(did: str, legs: list[Leg]) -> Fields:
         "time_to_agent_ms": _time_to_agent(visitors, agents),
         "legs": [_flow_leg(leg) for leg in legs],
         "dtmf_count": sum(len(leg.presses) for leg in legs),
+        **_menu([leg for leg in visitors if leg.presses]),
     }
+
+
+def _menu(pressed: list[Leg]) -> Fields:
+    """What a caller chose: of four keys or more within 1.5 s of each other only that they were typed."""
+    if not pressed:
+        return {"menu_path": None, "time_to_first_key_ms": None, "time_after_last_key_ms": None}
+    told: list[str] = []
+    typed: list[str] = []
+    last: int | None = None
+    for press in (press for leg in pressed for press in leg.presses):
+        if typed and press.at is not None and last is not None and press.at - last > 1_500:
+            told += _told(typed)
+            typed = []
+        typed.append(press.key or "")
+        last = last if press.at is None else press.at
+    told += _told(typed)
+    return {
+        "menu_path": ">".join(told[:3]),
+        "time_to_first_key_ms": _span(pressed[0].connected, pressed[0].presses[0].at),
+        "time_after_last_key_ms": _span(pressed[-1].presses[-1].at, pressed[-1].ended),
+    }
+
+
+def _told(typed: list[str]) -> list[str]:
+    keys = "".join(typed)
+    return (
+        ["data"] if len(keys) >= 4 else [key if len(key) == 1 and key in "0123456789*#" else "other" for key in typed]
+    )
 
 
 def _flow_leg(leg: Leg) -> Fields:
