@@ -17,11 +17,12 @@ from itertools import product
 from typing import Any, Final
 
 Wanted = Mapping[str, "Wanted | None"]
-"""Fields to read, by name; of an array of records, which of theirs."""
+"""Fields to read, by name; of an array of records, which of theirs; RAW for the bytes of a number."""
 
 Reader = Callable[[bytes, int], tuple[tuple[Any, ...], int]]
 
 BOOLEAN: Final = {0: False, 1: True}
+RAW: Final[Wanted] = {}
 SHORT: Final = 64  # bytes
 FEW: Final = 4
 _TEXT: Final = "(?:" + "|".join([f"\\x{2 * size:02x}.{{{size}}}" for size in range(SHORT)]) + ")"
@@ -58,6 +59,14 @@ def number(data: bytes) -> int:
     """The value of one varint."""
     raw, _ = varint(data, 0)
     return raw >> 1 ^ -(raw & 1)
+
+
+def moment(data: bytes) -> int:
+    """The same for what is a time, as a rule: faster."""
+    try:
+        return int(_HALVES["LOW"][data[:2]] + _HALVES["HIGH"][data[2:]])
+    except ValueError:
+        return number(data)
 
 
 def _low(part: bytes) -> int:
@@ -125,6 +134,8 @@ class _Compiler:
         for variable, kind in self._groups:
             if kind == "text":
                 self.say(f"{variable} = {variable}[1:]")
+            elif kind == "optional text":
+                self.say(f"if {variable} is not None: {variable} = {variable}[1:]")
             elif kind == "number":
                 value = "LOW[{0}[:2]] + HIGH[{0}[2:]]" if self._common else "number({0})"
                 self.say(f"if {variable} is not None: {variable} = {value.format(variable)}")
@@ -163,9 +174,9 @@ class _Compiler:
                 raise ValueError(f"a union must be of null and one type: {type_}")
             type_ = self._resolved(type_)
         if type_ in ("int", "long"):
-            self._part(_VARINT, into, "number", optional=optional)
-        elif type_ == "string" and self._common and not (optional and into):
-            self._part(_TEXT, into, "text", optional=optional)
+            self._part(_VARINT, into, "raw" if wanted is RAW else "number", optional=optional)
+        elif type_ == "string" and self._common:
+            self._part(_TEXT, into, "optional text" if optional else "text", optional=optional)
         elif type_ == "string":
             self.flush()
             self._string(into, optional=optional)

@@ -8,6 +8,7 @@ one way from bytes to counts.
 """
 
 from binascii import unhexlify
+from hashlib import blake2b
 from itertools import product
 from typing import Final
 
@@ -23,19 +24,40 @@ from schemas import (
     registry_id,
     without_registry,
 )
-from streams import metrics
-from streams.decoding import BOOLEAN, Memo, compile_reader, enums, numbers, symbols
+from streams import metrics, paths
+from streams.decoding import BOOLEAN, RAW, Memo, compile_reader, enums, numbers, symbols
 from streams.histogram import bin_of
 from streams.metrics import LANE, MOST, ONE, RUNG_FOR, SERVED_WITHIN_MS, SHORT_CALL_MS, TALKED, WAITED
 from streams.table import Flow
+from streams.windows import Told
 
 FUTURE_MS: Final = 5 * 60_000  # the receiver puts what lies further ahead at received_at
 FIRST_MS, LAST_MS = -62_135_596_800_000, 253_402_300_799_999  # the years 1 to 9999
 
-_WANTED: Final = dict.fromkeys((
-    "event_id", "did", "occurred_at", "reached", "agent_reached", "time_to_agent_ms",
-    "dtmf_count", "sms_count", "email_count", "key_count", "recording_count",
-)) | {"legs": dict.fromkeys(("role", "direction", "disposition", "answered", "ring_ms", "talk_ms"))}  # fmt: skip
+_WANTED: Final = dict.fromkeys(
+    (
+        "event_id",
+        "did",
+        "occurred_at",
+        "reached",
+        "agent_reached",
+        "time_to_agent_ms",
+        "dtmf_count",
+        "sms_count",
+        "email_count",
+        "key_count",
+        "recording_count",
+        "caller",
+        "menu_path",
+        "time_to_first_key_ms",
+        "time_after_last_key_ms",
+    )
+) | {
+    "legs": {
+        **dict.fromkeys(("role", "direction", "disposition", "answered", "ring_ms", "talk_ms")),
+        **dict.fromkeys(("started_at", "ended_at"), RAW),
+    }
+}
 _HEADER: Final = header(SCHEMAS["Flow"])
 _read_common: Final = compile_reader(SCHEMAS["Flow"], _WANTED, common=True)
 _read: Final = compile_reader(SCHEMAS["Flow"], _WANTED)
@@ -48,10 +70,15 @@ _FLOWS: Final = {
     (text, to_agent): metrics.flow(reached, agent_reached, to_agent)
     for (text, (reached, agent_reached)), to_agent in product(symbols(BOOLEAN, BOOLEAN).items(), (True, False))
 }
+_PATHS: Final = Memo(paths.number)
+_PRESSES: Final = ((1 << 64) - 1) << LANE["dtmf_presses"]
+_FIRST_KEY, _LAST_KEY = LANE["first_key_ms"], LANE["after_last_key_ms"]
 _SERVED: Final = ONE["agents_timed"] + ONE["served_in_time"]
 _VISITORS: Final = LANE["talk_ms"]  # beside it stand short_calls, ring_ms and rung: put together as small integers
 _new: Final = tuple.__new__  # of a NamedTuple, in half the time
 _AGENT_TALK, _TO_AGENT, _LANE = LANE["agent_talk_ms"], LANE["time_to_agent_ms"], 64
+
+_Leg = tuple[bytes, bytes | None, bytes | None, int | None, int | None]
 
 
 @Memo
@@ -104,30 +131,61 @@ def _flow(value: bytes, begin: int) -> Flow | None:
             fields, end = _read(value, begin)
         if end != len(value):
             return None
-        id_, did, occurred_at, reached, to_agent_ms, legs, messages = fields
-        total, amounts = _of_legs(legs, reached)
+        id_, did, occurred_at, reached, to_agent_ms, legs, messages, caller, path, first_key_ms, last_key_ms = fields
+        total, amounts, kind, up = _of_legs(legs, reached)
         if to_agent_ms is not None:
             amounts |= to_agent_ms
             total += (to_agent_ms << _TO_AGENT) + (_SERVED if to_agent_ms <= SERVED_WITHIN_MS else ONE["agents_timed"])
             total += WAITED[bin_of(to_agent_ms)]
+        sent = _messages[messages]
+        if sent < 0:
+            return None
+        total += sent + kind.counts
+        number = token = 0
+        if path is not None:
+            number = _PATHS[path] | (paths.LEFT if kind.alone else 0)
+            amounts |= (first_key_ms or 0) | (last_key_ms or 0)
+            total += _of_keys(first_key_ms, last_key_ms, alone=kind.alone)
+        elif kind.reached and not sent & _PRESSES:
+            total += ONE["flows_without_key"]
+        if caller is not None:
+            token = _token(caller)
+            total += ONE["flows_traceable"] if kind.reached else 0
         if amounts >> MOST:  # also where one is negative
             return None
-        told = _messages[messages]
-        if told < 0:
-            return None
-        total += told
-        return _new(Flow, (did.decode(), event_id(id_), occurred_at, total))
+        told = _new(Told, (token, number, kind.alone, up)) if up or token or number else None
+        return _new(Flow, (did.decode(), event_id(id_), occurred_at, total, told))
     except (IndexError, ValueError):
         return None
 
 
-def _of_legs(legs: list[tuple[bytes, int | None, int | None]], reached: bytes) -> tuple[int, int]:
-    """What the legs and the flow itself add; and all amounts in them, one over the other, to be checked."""
+def _of_keys(first_key_ms: int | None, last_key_ms: int | None, *, alone: bool) -> int:
+    """What a flow with a key adds."""
+    total = ONE["flows_with_key"] + (ONE["flows_dropped_off"] if alone else 0)
+    if first_key_ms is not None:
+        total += (first_key_ms << _FIRST_KEY) + ONE["first_keys_timed"]
+    if last_key_ms is not None:
+        total += (last_key_ms << _LAST_KEY) + ONE["last_keys_timed"]
+    return total
+
+
+def _token(caller: bytes) -> int:
+    """64 bits of a caller's token; never 0."""
+    try:
+        return int(caller[4:20], 16) or 1
+    except ValueError:
+        return int.from_bytes(blake2b(caller, digest_size=8).digest()) or 1
+
+
+def _of_legs(legs: list[_Leg], reached: bytes) -> tuple[int, int, metrics.Kind, bytes]:
+    """What the legs add; all amounts in them, one over the other, to be checked; the flow's kind; when they were up."""
     talk = short = ring = rung = agent_talk = amounts = total = 0
-    to_agent = False
-    for kind, ring_ms, talk_ms in legs:
+    to_agent, up = False, b""
+    for kind, started, ended, ring_ms, talk_ms in legs:
         counts, visitor, agent, answered = _LEGS[kind]
         total += counts
+        if started is not None and ended is not None:
+            up += started + ended
         if talk_ms is not None:
             amounts |= talk_ms
             if visitor:
@@ -144,7 +202,7 @@ def _of_legs(legs: list[tuple[bytes, int | None, int | None]], reached: bytes) -
                 rung += 1
         to_agent |= agent
     total += (talk | short << _LANE | ring << 2 * _LANE | rung << 3 * _LANE) << _VISITORS
-    return total + _FLOWS[reached, to_agent] + (agent_talk << _AGENT_TALK), amounts
+    return total + (agent_talk << _AGENT_TALK), amounts, _FLOWS[reached, to_agent], up
 
 
 def event_id(text: bytes) -> bytes:

@@ -11,11 +11,12 @@ from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from streams.alerts import Alert, Alerts, Held
+from streams.bucket import MINUTE_MS
 from streams.groups import Groups
 from streams.ranking import Places, Ranking
 from streams.rules import Rule, Rules
 from streams.table import Live
-from streams.windows import MINUTE_MS, Clock
+from streams.windows import Clock
 
 State = list[tuple[str, bytes | None]]
 

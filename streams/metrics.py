@@ -19,10 +19,13 @@ COUNTS: Final = (
     "unknown_cause", "inbound_attempts", "inbound_answered", "outbound_attempts", "outbound_answered", "talk_ms",
     "short_calls", "ring_ms", "rung", "agent_attempts", "agent_answered", "agent_talk_ms", "flows", "flows_reached",
     "flows_to_agent", "flows_abandoned", "time_to_agent_ms", "agents_timed", "served_in_time", "dtmf_presses", "sms",
-    "emails", "recordings",
+    "emails", "recordings", "callers", "repeat_callers", "flows_traceable", "flows_contained", "flows_with_key",
+    "flows_without_key", "flows_dropped_off", "first_key_ms", "first_keys_timed", "after_last_key_ms",
+    "last_keys_timed",
 )  # fmt: skip
 
-AMOUNTS: Final = ("talk_ms", "ring_ms", "agent_talk_ms", "time_to_agent_ms")  # the others count things
+#: What is no number of things.
+AMOUNTS: Final = ("talk_ms", "ring_ms", "agent_talk_ms", "time_to_agent_ms", "first_key_ms", "after_last_key_ms")
 
 
 class Ratio(NamedTuple):
@@ -44,6 +47,12 @@ RATIOS: Final = (
     Ratio("abandonment_ratio", ("flows_abandoned",), "flows_to_agent"),
     Ratio("service_level", ("served_in_time",), "flows_to_agent"),
     Ratio("average_time_to_agent_ms", ("time_to_agent_ms",), "agents_timed"),
+    Ratio("repeat_caller_ratio", ("repeat_callers",), "callers"),
+    Ratio("containment_ratio", ("flows_contained",), "flows_traceable"),
+    Ratio("no_input_ratio", ("flows_without_key",), "flows_reached"),
+    Ratio("drop_off_ratio", ("flows_dropped_off",), "flows_with_key"),
+    Ratio("average_time_to_first_key_ms", ("first_key_ms",), "first_keys_timed"),
+    Ratio("average_time_after_last_key_ms", ("after_last_key_ms",), "last_keys_timed"),
 )
 
 #: Fields of percentiles: name, histogram, percent.
@@ -90,14 +99,23 @@ def leg(role: str, direction: str, disposition: str, answered: bool) -> Leg:
     return Leg(total, visitor=True, answered=answered)
 
 
-def flow(reached: bool, agent_reached: bool, to_agent: bool) -> int:
-    """What a flow adds by whether a visitor and an agent answered, and whether it has an agent leg."""
-    return (
+class Kind(NamedTuple):
+    """What kinds of flows there are to the counts. `alone`: it was answered, and has no agent leg."""
+
+    counts: int
+    reached: bool
+    alone: bool
+
+
+def flow(reached: bool, agent_reached: bool, to_agent: bool) -> Kind:
+    """The kind of a flow by whether a visitor and an agent answered, and whether it has an agent leg."""
+    counts = (
         ONE["flows"]
         + (ONE["flows_reached"] if reached else 0)
         + (ONE["flows_to_agent"] if to_agent else 0)
         + (ONE["flows_abandoned"] if to_agent and reached and not agent_reached else 0)
     )
+    return Kind(counts, reached, reached and not to_agent)
 
 
 def lanes(total: int) -> tuple[int, ...]:
@@ -124,7 +142,7 @@ def _quotient(ratio: Ratio, values: Mapping[str, int]) -> float | None:
 
 
 def window_metrics(name: str, seconds: int, end: int, total: int) -> dict[str, Any]:
-    """A WindowMetrics record. `end` is in ms since 1970 UTC, the first moment after the window."""
+    """What the sums say in a WindowMetrics record. `end`: ms since 1970 UTC, the first moment after the window."""
     values = dict(zip(COUNTS, lanes(total), strict=True))
     window = {"name": name, "seconds": seconds, "start": end - seconds * 1000, "end": end}
     held = histogram.bins(total >> HISTOGRAMS)

@@ -32,7 +32,10 @@ _SPAN: Final = re.compile(r"(\d{1,5})([mhd])")
 _MINUTES: Final = {"m": 1, "h": 60, "d": 24 * 60}
 _AT: Final = {name: n for n, name in enumerate(COUNTS)}
 _RATIOS: Final = {ratio.name: ratio for ratio in RATIOS}
-_PROPORTIONS: Final = tuple(ratio.name for ratio in RATIOS if not ratio.name.startswith("average_"))
+#: Shares of things that lie each in one of two windows; a caller is in the later one alone.
+_PROPORTIONS: Final = tuple(
+    ratio.name for ratio in RATIOS if not ratio.name.startswith("average_") and ratio.below != "callers"
+)
 _HEADER: Final = re.compile(r"\s*\[\[\s*rule\s*\]\]")
 _PATH: Final = re.compile(r"(?P<what>.*?)(?: - at `\$(?:\.rule\[(?P<number>\d+)\])?(?:\.(?P<field>\w+))?.*`)?")
 _UNKNOWN: Final = re.compile(r"unknown field `([^`]+)`")

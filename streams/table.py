@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from streams.alerts import Alert, Alerts, Held
-from streams.bucket import Bucket
+from streams.bucket import MINUTE_MS, Bucket
+from streams.lines import Busy
 from streams.rules import NO_RULES, Rules
-from streams.windows import MINUTE_MS, PART_BITS, Clock, Rolling
+from streams.windows import PART_BITS, Clock, Rolling, Told
 
 COUNTED: Final = "counted"
 DUPLICATE: Final = "duplicate"
@@ -39,14 +40,27 @@ class Flow(NamedTuple):
     event_id: bytes
     occurred_at: int
     counts: int
+    told: Told | None = None
+
+
+class Span(NamedTuple):
+    """What a window holds that is no sum: flows by path of the menu (see paths), and how many legs were up at once."""
+
+    paths: list[tuple[int, int]]
+    busy: Busy
 
 
 class Live(NamedTuple):
-    """The sums of a DID's windows, in the order of the settings, at `as_of` (ms)."""
+    """The sums of a DID's windows, in the order of the settings, at `as_of` (ms); of a group nothing else is known.
+
+    `longest_ms`: how long the longest leg was up.
+    """
 
     did: str
     as_of: int
     sums: tuple[int, ...]
+    spans: tuple[Span, ...] = ()
+    longest_ms: int = 0
 
 
 class Changes(NamedTuple):
@@ -89,7 +103,7 @@ class Table:
 
     def add(self, flow: Flow, *, timestamp: int, now: int) -> str:
         """Count a flow, or say why not. `timestamp`: Kafka's, `now`: the clock's, both ms."""
-        did, event_id, occurred_at, counts = flow
+        did, event_id, occurred_at, counts, told = flow
         if self.clock.see(occurred_at, timestamp) or now != self._now:
             self._move_to(now)
         minute = occurred_at // MINUTE_MS
@@ -107,6 +121,9 @@ class Table:
             bucket.dirty = True
             self._dirty[did, place] = bucket
             self._at.setdefault(minute, {})[did] = None
+        if told is not None:
+            for changed, bucket in rolling.tell(place, occurred_at, told, lengths=self.lengths):
+                self._dirty[did, changed], bucket.dirty = bucket, True
         self._changed[did] = None
         self._expect(did)
         return COUNTED
@@ -258,7 +275,9 @@ class Table:
         if not rolling.buckets:
             self._gone += [(did, kept) for kept in rolling.kept]
             del self.dids[did]
-        return Live(did, as_of, tuple([rolling.sums[n] for n in self._order]))
+        busy, longest_ms = rolling.busy(self.lengths)
+        spans = [Span(rolling.paths(n), busy[n]) for n in self._order]
+        return Live(did, as_of, tuple([rolling.sums[n] for n in self._order]), tuple(spans), longest_ms)
 
     def _offset(self) -> bytes:
         numbers = (self.next_offset, self.clock.w, self.clock.lag, self.clock.floor)

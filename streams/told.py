@@ -5,8 +5,8 @@ from uuid import UUID, uuid5
 
 from schemas import encode
 from streams.alerts import Alert
+from streams.bucket import MINUTE_MS
 from streams.live import common_headers
-from streams.windows import MINUTE_MS
 
 NAMESPACE: Final = UUID("0d1f5a3e-58c7-5b0a-9a0c-6f3f3f0d2c11")  # of all alerts' ids: changing it changes every id
 _TYPE: Final = b"phonon.did-alerts.v1"

@@ -8,26 +8,43 @@ what left is subtracted, once, and nothing comes back. So a record costs the sam
 import sys
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
 
-from streams.bucket import ID_BYTES, LIMIT, Bucket
+from streams.bucket import ID_BYTES, LIMIT, MINUTE_MS, Bucket, fact
+from streams.callers import Callers
+from streams.lines import Busy, Lines
 
-MINUTE_MS: Final = 60_000
 PART_BITS: Final = 16  # a place is minute << PART_BITS | which of the minute's buckets
 _FULL: Final = LIMIT * ID_BYTES
 _MANY: Final = 1024  # ids
 _NO_IDS: Final = array("Q")
+_PATH_BITS: Final = 32  # of a window's count of a path
+_PATH_MASK: Final = (1 << _PATH_BITS) - 1
+
+
+class Told(NamedTuple):
+    """What a flow tells besides what is counted, as a bucket keeps it. `alone`: answered, without an agent leg."""
+
+    caller: int
+    path: int
+    alone: bool
+    legs: bytes
 
 
 class Rolling:
     """One DID: its buckets by place, the ids in them, and a sum per window (shortest first) as of `minute`.
 
+    What is no sum, or one that later calls change, has modules of its own: callers, paths by number (a count per
+    window, side by side in one integer) and lines; None where no flow told of any.
     Buckets are packed but for those that are to be written to the log. Of ids the first halves are kept in order, 8
     bytes each, the latest whole in a set; where a half is met again the bucket says whether it is the flow.
     """
 
-    __slots__ = ("_fresh", "_halves", "_left", "buckets", "emitted_at", "kept", "minute", "sums")
+    __slots__ = (
+        *("_callers", "_fresh", "_halves", "_left", "_lines", "_paths"),
+        *("buckets", "emitted_at", "kept", "minute", "sums"),
+    )
 
     def __init__(self, minute: int, windows: int) -> None:
         self.minute = minute
@@ -38,6 +55,9 @@ class Rolling:
         self._fresh: set[bytes] | None = None
         self._halves = _NO_IDS
         self._left = 0  # how many of the halves are of buckets that are gone
+        self._callers: Callers | None = None
+        self._paths: dict[int, int] | None = None
+        self._lines: Lines | None = None
 
     def holds(self, minute: int, event_id: bytes) -> bool:
         """Whether a flow is counted; most likely it is in that minute."""
@@ -80,13 +100,52 @@ class Rolling:
                 sums[n] = after
         return place, bucket
 
+    def tell(self, place: int, at: int, told: Told, *, lengths: Sequence[int]) -> list[tuple[int, Bucket]]:
+        """Take what else is known of the flow that was just added there; buckets whose counts that changed."""
+        bucket, minute = self.buckets[place], place >> PART_BITS
+        assert isinstance(bucket, Bucket)
+        if told.legs:
+            bucket.legs += told.legs
+            if self._lines is None:
+                self._lines = Lines(self.minute, len(lengths))
+            self._lines.note(minute, told.legs)
+        if not (told.caller or told.path):
+            return []
+        bucket.facts += fact(told.caller, at % MINUTE_MS, told.path, alone=told.alone)
+        if told.path:
+            self._count_path(minute, told.path, lengths)
+        if not told.caller:
+            return []
+        if self._callers is None:
+            self._callers = Callers()
+        changes = self._callers.add(told.caller, at, alone=told.alone)
+        return [self._change(at // MINUTE_MS, counts, lengths) for at, counts in changes]
+
+    def paths(self, window: int) -> list[tuple[int, int]]:
+        """How many flows of a window went each path of the menu."""
+        held = [(path, counts >> window * _PATH_BITS & _PATH_MASK) for path, counts in (self._paths or {}).items()]
+        return [(path, flows) for path, flows in held if flows]
+
+    def busy(self, lengths: Sequence[int]) -> tuple[list[Busy], int]:
+        """How many legs were up at once in each window, and how long the longest was, ms."""
+        if self._lines is None:
+            return [Busy(0, 0)] * len(lengths), 0
+        if self._lines.outdated(self.minute, lengths[-1]):
+            self._lines = Lines(self.minute, len(lengths))
+            for place, bucket in self.buckets.items():
+                self._lines.note(place >> PART_BITS, _opened(bucket).legs)
+        return self._lines.at(self.minute, lengths), self._lines.longest_ms
+
     def advance(self, minute: int, *, lengths: Sequence[int]) -> list[int]:
         """Go on to a later minute (an earlier one changes nothing); the places that left the largest window."""
         if minute <= self.minute:
             return []
         for n, length in enumerate(lengths):
             for place in self._between(self.minute - length, minute - length):
-                self.sums[n] -= _opened(self.buckets[place]).counts
+                bucket = _opened(self.buckets[place])
+                self.sums[n] -= bucket.counts
+                if bucket.facts:
+                    self._leave_paths(bucket, n)
         gone = list(self._between(self.minute - lengths[-1], minute - lengths[-1]))
         self.minute = minute
         return self.drop(gone)
@@ -109,7 +168,11 @@ class Rolling:
     def drop(self, places: Sequence[int]) -> list[int]:
         """Forget buckets that no window holds any more."""
         for place in places:
-            ids = _opened(self.buckets.pop(place)).each_id()
+            bucket, minute = _opened(self.buckets.pop(place)), place >> PART_BITS
+            if self._callers is not None:
+                for known in bucket.each_fact(minute):
+                    self._callers.forget(known.caller, (minute + 1) * MINUTE_MS)
+            ids = bucket.each_id()
             self._left += len(ids)
             if self._fresh:
                 self._fresh.difference_update(ids)
@@ -128,7 +191,50 @@ class Rolling:
         for n, length in enumerate(lengths):
             first = (self.minute - length + 1) << PART_BITS
             self.sums[n] = sum([bucket.counts for place, bucket in opened.items() if place >= first])
+        self._recall(opened, lengths)
         return dropped
+
+    def _recall(self, buckets: Mapping[int, Bucket], lengths: Sequence[int]) -> None:
+        """Make callers, paths and lines from the buckets."""
+        facts = [
+            (place >> PART_BITS, one)
+            for place, bucket in buckets.items()
+            for one in bucket.each_fact(place >> PART_BITS)
+        ]
+        for minute, one in facts:
+            if one.path:
+                self._count_path(minute, one.path, lengths)
+        if any(one.caller for _, one in facts):
+            self._callers = Callers()
+            self._callers.restore((one.caller, one.call) for _, one in facts if one.caller)
+        for place, bucket in buckets.items():
+            if bucket.legs:
+                self._lines = self._lines or Lines(self.minute, len(lengths))
+                self._lines.note(place >> PART_BITS, bucket.legs)
+
+    def _change(self, minute: int, counts: int, lengths: Sequence[int]) -> tuple[int, Bucket]:
+        """Correct the counts of a minute that is held, always in its first bucket."""
+        place, age = minute << PART_BITS, self.minute - minute
+        bucket = self.buckets[place] = _opened(self.buckets[place])
+        bucket.counts += counts
+        for n, length in enumerate(lengths):
+            if age < length:
+                self.sums[n] += counts
+        return place, bucket
+
+    def _count_path(self, minute: int, path: int, lengths: Sequence[int]) -> None:
+        if self._paths is None:
+            self._paths = {}
+        held = sum([1 << n * _PATH_BITS for n, length in enumerate(lengths) if self.minute - minute < length])
+        self._paths[path] = self._paths.get(path, 0) + held
+
+    def _leave_paths(self, bucket: Bucket, window: int) -> None:
+        """The bucket's paths leave a window."""
+        for path in bucket.each_path():
+            assert self._paths is not None
+            self._paths[path] -= 1 << window * _PATH_BITS
+            if not self._paths[path]:
+                del self._paths[path]
 
     def _open(self, minute: int) -> tuple[int, Bucket]:
         """The minute's last bucket, unpacked, or a new one where that is full."""

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Iterable
 from typing import Any
 
-from tests.recount import recount
+from tests.recount import recount, settled_until
 
 MINUTE = 60_000
 DISPOSITIONS = ("BUSY", "NO_ANSWER", "REJECTED", "CANCELLED", "BAD_NUMBER", "UNREACHABLE", "CONGESTION", "UNKNOWN")
@@ -34,6 +34,18 @@ def flow(rng: random.Random, did: str, occurred_at: int, *, received_at: int | N
         "sms_count": rng.randint(0, 2) if main else 0,
         "email_count": rng.randint(0, 2) if main else 0,
         "recording_count": rng.randint(0, 1) if main else 0,
+        "caller": rng.choice((None, *(f"tok_{n:032x}" for n in range(1 << 96, 9 << 96, 1 << 96)))),
+        **_keys(rng),
+    }
+
+
+def _keys(rng: random.Random) -> Record:
+    if rng.random() < 0.4:
+        return {"menu_path": None, "time_to_first_key_ms": None, "time_after_last_key_ms": None}
+    return {
+        "menu_path": ">".join(rng.choices(("1", "2", "3", "9", "#", "data", "other"), k=rng.randint(1, 3))),
+        "time_to_first_key_ms": rng.choice((None, 0, 3_000)),
+        "time_after_last_key_ms": rng.choice((None, 0, 90_000)),
     }
 
 
@@ -45,8 +57,8 @@ def _leg(rng: random.Random, at: int) -> Record:
         "direction": rng.choice(("INBOUND", "OUTBOUND", "UNKNOWN")),
         "disposition": "ANSWERED" if answered else rng.choice(DISPOSITIONS),
         "answered": answered,
-        "started_at": at - 60_000,
-        "ended_at": at,
+        "started_at": rng.choice((None, *[at - span for span in (1, 30_000, 60_000, 90_001, 240_000)])),
+        "ended_at": rng.choice((None, *[at - before for before in (0, 1, 45_000, 90_000)], at + 200_000)),
         "ring_ms": rng.choice((None, 0, 2_500, 40_000)),
         "talk_ms": rng.choice((0, 9_999, 10_000, 180_000)) if answered else None,
     }
@@ -60,6 +72,9 @@ def mismatches(flows: Iterable[Record], latest: dict[str, Record]) -> list[str]:
     wrong = [f"{did}: no metrics" for did in by_did.keys() - latest.keys()]
     for did, metrics in latest.items():
         spans = [(window["name"], window["seconds"]) for window in metrics["windows"]]
+        settled = settled_until(by_did.get(did, []), did, metrics["as_of"], spans)
+        if metrics["legs_settled_until"] != settled:
+            wrong.append(f"{did} legs_settled_until: {metrics['legs_settled_until']}, expected {settled}")
         expected = recount(by_did.get(did, []), did, metrics["as_of"], spans)
         for got, right in zip(metrics["windows"], expected, strict=True):
             differing = [(name, value, right.get(name)) for name, value in got.items() if value != right.get(name)]

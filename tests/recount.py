@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 MINUTE_MS = 60_000
+HOUR_MS = 3_600_000
 SHORT_MS = 10_000
 IN_TIME_MS = 20_000
 WINDOWS = (("5m", 300), ("1h", 3_600), ("24h", 86_400))
@@ -33,13 +34,25 @@ def recount(
     return [_window(own, as_of, name, seconds) for name, seconds in windows]
 
 
+def settled_until(flows: Iterable[Flow], did: str, as_of: int, windows: Sequence[tuple[str, int]] = WINDOWS) -> int:
+    """The `legs_settled_until` of that record: as_of less the longest leg that the largest window holds any of."""
+    own = [flow for flow in distinct(flows) if flow["did"] == did]
+    start = _end(as_of) - 1000 * max(seconds for _, seconds in windows)
+    return as_of - max((until - since for since, until in _up(own) if until > start), default=0)
+
+
+def _end(as_of: int) -> int:
+    return as_of - as_of % MINUTE_MS + MINUTE_MS
+
+
 def _window(flows: Sequence[Flow], as_of: int, name: str, seconds: int) -> dict[str, Any]:
-    end = as_of - as_of % MINUTE_MS + MINUTE_MS
+    end = _end(as_of)
     start = end - seconds * 1000
     inside = [flow for flow in flows if start <= flow["occurred_at"] < end]
     counts = _visitor_counts(inside) | _agent_counts(inside) | _flow_counts(inside)
+    counts |= _caller_counts(inside) | _key_counts(inside)
     window = {"name": name, "seconds": seconds, "start": start, "end": end}
-    return window | counts | ratios(counts) | _distributions(inside)
+    return window | counts | ratios(counts) | _distributions(inside) | _menu(inside) | _legs(flows, start, end)
 
 
 def _visitor_counts(flows: Sequence[Flow]) -> dict[str, int]:
@@ -96,6 +109,79 @@ def _flow_counts(flows: Sequence[Flow]) -> dict[str, int]:
     }
 
 
+def _caller_counts(flows: Sequence[Flow]) -> dict[str, int]:
+    """People: all windows end now, so whoever called again within the hour did so in the window too."""
+    calls = Counter(flow["caller"] for flow in flows if flow["caller"] is not None)
+    traceable = [flow for flow in flows if flow["caller"] is not None and flow["reached"]]
+    alone = [flow for flow in traceable if all(leg["role"] != "AGENT" for leg in flow["legs"])]
+    return {
+        "callers": len(calls),
+        "repeat_callers": len([caller for caller, number in calls.items() if number > 1]),
+        "flows_traceable": len(traceable),
+        "flows_contained": len([flow for flow in alone if not _again(flow, flows)]),
+    }
+
+
+def _again(flow: Flow, flows: Sequence[Flow]) -> bool:
+    """Whether the same caller has another flow from then on and within the hour."""
+    return any(
+        other["event_id"] != flow["event_id"]
+        and other["caller"] == flow["caller"]
+        and 0 <= other["occurred_at"] - flow["occurred_at"] <= HOUR_MS
+        for other in flows
+    )
+
+
+def _key_counts(flows: Sequence[Flow]) -> dict[str, int]:
+    with_key = [flow for flow in flows if flow["menu_path"] is not None]
+    first = [flow["time_to_first_key_ms"] for flow in with_key if flow["time_to_first_key_ms"] is not None]
+    last = [flow["time_after_last_key_ms"] for flow in with_key if flow["time_after_last_key_ms"] is not None]
+    silent = [flow for flow in flows if flow["menu_path"] is None and flow["dtmf_count"] == 0]
+    return {
+        "flows_with_key": len(with_key),
+        "flows_without_key": len([flow for flow in silent if flow["reached"]]),
+        "flows_dropped_off": len([flow for flow in with_key if _dropped_off(flow)]),
+        "first_key_ms": sum(first),
+        "first_keys_timed": len(first),
+        "after_last_key_ms": sum(last),
+        "last_keys_timed": len(last),
+    }
+
+
+def _dropped_off(flow: Flow) -> bool:
+    return bool(flow["reached"]) and all(leg["role"] != "AGENT" for leg in flow["legs"])
+
+
+def _menu(flows: Sequence[Flow]) -> dict[str, Any]:
+    passed: Counter[str] = Counter()
+    left: Counter[str] = Counter()
+    for flow in flows:
+        if flow["menu_path"] is not None:
+            choices = flow["menu_path"].split(">")
+            passed.update({">".join(choices[:depth]) for depth in range(1, len(choices) + 1)})
+            left[flow["menu_path"]] += _dropped_off(flow)
+    most = sorted(passed, key=lambda path: (-passed[path], path))[:100]
+    return {"menu": [{"path": path, "flows": passed[path], "left": left[path]} for path in most]}
+
+
+def _up(flows: Iterable[Flow]) -> list[tuple[int, int]]:
+    """When legs were up: from start to end, and not after the minute of their flow."""
+    legs = [
+        (leg["started_at"], min(leg["ended_at"], _end(flow["occurred_at"])))
+        for flow in flows
+        for leg in flow["legs"]
+        if leg["started_at"] is not None and leg["ended_at"] is not None
+    ]
+    return [(since, until) for since, until in legs if until > since]
+
+
+def _legs(flows: Sequence[Flow], start: int, end: int) -> dict[str, Any]:
+    up = [(max(since, start), until) for since, until in _up(flows) if until > start and since < end]
+    moments = sorted({since for since, _ in up})
+    peak = max((sum(since <= moment < until for since, until in up) for moment in moments), default=0)
+    return {"peak_legs": peak, "mean_legs": sum(until - since for since, until in up) / (end - start)}
+
+
 def ratios(n: Mapping[str, int]) -> dict[str, float | None]:
     reached_network = n["answered"] + n["busy"] + n["no_answer"] + n["rejected"]
     return {
@@ -108,6 +194,12 @@ def ratios(n: Mapping[str, int]) -> dict[str, float | None]:
         "abandonment_ratio": _ratio(n["flows_abandoned"], n["flows_to_agent"]),
         "service_level": _ratio(n["served_in_time"], n["flows_to_agent"]),
         "average_time_to_agent_ms": _ratio(n["time_to_agent_ms"], n["agents_timed"]),
+        "repeat_caller_ratio": _ratio(n["repeat_callers"], n["callers"]),
+        "containment_ratio": _ratio(n["flows_contained"], n["flows_traceable"]),
+        "no_input_ratio": _ratio(n["flows_without_key"], n["flows_reached"]),
+        "drop_off_ratio": _ratio(n["flows_dropped_off"], n["flows_with_key"]),
+        "average_time_to_first_key_ms": _ratio(n["first_key_ms"], n["first_keys_timed"]),
+        "average_time_after_last_key_ms": _ratio(n["after_last_key_ms"], n["last_keys_timed"]),
     }
 
 

@@ -18,8 +18,11 @@ PURE = {
     *(f"app.{name}" for name in ("problems", "raw", "rebuild", "records", "segment", "split", "telephony")),
     *(f"app.notify.{name}" for name in ("answers", "lane", "notification", "progress")),
     *(f"app.demo.{name}" for name in ("answers", "calls", "facts", "misbehaviour", "provider", "spelling")),
-    *(f"streams.{name}" for name in ("alerts", "bucket", "decoding", "flows", "gathered", "groups", "histogram")),
-    *(f"streams.{name}" for name in ("latest", "live", "metrics", "profile", "ranking", "rules")),
+    *(f"streams.{name}" for name in ("alerts", "bucket", "callers", "decoding", "flows", "gathered", "groups")),
+    *(
+        f"streams.{name}"
+        for name in ("histogram", "latest", "lines", "live", "metrics", "paths", "profile", "ranking", "rules")
+    ),
     *(f"streams.{name}" for name in ("table", "told", "windows")),
 }
 """Modules that only compute: time, chance and files are arguments there (the demo's draw from a seeded `Random`)."""

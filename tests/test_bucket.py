@@ -1,21 +1,29 @@
-"""bucket: a monoid under merge that survives packing, and refuses what it did not pack."""
+"""bucket: survives packing, refuses what it did not pack, and is read as older versions wrote it."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.bucket import LIMIT, VERSION, Bucket
+from streams.bucket import LIMIT, MINUTE_MS, VERSION, Bucket, Fact, fact
 from streams.histogram import KINDS, one
 from streams.metrics import COUNTS, HISTOGRAMS, joined
 
+THIRD = (
+    "03040000000000000000000000000000000000000000000000000000000000000002020000000000e05d0000000004040001"
+    "02030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f0700000000000000dc0502800700000000000000"
+    "5fea021002040406"
+)
 COUNTED = st.lists(st.integers(0, 2**62), min_size=len(COUNTS), max_size=len(COUNTS)).map(lambda v: joined(tuple(v)))
 TIMED = st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 2**24)), max_size=8)
 HISTOGRAM = TIMED.map(lambda times: sum(one(kind, ms) for kind, ms in times) << HISTOGRAMS)
+FACTS = st.tuples(st.integers(0, 2**64 - 1), st.integers(0, MINUTE_MS - 1), st.integers(0, 2**15 - 1), st.booleans())
 BUCKETS = st.builds(
-    lambda counts, histogram, ids: Bucket(counts | histogram, ids),
+    lambda counts, histogram, ids, facts, legs: Bucket(counts | histogram, ids, facts, legs),
     COUNTED,
     HISTOGRAM,
     st.lists(st.binary(min_size=16, max_size=16), max_size=5).map(b"".join),
+    st.lists(FACTS.map(lambda one: fact(*one[:3], alone=one[3])), max_size=5).map(b"".join),
+    st.binary(max_size=40),
 )
 
 
@@ -24,21 +32,12 @@ def test_unpack_undoes_pack(bucket: Bucket) -> None:
     assert Bucket.unpack(bucket.pack()) == bucket
 
 
-@given(BUCKETS, BUCKETS, BUCKETS)
-def test_merge_is_a_monoid(a: Bucket, b: Bucket, c: Bucket) -> None:
-    assert a.merge(b).merge(c) == a.merge(b.merge(c))
-    assert Bucket().merge(a) == a == a.merge(Bucket())
-    assert a.merge(b).counts - b.counts == a.counts
-
-
-@given(st.lists(st.tuples(st.binary(min_size=16, max_size=16), st.integers(0, 2**40))))
-def test_adding_one_by_one_is_merging_buckets_of_one(flows: list[tuple[bytes, int]]) -> None:
-    added, merged = Bucket(), Bucket()
-    for event_id, counts in flows:
-        added.add(event_id, counts)
-        merged = merged.merge(Bucket(counts, event_id))
-    assert added == merged
-    assert added.each_id() == [event_id for event_id, _ in flows]
+@given(st.lists(FACTS, max_size=5), st.integers(0, 10**8))
+def test_facts_are_told_as_they_were_put(facts: list[tuple[int, int, int, bool]], minute: int) -> None:
+    bucket = Bucket(facts=b"".join(fact(*one[:3], alone=one[3]) for one in facts))
+    calls = [Fact(caller, (minute * MINUTE_MS + ms) << 1 | alone, path) for caller, ms, path, alone in facts]
+    assert list(bucket.each_fact(minute)) == calls
+    assert bucket.each_path() == [path for _, _, path, _ in facts if path]
 
 
 @given(st.binary(max_size=80))
@@ -49,10 +48,11 @@ def test_foreign_bytes_are_a_value_error_or_a_bucket(data: bytes) -> None:
         pass
 
 
-@pytest.mark.parametrize("cut", [n for n in range(1, 25) if n != 16])  # 16: a bucket with one id less
+@pytest.mark.parametrize("cut", range(1, 40))
 def test_a_cut_bucket_is_refused(cut: int) -> None:
+    whole = Bucket(joined((300,) * len(COUNTS)), bytes(16), fact(1, 2, 3, alone=True)).pack()
     with pytest.raises(ValueError, match="cut short"):
-        Bucket.unpack(Bucket(joined((300,) * len(COUNTS)), bytes(16)).pack()[:-cut])
+        Bucket.unpack(whole[:-cut])
 
 
 def test_a_later_version_is_refused() -> None:
@@ -76,6 +76,16 @@ def test_the_second_format_is_read() -> None:
     counts = dict(zip(COUNTS, [0] * len(COUNTS), strict=True)) | {"attempts": 3, "answered": 1, "talk_ms": 90_000}
     histograms = one("talk", 90_000) + one("talk", 30_000) + one("ring", 5_000)
     bucket = Bucket(joined(tuple(counts.values())) + (histograms << HISTOGRAMS), bytes(range(16)))
+    assert Bucket.unpack(recorded) == bucket
+    assert Bucket.unpack(bucket.pack()) == bucket
+
+
+def test_the_third_format_is_read() -> None:
+    """As version 3 writes it: 2 attempts of one caller, who chose 1 and left, both in the menu for 3 s; two legs."""
+    recorded = bytes.fromhex(THIRD)
+    counts = dict.fromkeys(COUNTS, 0) | {"attempts": 2, "callers": 1, "repeat_callers": 1, "first_key_ms": 6000}
+    facts = fact(7, 1500, 2, alone=True) + fact(7, 59_999, 2 | 4096, alone=False)
+    bucket = Bucket(joined(counts.values()), bytes(range(32)), facts, bytes.fromhex("0204 0406"))
     assert Bucket.unpack(recorded) == bucket
     assert bucket.pack() == recorded
 

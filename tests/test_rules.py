@@ -42,7 +42,7 @@ WRONG = {
     "a drop of an average": (
         '[[rule]]\nkind = "drop"\nname = "d"\nwindow = "1h"\nmetric = "average_ring_ms"\n',
         "line 5, column 1: expected one of answer_seizure_ratio, network_effectiveness_ratio, short_call_ratio, "
-        "agent_answer_ratio, abandonment_ratio, service_level",
+        "agent_answer_ratio, abandonment_ratio, service_level, containment_ratio, no_input_ratio, drop_off_ratio",
     ),
     "a certain drop": (
         '[[rule]]\nkind = "drop"\nname = "d"\nwindow = "1h"\nconfidence = 1\n',

@@ -1,0 +1,139 @@
+"""How many legs of a DID were up at once, in each of its windows: the most, and for how long together. Pure.
+
+Kept are the legs' starts and ends, each in order: at any moment as many legs are up as have started less those that
+have ended. A leg that comes raises the figures only while it was up, and a window that goes on loses only what it
+leaves behind; so neither walks through all legs again, unless a window has left its peak behind.
+A leg is up in [start, end), and none is up after the minute of its flow. Times are ms since 1970 UTC.
+"""
+
+import re
+from array import array
+from bisect import bisect_right, insort
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+from streams.bucket import MINUTE_MS
+from streams.decoding import moment
+
+_MOMENT: Final = re.compile(b"[\x80-\xff]*[\0-\x7f]").findall
+
+
+class Busy(NamedTuple):
+    """A window: the most legs at once, and the time that all legs together were up in it, ms."""
+
+    peak: int
+    legs_ms: int
+
+
+class _Span:
+    """A window: the same, and when it last was at its peak."""
+
+    __slots__ = ("legs_ms", "peak", "until")
+
+    def __init__(self) -> None:
+        self.peak = self.legs_ms = 0
+        self.until = 0
+
+
+class Lines:
+    """The legs of a DID, and its windows as of a minute. Legs that come are only read when somebody asks."""
+
+    __slots__ = ("_ends", "_longest", "_longest_until", "_minute", "_new", "_spans", "_starts")
+
+    def __init__(self, minute: int, windows: int) -> None:
+        self._minute = minute
+        self._new: dict[int, bytes] = {}
+        self._starts, self._ends = array("q"), array("q")
+        self._spans = [_Span() for _ in range(windows)]
+        self._longest = self._longest_until = 0
+
+    def note(self, minute: int, legs: bytes) -> None:
+        """Take the legs of a minute's flows: start and end of each, as Avro longs."""
+        self._new[minute] = self._new.get(minute, b"") + legs
+
+    @property
+    def longest_ms(self) -> int:
+        """How long the longest leg was up, of those in the largest window."""
+        return self._longest
+
+    def outdated(self, minute: int, longest: int) -> bool:
+        """Whether the longest leg is over, at a minute of the largest window: then all are to be taken anew."""
+        return 0 < self._longest_until <= (minute - longest + 1) * MINUTE_MS
+
+    def at(self, minute: int, lengths: Sequence[int]) -> list[Busy]:
+        """The windows, shortest first, at a minute that is not before the last one asked for."""
+        begins = [(minute - length + 1) * MINUTE_MS for length in lengths]
+        for span, begin, length in zip(self._spans, begins, lengths, strict=True):
+            span.legs_ms -= self._up((self._minute - length + 1) * MINUTE_MS, begin)
+        self._minute = minute
+        over = bisect_right(self._ends, begins[-1])
+        del self._ends[:over], self._starts[:over]  # as many legs had started before that as had ended
+        new = self._take(begins[-1])
+        for span, begin in zip(self._spans, begins, strict=True):
+            self._find_peak(span, begin, new)
+            span.legs_ms += sum([end - max(start, begin) for start, end in new if end > begin])
+        return [Busy(span.peak, span.legs_ms) for span in self._spans]
+
+    def _take(self, begin: int) -> list[tuple[int, int]]:
+        """Put the new legs to the others; those that were up after `begin`."""
+        new = [leg for leg in _legs(self._new.items()) if leg[1] > max(leg[0], begin)]
+        self._new = {}
+        starts, ends = [start for start, _ in new], [end for _, end in new]
+        if len(new) > len(self._starts) >> 4:
+            self._starts, self._ends = (
+                array("q", sorted([*self._starts, *starts])),
+                array("q", sorted([*self._ends, *ends])),
+            )
+        else:
+            for start, end in new:
+                insort(self._starts, start)
+                insort(self._ends, end)
+        for start, end in new:
+            if end - start > self._longest or (end - start == self._longest and end > self._longest_until):
+                self._longest, self._longest_until = end - start, end
+        return new
+
+    def _find_peak(self, span: _Span, begin: int, new: Sequence[tuple[int, int]]) -> None:
+        if span.until <= begin:
+            span.peak, span.until = self._peak(begin, None)
+        elif new:
+            first, last = min([start for start, _ in new]), max([end for _, end in new])
+            peak, until = self._peak(max(first, begin), last)
+            if peak >= span.peak:
+                span.until = until if peak > span.peak else max(until, span.until)
+                span.peak = peak
+
+    def _peak(self, begin: int, end: int | None) -> tuple[int, int]:
+        """The most legs at once in [begin, end), and until when there were so many, as far as that matters."""
+        starts, ends = self._starts, self._ends
+        started, ended = bisect_right(starts, begin), bisect_right(ends, begin)
+        peak = started - ended
+        until = ends[ended] if peak else 0
+        for place in range(started, len(starts)):
+            start = starts[place]
+            if end is not None and start >= end:
+                break
+            while ends[ended] <= start:
+                ended += 1
+            if place + 1 - ended >= peak:
+                peak, until = place + 1 - ended, ends[ended]
+        return peak, until
+
+    def _up(self, begin: int, end: int) -> int:
+        """The time that all legs together were up in [begin, end), ms."""
+        if end <= begin or not self._starts:
+            return 0
+        total = 0
+        for moments, sign in ((self._starts, 1), (self._ends, -1)):
+            first, last = bisect_right(moments, begin), bisect_right(moments, end)
+            total += sign * (first * (end - begin) + (last - first) * end - sum(moments[first:last]))
+        return total
+
+
+def _legs(noted: Iterable[tuple[int, bytes]]) -> list[tuple[int, int]]:
+    """Start and end of each leg, none after its minute."""
+    legs: list[tuple[int, int]] = []
+    for minute, data in noted:
+        over, moments = (minute + 1) * MINUTE_MS, [moment(raw) for raw in _MOMENT(data)]
+        legs += [(start, min(end, over)) for start, end in zip(moments[::2], moments[1::2], strict=True)]
+    return legs

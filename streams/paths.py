@@ -1,0 +1,52 @@
+"""What callers chose in the voice menu, as numbers to count by, and the tree that these make. Pure.
+
+A path is at most DEPTH choices, each one of CHOICES, so that there are never more than some thousands: a number of four
+bits each, the first lowest, and one bit more where the caller left without an agent.
+"""
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+DEPTH: Final = 3
+CHOICES: Final = (*"0123456789*#", "data", "other", "key")
+SEPARATOR: Final = ">"
+MOST_NODES: Final = 100
+LEFT: Final = 1 << 4 * DEPTH
+
+_NUMBER: Final = {choice.encode(): n for n, choice in enumerate(CHOICES, start=1)}
+_OTHER: Final = _NUMBER[b"other"]
+_PREFIXES: Final = [(1 << 4 * depth) - 1 for depth in range(1, DEPTH + 1)]
+
+
+class Node(NamedTuple):
+    """A place in the menu: how many flows came by, and how many of these ended there without an agent."""
+
+    path: str
+    flows: int
+    left: int
+
+
+def number(path: bytes) -> int:
+    """The number of a path."""
+    choices = path.split(SEPARATOR.encode())[:DEPTH]
+    return sum(_NUMBER.get(choice, _OTHER) << 4 * n for n, choice in enumerate(choices))
+
+
+def text(number: int) -> str:
+    """The path of a number."""
+    choices = [number >> 4 * n & 15 for n in range(DEPTH)]
+    return SEPARATOR.join([CHOICES[choice - 1] for choice in choices if choice])
+
+
+def nodes(flows: Iterable[tuple[int, int]]) -> list[Node]:
+    """The places of the menu, from how many flows went each path; the most used, those first."""
+    passed: dict[int, int] = {}
+    left: dict[int, int] = {}
+    for path, number in flows:
+        end = path & ~LEFT
+        if path & LEFT:
+            left[end] = left.get(end, 0) + number
+        for node in dict.fromkeys([end & mask for mask in _PREFIXES]):
+            passed[node] = passed.get(node, 0) + number
+    found = [Node(text(node), number, left.get(node, 0)) for node, number in passed.items()]
+    return sorted(found, key=lambda node: (-node.flows, node.path))[:MOST_NODES]

@@ -1,0 +1,64 @@
+"""callers: whatever the order of calls, the counts of every minute are those of a naive walk over all calls."""
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.callers import REPEAT_MS, Callers
+from streams.metrics import COUNTS, lanes
+
+TIMES = st.sampled_from((0, 1, 5, REPEAT_MS - 1, REPEAT_MS, REPEAT_MS + 1, 2 * REPEAT_MS, 2 * REPEAT_MS + 1, 10**8))
+CALLS = st.lists(st.tuples(st.integers(1, 3), TIMES, st.booleans()), max_size=14)
+Call = tuple[int, int, bool]
+
+
+def naive(calls: list[Call], since: int = 0) -> dict[int, tuple[int, int, int]]:
+    """Of every moment from `since` on: calls that are a caller's latest, latest but one, and contained."""
+    found: dict[int, list[int]] = {}
+    for caller in {caller for caller, _, _ in calls}:
+        own = sorted((at, alone) for one, at, alone in calls if one == caller)
+        for rank, (at, _) in enumerate(reversed(own[-2:])):
+            found.setdefault(at, [0, 0, 0])[rank] += 1
+        for n, (at, alone) in enumerate(own):
+            others = [other for other, _ in own[:n] + own[n + 1 :]]
+            contained = alone and not any(at <= other <= at + REPEAT_MS for other in others)
+            found.setdefault(at, [0, 0, 0])[2] += contained
+    return {at: (a, b, c) for at, (a, b, c) in found.items() if (a or b or c) and at >= since}
+
+
+def told(changes: Counter[int]) -> dict[int, tuple[int, ...]]:
+    places = [COUNTS.index(name) for name in ("callers", "repeat_callers", "flows_contained")]
+    return {at: tuple(lanes(total)[place] for place in places) for at, total in changes.items() if total}
+
+
+@given(CALLS)
+def test_counts_are_those_of_a_naive_walk(calls: list[Call]) -> None:
+    callers, counted = Callers(), Counter[int]()
+    for n, (caller, at, alone) in enumerate(calls):
+        for when, counts in callers.add(caller, at, alone=alone):
+            counted[when] += counts
+        assert told(counted) == naive(calls[: n + 1])
+
+
+@given(CALLS, CALLS, TIMES)
+def test_what_is_forgotten_or_restored_goes_on_as_if_it_had_lived(
+    calls: list[Call], more: list[Call], since: int
+) -> None:
+    """Older calls leave with their minutes; what is left is counted on as by those who never held them."""
+    lived, counted = Callers(), Counter[int]()
+    for caller, at, alone in calls:
+        for when, counts in lived.add(caller, at, alone=alone):
+            counted[when] += counts
+    for caller, _, _ in calls:
+        lived.forget(caller, since)
+    left = [call for call in calls if call[1] >= since]
+    restored = Callers()
+    restored.restore((caller, at << 1 | alone) for caller, at, alone in left)
+    later = [call for call in more if call[1] >= since]
+    for caller, at, alone in later:
+        changes = lived.add(caller, at, alone=alone)
+        assert restored.add(caller, at, alone=alone) == changes
+        for when, counts in changes:
+            counted[when] += counts
+    assert told(Counter({at: total for at, total in counted.items() if at >= since})) == naive(left + later)
