@@ -242,7 +242,9 @@ def flow_record(rng: random.Random, did: str, at: int, *, agent: bool) -> Any:
         direction="INBOUND", disposition=visitor.disposition, reached=visitor.answered,
         agent_reached=agent and legs[-1].answered, started_at=at - 90_000, ended_at=at, talk_ms=visitor.talk_ms or 0,
         time_to_agent_ms=8_000 if agent else None, legs=legs, dtmf_count=2, sms_count=0, email_count=0, key_count=4,
-        recording_count=1, rejected_count=0,
+        recording_count=1, rejected_count=0, caller=f"tok_{rng.getrandbits(17) << 80:032x}",
+        menu_path=rng.choice(("1", "2", "1>2", "1>2>data", None)), time_to_first_key_ms=3_000,
+        time_after_last_key_ms=60_000,
     )  # fmt: skip
 
 

@@ -45,7 +45,7 @@ _HALF: Final = bytes(n // 2 for n in range(256))
 _AT: Final = tuple(COUNTS.index(name) for name in AMOUNTS)
 _SPANS: Final = tuple(zip((0, *(at + 1 for at in _AT)), (*_AT, len(COUNTS)), strict=True))
 _AMOUNTS: Final = Struct("<" + "Q".join(f"{8 * (end - begin)}x" for begin, end in _SPANS))
-_INTERLEAVED: Final = b"%b" * (2 * len(AMOUNTS) + 1)
+_PARTS: Final = Struct("x".join(f"{end - begin}s" for begin, end in _SPANS))
 _SHIFTS: Final = tuple(LANE[name] for name in AMOUNTS)
 _BYTE: Final = "[" + "".join(f"\\x{2 * n:02x}" for n in range(64)) + "]"
 _USUAL: Final = re.compile(
@@ -54,6 +54,7 @@ _USUAL: Final = re.compile(
 
 
 _FACT: Final = Struct("<QHH")
+_pack_fact: Final = _FACT.pack
 
 
 def pack_counts(total: int) -> bytes:
@@ -61,12 +62,9 @@ def pack_counts(total: int) -> bytes:
     if total & _NOT_A_BYTE:
         return b"".join(map(long, lanes(total)))
     raw = total.to_bytes(_AMOUNTS.size, "little")
-    low = raw[::8].translate(_DOUBLE)
-    amounts = map(_long, _AMOUNTS.unpack(raw))
-    return _INTERLEAVED % (
-        *[part for (begin, end), amount in zip(_SPANS, amounts, strict=False) for part in (low[begin:end], amount)],
-        low[_SPANS[-1][0] :],
-    )
+    parts = _PARTS.unpack(raw[::8].translate(_DOUBLE))
+    amounts = [_long(amount) for amount in _AMOUNTS.unpack(raw)]
+    return b"".join([*[part for two in zip(parts, amounts, strict=False) for part in two], parts[-1]])
 
 
 def _long(amount: int) -> bytes:
@@ -212,6 +210,6 @@ def _unpack_older(data: bytes) -> Bucket:
     return Bucket(counts, data[at:])
 
 
-def fact(caller: int, ms: int, path: int, *, alone: bool) -> bytes:
+def fact(caller: int, ms: int, path: int, alone: bool) -> bytes:
     """A flow's fact, so many ms after the minute began. `alone`: it was answered, and no agent was called."""
-    return _FACT.pack(caller, ms, path | alone << 15)
+    return _pack_fact(caller, ms, path | alone << 15)

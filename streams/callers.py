@@ -19,9 +19,10 @@ REPEAT_MS: Final = 3_600_000
 _LATEST: Final = ONE["callers"]
 _BEFORE: Final = ONE["repeat_callers"]
 _CONTAINED: Final = ONE["flows_contained"]
+_LATEST_ALONE: Final = _LATEST + _CONTAINED
 
 Change = tuple[int, int]
-"""When, ms, and what is to be added to the counts of that minute."""
+"""When, ms, and one of one of the counts more or less in that minute."""
 
 
 class Callers:
@@ -32,26 +33,27 @@ class Callers:
     def __init__(self) -> None:
         self._calls: dict[int, int | tuple[int, ...]] = {}
 
-    def add(self, caller: int, at: int, *, alone: bool) -> list[Change]:
-        """Take a call; what it changes. `alone`: it was answered, and no agent was called."""
+    def add(self, caller: int, at: int, alone: bool) -> tuple[int, list[Change]]:
+        """Take a call: what it counts for, and what it changes. `alone`: it was answered, and no agent was called."""
         call, calls = at << 1 | alone, self._calls
         held = calls.get(caller)
         if held is None:
             calls[caller] = call
-            return [(at, _LATEST + _CONTAINED if alone else _LATEST)]
+            return (_LATEST_ALONE if alone else _LATEST), []
         before = (held,) if isinstance(held, int) else held
         place = bisect(before, call)
         after = calls[caller] = (*before[:place], call, *before[place:])
         neighbours = [(n, n - (n > place)) for n in (place - 1, place + 1) if 0 <= n < len(after)]
         changes = [(after[n] >> 1, _contained(after, n) - _contained(before, was)) for n, was in neighbours]
-        changes.append((at, _contained(after, place)))
+        own = _contained(after, place)
         if place == len(before):
-            changes += [(at, _LATEST), (before[-1] >> 1, _BEFORE - _LATEST)]
+            own += _LATEST
+            changes += [(before[-1] >> 1, -_LATEST), (before[-1] >> 1, _BEFORE)]
         elif place == len(before) - 1:
-            changes.append((at, _BEFORE))
+            own += _BEFORE
         if place >= len(before) - 1 and len(before) > 1:
             changes.append((before[-2] >> 1, -_BEFORE))
-        return [change for change in changes if change[1]]
+        return own, [change for change in changes if change[1]]
 
     def restore(self, calls: Iterable[tuple[int, int]]) -> None:
         """Take calls whose counts are known: callers, and their calls as they are kept."""

@@ -27,6 +27,7 @@ SHORT: Final = 64  # bytes
 FEW: Final = 4
 _TEXT: Final = "(?:" + "|".join([f"\\x{2 * size:02x}.{{{size}}}" for size in range(SHORT)]) + ")"
 _VARINT: Final = "[\\x80-\\xff]{0,9}+[\\0-\\x7f]"
+_VARINTS: Final = re.compile(_VARINT.encode("latin-1")).findall
 
 
 class Memo(dict[bytes, Any]):
@@ -61,14 +62,6 @@ def number(data: bytes) -> int:
     return raw >> 1 ^ -(raw & 1)
 
 
-def moment(data: bytes) -> int:
-    """The same for what is a time, as a rule: faster."""
-    try:
-        return int(_HALVES["LOW"][data[:2]] + _HALVES["HIGH"][data[2:]])
-    except ValueError:
-        return number(data)
-
-
 def _low(part: bytes) -> int:
     """What the first two bytes of a varint contribute."""
     raw = _bits(part)
@@ -83,6 +76,15 @@ def _bits(part: bytes) -> int:
 
 # a number as two halves that come again and again, where the whole does not: the times of eight seconds share one
 _HALVES: Final = {"LOW": Memo(_low), "HIGH": Memo(lambda part: _bits(part) << 13)}
+
+
+def moments(data: bytes) -> list[int]:
+    """The numbers whose varints follow each other: times, as a rule."""
+    low, high, found = _HALVES["LOW"], _HALVES["HIGH"], _VARINTS(data)
+    try:
+        return [low[raw[:2]] + high[raw[2:]] for raw in found]
+    except ValueError:
+        return [number(raw) for raw in found]
 
 
 class _Compiler:
@@ -275,4 +277,4 @@ def symbols(*choices: Mapping[int, Any]) -> dict[bytes, tuple[Any, ...]]:
 
 def numbers(data: bytes) -> list[int]:
     """The ints that are neighbours, from their bytes."""
-    return [number(one) for one in re.findall(_VARINT.encode("latin-1"), data)]
+    return [number(one) for one in _VARINTS(data)]

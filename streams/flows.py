@@ -10,7 +10,7 @@ one way from bytes to counts.
 from binascii import unhexlify
 from hashlib import blake2b
 from itertools import product
-from typing import Final
+from typing import Any, Final
 
 from schemas import (
     HEADER_BYTES,
@@ -72,8 +72,11 @@ _FLOWS: Final = {
 }
 _PATHS: Final = Memo(paths.number)
 _PRESSES: Final = ((1 << 64) - 1) << LANE["dtmf_presses"]
-_FIRST_KEY, _LAST_KEY = LANE["first_key_ms"], LANE["after_last_key_ms"]
-_SERVED: Final = ONE["agents_timed"] + ONE["served_in_time"]
+_WITH_KEY, _SILENT, _TRACEABLE = ONE["flows_with_key"], ONE["flows_without_key"], ONE["flows_traceable"]
+_LEFT: Final = _WITH_KEY + ONE["flows_dropped_off"]
+_KEYS: Final = LANE["first_key_ms"]  # beside it stand first_keys_timed, after_last_key_ms and last_keys_timed
+_TIMED: Final = ONE["agents_timed"]
+_SERVED: Final = _TIMED + ONE["served_in_time"]
 _VISITORS: Final = LANE["talk_ms"]  # beside it stand short_calls, ring_ms and rung: put together as small integers
 _new: Final = tuple.__new__  # of a NamedTuple, in half the time
 _AGENT_TALK, _TO_AGENT, _LANE = LANE["agent_talk_ms"], LANE["time_to_agent_ms"], 64
@@ -125,48 +128,54 @@ def _begin(value: bytes, resolve: Resolve) -> int:
 def _flow(value: bytes, begin: int) -> Flow | None:
     """The flow of a body of the present schema, as we write it; None for all else."""
     try:
-        try:
-            fields, end = _read_common(value, begin)
-        except ValueError:
-            fields, end = _read(value, begin)
-        if end != len(value):
-            return None
-        id_, did, occurred_at, reached, to_agent_ms, legs, messages, caller, path, first_key_ms, last_key_ms = fields
-        total, amounts, kind, up = _of_legs(legs, reached)
+        id_, did, occurred_at, reached, to_agent_ms, legs, messages, caller, path, *keys_ms = _fields(value, begin)
+        total, amounts, (counts, is_reached, alone), up = _of_legs(legs, reached)
         if to_agent_ms is not None:
             amounts |= to_agent_ms
-            total += (to_agent_ms << _TO_AGENT) + (_SERVED if to_agent_ms <= SERVED_WITHIN_MS else ONE["agents_timed"])
+            counts += (to_agent_ms << _TO_AGENT) + (_SERVED if to_agent_ms <= SERVED_WITHIN_MS else _TIMED)
             total += WAITED[bin_of(to_agent_ms)]
         sent = _messages[messages]
         if sent < 0:
             return None
-        total += sent + kind.counts
         number = token = 0
         if path is not None:
-            number = _PATHS[path] | (paths.LEFT if kind.alone else 0)
-            amounts |= (first_key_ms or 0) | (last_key_ms or 0)
-            total += _of_keys(first_key_ms, last_key_ms, alone=kind.alone)
-        elif kind.reached and not sent & _PRESSES:
-            total += ONE["flows_without_key"]
+            number = _PATHS[path] | alone << paths.LEFT_BIT
+            first_ms, last_ms = keys_ms
+            amounts |= (first_ms or 0) | (last_ms or 0)
+            counts += _of_keys(first_ms, last_ms, alone)
+        elif is_reached and not sent & _PRESSES:
+            counts += _SILENT
         if caller is not None:
             token = _token(caller)
-            total += ONE["flows_traceable"] if kind.reached else 0
+            if is_reached:
+                counts += _TRACEABLE
         if amounts >> MOST:  # also where one is negative
             return None
-        told = _new(Told, (token, number, kind.alone, up)) if up or token or number else None
-        return _new(Flow, (did.decode(), event_id(id_), occurred_at, total, told))
+        told = _new(Told, (token, number, alone, up)) if up or token or number else None
+        return _new(Flow, (did.decode(), event_id(id_), occurred_at, total + (counts + sent), told))
     except (IndexError, ValueError):
         return None
 
 
-def _of_keys(first_key_ms: int | None, last_key_ms: int | None, *, alone: bool) -> int:
-    """What a flow with a key adds."""
-    total = ONE["flows_with_key"] + (ONE["flows_dropped_off"] if alone else 0)
-    if first_key_ms is not None:
-        total += (first_key_ms << _FIRST_KEY) + ONE["first_keys_timed"]
-    if last_key_ms is not None:
-        total += (last_key_ms << _LAST_KEY) + ONE["last_keys_timed"]
-    return total
+def _fields(value: bytes, begin: int) -> tuple[Any, ...]:
+    """What was wanted of a body. Raises IndexError or ValueError where it is none, or more."""
+    try:
+        fields, end = _read_common(value, begin)
+    except ValueError:
+        fields, end = _read(value, begin)
+    if end != len(value):
+        raise ValueError("bytes behind the body")
+    return fields
+
+
+def _of_keys(first_ms: int | None, last_ms: int | None, alone: bool) -> int:
+    """What a flow with a key adds; its lanes are put together as small integers."""
+    timed = 0
+    if first_ms is not None:
+        timed = first_ms | 1 << _LANE
+    if last_ms is not None:
+        timed |= last_ms << 2 * _LANE | 1 << 3 * _LANE
+    return (_LEFT if alone else _WITH_KEY) + (timed << _KEYS)
 
 
 def _token(caller: bytes) -> int:
@@ -179,7 +188,7 @@ def _token(caller: bytes) -> int:
 
 def _of_legs(legs: list[_Leg], reached: bytes) -> tuple[int, int, metrics.Kind, bytes]:
     """What the legs add; all amounts in them, one over the other, to be checked; the flow's kind; when they were up."""
-    talk = short = ring = rung = agent_talk = amounts = total = 0
+    talk = short = ring = rung = agent_talk = amounts = total = times = 0
     to_agent, up = False, b""
     for kind, started, ended, ring_ms, talk_ms in legs:
         counts, visitor, agent, answered = _LEGS[kind]
@@ -190,7 +199,7 @@ def _of_legs(legs: list[_Leg], reached: bytes) -> tuple[int, int, metrics.Kind, 
             amounts |= talk_ms
             if visitor:
                 talk += talk_ms
-                total += TALKED[bin_of(talk_ms)]
+                times += TALKED[bin_of(talk_ms)]
                 short += answered and talk_ms < SHORT_CALL_MS
             elif agent:
                 agent_talk += talk_ms
@@ -198,11 +207,11 @@ def _of_legs(legs: list[_Leg], reached: bytes) -> tuple[int, int, metrics.Kind, 
             amounts |= ring_ms
             if visitor:
                 ring += ring_ms
-                total += RUNG_FOR[bin_of(ring_ms)]
+                times += RUNG_FOR[bin_of(ring_ms)]
                 rung += 1
         to_agent |= agent
     total += (talk | short << _LANE | ring << 2 * _LANE | rung << 3 * _LANE) << _VISITORS
-    return total + (agent_talk << _AGENT_TALK), amounts, _FLOWS[reached, to_agent], up
+    return times + (total + (agent_talk << _AGENT_TALK)), amounts, _FLOWS[reached, to_agent], up
 
 
 def event_id(text: bytes) -> bytes:

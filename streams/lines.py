@@ -6,16 +6,13 @@ leaves behind; so neither walks through all legs again, unless a window has left
 A leg is up in [start, end), and none is up after the minute of its flow. Times are ms since 1970 UTC.
 """
 
-import re
 from array import array
 from bisect import bisect_right, insort
 from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from streams.bucket import MINUTE_MS
-from streams.decoding import moment
-
-_MOMENT: Final = re.compile(b"[\x80-\xff]*[\0-\x7f]").findall
+from streams.decoding import moments
 
 
 class Busy(NamedTuple):
@@ -63,16 +60,24 @@ class Lines:
     def at(self, minute: int, lengths: Sequence[int]) -> list[Busy]:
         """The windows, shortest first, at a minute that is not before the last one asked for."""
         begins = [(minute - length + 1) * MINUTE_MS for length in lengths]
+        if minute > self._minute:
+            self._go_on(minute, begins, lengths)
+        if self._new:
+            new = self._take(begins[-1])
+            for span, begin in zip(self._spans, begins, strict=True):
+                span.legs_ms += sum([end - (start if start > begin else begin) for start, end in new if end > begin])
+        else:
+            new = []
+        self._find_peaks(begins, new)
+        return [Busy(span.peak, span.legs_ms) for span in self._spans]
+
+    def _go_on(self, minute: int, begins: Sequence[int], lengths: Sequence[int]) -> None:
+        """Leave behind what lies before the windows of a later minute."""
         for span, begin, length in zip(self._spans, begins, lengths, strict=True):
             span.legs_ms -= self._up((self._minute - length + 1) * MINUTE_MS, begin)
         self._minute = minute
         over = bisect_right(self._ends, begins[-1])
         del self._ends[:over], self._starts[:over]  # as many legs had started before that as had ended
-        new = self._take(begins[-1])
-        for span, begin in zip(self._spans, begins, strict=True):
-            self._find_peak(span, begin, new)
-            span.legs_ms += sum([end - max(start, begin) for start, end in new if end > begin])
-        return [Busy(span.peak, span.legs_ms) for span in self._spans]
 
     def _take(self, begin: int) -> list[tuple[int, int]]:
         """Put the new legs to the others; those that were up after `begin`."""
@@ -93,11 +98,20 @@ class Lines:
                 self._longest, self._longest_until = end - start, end
         return new
 
-    def _find_peak(self, span: _Span, begin: int, new: Sequence[tuple[int, int]]) -> None:
-        if span.until <= begin:
-            span.peak, span.until = self._peak(begin, None)
-        elif new:
-            first, last = min([start for start, _ in new]), max([end for _, end in new])
+    def _find_peaks(self, begins: Sequence[int], new: Sequence[tuple[int, int]]) -> None:
+        """Anew for windows that left theirs behind, and for shorter ones; else where new legs were up."""
+        left = [n for n, (span, begin) in enumerate(zip(self._spans, begins, strict=True)) if span.until <= begin]
+        anew = left[-1] + 1 if left else 0
+        peak = until = 0
+        for n, span in enumerate(self._spans[:anew]):
+            before, until_then = self._peak(begins[n], begins[n - 1] if n else None)
+            if before > peak:
+                peak, until = before, until_then
+            span.peak, span.until = peak, until
+        if not new:
+            return
+        first, last = min([start for start, _ in new]), max([end for _, end in new])
+        for span, begin in zip(self._spans[anew:], begins[anew:], strict=True):
             peak, until = self._peak(max(first, begin), last)
             if peak >= span.peak:
                 span.until = until if peak > span.peak else max(until, span.until)
@@ -124,9 +138,9 @@ class Lines:
         if end <= begin or not self._starts:
             return 0
         total = 0
-        for moments, sign in ((self._starts, 1), (self._ends, -1)):
-            first, last = bisect_right(moments, begin), bisect_right(moments, end)
-            total += sign * (first * (end - begin) + (last - first) * end - sum(moments[first:last]))
+        for times, sign in ((self._starts, 1), (self._ends, -1)):
+            first, last = bisect_right(times, begin), bisect_right(times, end)
+            total += sign * (first * (end - begin) + (last - first) * end - sum(times[first:last]))
         return total
 
 
@@ -134,6 +148,6 @@ def _legs(noted: Iterable[tuple[int, bytes]]) -> list[tuple[int, int]]:
     """Start and end of each leg, none after its minute."""
     legs: list[tuple[int, int]] = []
     for minute, data in noted:
-        over, moments = (minute + 1) * MINUTE_MS, [moment(raw) for raw in _MOMENT(data)]
-        legs += [(start, min(end, over)) for start, end in zip(moments[::2], moments[1::2], strict=True)]
+        over, told = (minute + 1) * MINUTE_MS, moments(data)
+        legs += [(start, end if end < over else over) for start, end in zip(told[::2], told[1::2], strict=True)]
     return legs

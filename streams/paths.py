@@ -5,13 +5,15 @@ bits each, the first lowest, and one bit more where the caller left without an a
 """
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Final, NamedTuple
 
 DEPTH: Final = 3
 CHOICES: Final = (*"0123456789*#", "data", "other", "key")
 SEPARATOR: Final = ">"
 MOST_NODES: Final = 100
-LEFT: Final = 1 << 4 * DEPTH
+LEFT_BIT: Final = 4 * DEPTH
+LEFT: Final = 1 << LEFT_BIT
 
 _NUMBER: Final = {choice.encode(): n for n, choice in enumerate(CHOICES, start=1)}
 _OTHER: Final = _NUMBER[b"other"]
@@ -32,10 +34,17 @@ def number(path: bytes) -> int:
     return sum(_NUMBER.get(choice, _OTHER) << 4 * n for n, choice in enumerate(choices))
 
 
+@cache
 def text(number: int) -> str:
     """The path of a number."""
     choices = [number >> 4 * n & 15 for n in range(DEPTH)]
     return SEPARATOR.join([CHOICES[choice - 1] for choice in choices if choice])
+
+
+@cache
+def _nodes_on(path: int) -> tuple[int, ...]:
+    """The places that one comes by, the last of them its end."""
+    return tuple(dict.fromkeys([path & mask for mask in _PREFIXES]))
 
 
 def nodes(flows: Iterable[tuple[int, int]]) -> list[Node]:
@@ -43,10 +52,9 @@ def nodes(flows: Iterable[tuple[int, int]]) -> list[Node]:
     passed: dict[int, int] = {}
     left: dict[int, int] = {}
     for path, number in flows:
-        end = path & ~LEFT
         if path & LEFT:
-            left[end] = left.get(end, 0) + number
-        for node in dict.fromkeys([end & mask for mask in _PREFIXES]):
+            left[path & ~LEFT] = number
+        for node in _nodes_on(path & ~LEFT):
             passed[node] = passed.get(node, 0) + number
     found = [Node(text(node), number, left.get(node, 0)) for node, number in passed.items()]
     return sorted(found, key=lambda node: (-node.flows, node.path))[:MOST_NODES]

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 from streams.alerts import Alert, Alerts, Held
 from streams.bucket import MINUTE_MS, Bucket
+from streams.callers import Change
 from streams.lines import Busy
 from streams.rules import NO_RULES, Rules
 from streams.windows import PART_BITS, Clock, Rolling, Told
@@ -116,14 +117,20 @@ class Table:
             self._advance(did, rolling)
         if rolling.holds(minute, event_id):
             return DUPLICATE
+        changes: list[Change] = []
+        if told is not None and told.caller:
+            own, changes = rolling.call(occurred_at, told)
+            counts += own
         place, bucket = rolling.add(minute, event_id, counts, lengths=self.lengths)
         if not bucket.dirty:
             bucket.dirty = True
             self._dirty[did, place] = bucket
             self._at.setdefault(minute, {})[did] = None
         if told is not None:
-            for changed, bucket in rolling.tell(place, occurred_at, told, lengths=self.lengths):
-                self._dirty[did, changed], bucket.dirty = bucket, True
+            rolling.tell(place, bucket, occurred_at, told, lengths=self.lengths)
+        for at, change in changes:
+            place, bucket = rolling.change(at // MINUTE_MS, change, lengths=self.lengths)
+            self._dirty[did, place], bucket.dirty = bucket, True
         self._changed[did] = None
         self._expect(did)
         return COUNTED

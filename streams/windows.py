@@ -9,10 +9,11 @@ import sys
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Final, NamedTuple
 
 from streams.bucket import ID_BYTES, LIMIT, MINUTE_MS, Bucket, fact
-from streams.callers import Callers
+from streams.callers import Callers, Change
 from streams.lines import Busy, Lines
 
 PART_BITS: Final = 16  # a place is minute << PART_BITS | which of the minute's buckets
@@ -21,6 +22,7 @@ _MANY: Final = 1024  # ids
 _NO_IDS: Final = array("Q")
 _PATH_BITS: Final = 32  # of a window's count of a path
 _PATH_MASK: Final = (1 << _PATH_BITS) - 1
+_LANE_MASK: Final = (1 << 64) - 1
 
 
 class Told(NamedTuple):
@@ -100,26 +102,38 @@ class Rolling:
                 sums[n] = after
         return place, bucket
 
-    def tell(self, place: int, at: int, told: Told, *, lengths: Sequence[int]) -> list[tuple[int, Bucket]]:
-        """Take what else is known of the flow that was just added there; buckets whose counts that changed."""
-        bucket, minute = self.buckets[place], place >> PART_BITS
-        assert isinstance(bucket, Bucket)
-        if told.legs:
-            bucket.legs += told.legs
-            if self._lines is None:
-                self._lines = Lines(self.minute, len(lengths))
-            self._lines.note(minute, told.legs)
-        if not (told.caller or told.path):
-            return []
-        bucket.facts += fact(told.caller, at % MINUTE_MS, told.path, alone=told.alone)
-        if told.path:
-            self._count_path(minute, told.path, lengths)
-        if not told.caller:
-            return []
+    def call(self, at: int, told: Told) -> tuple[int, list[Change]]:
+        """Take a caller's call: what it counts for besides, and what it changes of his others."""
         if self._callers is None:
             self._callers = Callers()
-        changes = self._callers.add(told.caller, at, alone=told.alone)
-        return [self._change(at // MINUTE_MS, counts, lengths) for at, counts in changes]
+        return self._callers.add(told.caller, at, told.alone)
+
+    def tell(self, place: int, bucket: Bucket, at: int, told: Told, *, lengths: Sequence[int]) -> None:
+        """Take what else is known of the flow that was just added there."""
+        caller, path, alone, legs = told
+        minute = place >> PART_BITS
+        if legs:
+            bucket.legs += legs
+            if self._lines is None:
+                self._lines = Lines(self.minute, len(lengths))
+            self._lines.note(minute, legs)
+        if caller or path:
+            bucket.facts += fact(caller, at % MINUTE_MS, path, alone)
+            if path:
+                self._count_path(minute, path, lengths)
+
+    def change(self, minute: int, counts: int, *, lengths: Sequence[int]) -> tuple[int, Bucket]:
+        """Put one of one of the counts of a minute more or less; its bucket, one that has any of what gets less."""
+        age, needed = self.minute - minute, -counts * _LANE_MASK if counts < 0 else 0
+        for place in self._places(minute):
+            bucket = self.buckets[place] = _opened(self.buckets[place])
+            if not needed or bucket.counts & needed:
+                break
+        bucket.counts += counts
+        for n, length in enumerate(lengths):
+            if age < length:
+                self.sums[n] += counts
+        return place, bucket
 
     def paths(self, window: int) -> list[tuple[int, int]]:
         """How many flows of a window went each path of the menu."""
@@ -212,21 +226,15 @@ class Rolling:
                 self._lines = self._lines or Lines(self.minute, len(lengths))
                 self._lines.note(place >> PART_BITS, bucket.legs)
 
-    def _change(self, minute: int, counts: int, lengths: Sequence[int]) -> tuple[int, Bucket]:
-        """Correct the counts of a minute that is held, always in its first bucket."""
-        place, age = minute << PART_BITS, self.minute - minute
-        bucket = self.buckets[place] = _opened(self.buckets[place])
-        bucket.counts += counts
-        for n, length in enumerate(lengths):
-            if age < length:
-                self.sums[n] += counts
-        return place, bucket
-
     def _count_path(self, minute: int, path: int, lengths: Sequence[int]) -> None:
         if self._paths is None:
             self._paths = {}
-        held = sum([1 << n * _PATH_BITS for n, length in enumerate(lengths) if self.minute - minute < length])
-        self._paths[path] = self._paths.get(path, 0) + held
+        age, without = self.minute - minute, 0
+        for length in lengths:
+            if age < length:
+                break
+            without += 1
+        self._paths[path] = self._paths.get(path, 0) + _in_each(len(lengths)) - _in_each(without)
 
     def _leave_paths(self, bucket: Bucket, window: int) -> None:
         """The bucket's paths leave a window."""
@@ -271,6 +279,12 @@ class Rolling:
 
 def _halves(ids: Iterable[bytes]) -> "array[int]":
     return array("Q", b"".join(ids))[::2]
+
+
+@cache
+def _in_each(windows: int) -> int:
+    """One flow in each of so many windows, the shortest first."""
+    return int(((1 << windows * _PATH_BITS) - 1) // _PATH_MASK)
 
 
 def _opened(bucket: Bucket | bytes) -> Bucket:

@@ -22,7 +22,7 @@ BUCKETS = st.builds(
     COUNTED,
     HISTOGRAM,
     st.lists(st.binary(min_size=16, max_size=16), max_size=5).map(b"".join),
-    st.lists(FACTS.map(lambda one: fact(*one[:3], alone=one[3])), max_size=5).map(b"".join),
+    st.lists(FACTS.map(lambda one: fact(*one)), max_size=5).map(b"".join),
     st.binary(max_size=40),
 )
 
@@ -34,7 +34,7 @@ def test_unpack_undoes_pack(bucket: Bucket) -> None:
 
 @given(st.lists(FACTS, max_size=5), st.integers(0, 10**8))
 def test_facts_are_told_as_they_were_put(facts: list[tuple[int, int, int, bool]], minute: int) -> None:
-    bucket = Bucket(facts=b"".join(fact(*one[:3], alone=one[3]) for one in facts))
+    bucket = Bucket(facts=b"".join(fact(*one) for one in facts))
     calls = [Fact(caller, (minute * MINUTE_MS + ms) << 1 | alone, path) for caller, ms, path, alone in facts]
     assert list(bucket.each_fact(minute)) == calls
     assert bucket.each_path() == [path for _, _, path, _ in facts if path]
@@ -50,7 +50,7 @@ def test_foreign_bytes_are_a_value_error_or_a_bucket(data: bytes) -> None:
 
 @pytest.mark.parametrize("cut", range(1, 40))
 def test_a_cut_bucket_is_refused(cut: int) -> None:
-    whole = Bucket(joined((300,) * len(COUNTS)), bytes(16), fact(1, 2, 3, alone=True)).pack()
+    whole = Bucket(joined((300,) * len(COUNTS)), bytes(16), fact(1, 2, 3, True)).pack()
     with pytest.raises(ValueError, match="cut short"):
         Bucket.unpack(whole[:-cut])
 
@@ -84,7 +84,7 @@ def test_the_third_format_is_read() -> None:
     """As version 3 writes it: 2 attempts of one caller, who chose 1 and left, both in the menu for 3 s; two legs."""
     recorded = bytes.fromhex(THIRD)
     counts = dict.fromkeys(COUNTS, 0) | {"attempts": 2, "callers": 1, "repeat_callers": 1, "first_key_ms": 6000}
-    facts = fact(7, 1500, 2, alone=True) + fact(7, 59_999, 2 | 4096, alone=False)
+    facts = fact(7, 1500, 2, True) + fact(7, 59_999, 2 | 4096, False)
     bucket = Bucket(joined(counts.values()), bytes(range(32)), facts, bytes.fromhex("0204 0406"))
     assert Bucket.unpack(recorded) == bucket
     assert bucket.pack() == recorded

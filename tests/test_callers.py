@@ -32,12 +32,17 @@ def told(changes: Counter[int]) -> dict[int, tuple[int, ...]]:
     return {at: tuple(lanes(total)[place] for place in places) for at, total in changes.items() if total}
 
 
+def count(counted: Counter[int], at: int, told: tuple[int, list[tuple[int, int]]]) -> None:
+    own, changes = told
+    for when, counts in [(at, own), *changes]:
+        counted[when] += counts
+
+
 @given(CALLS)
 def test_counts_are_those_of_a_naive_walk(calls: list[Call]) -> None:
     callers, counted = Callers(), Counter[int]()
     for n, (caller, at, alone) in enumerate(calls):
-        for when, counts in callers.add(caller, at, alone=alone):
-            counted[when] += counts
+        count(counted, at, callers.add(caller, at, alone))
         assert told(counted) == naive(calls[: n + 1])
 
 
@@ -48,8 +53,7 @@ def test_what_is_forgotten_or_restored_goes_on_as_if_it_had_lived(
     """Older calls leave with their minutes; what is left is counted on as by those who never held them."""
     lived, counted = Callers(), Counter[int]()
     for caller, at, alone in calls:
-        for when, counts in lived.add(caller, at, alone=alone):
-            counted[when] += counts
+        count(counted, at, lived.add(caller, at, alone))
     for caller, _, _ in calls:
         lived.forget(caller, since)
     left = [call for call in calls if call[1] >= since]
@@ -57,8 +61,7 @@ def test_what_is_forgotten_or_restored_goes_on_as_if_it_had_lived(
     restored.restore((caller, at << 1 | alone) for caller, at, alone in left)
     later = [call for call in more if call[1] >= since]
     for caller, at, alone in later:
-        changes = lived.add(caller, at, alone=alone)
-        assert restored.add(caller, at, alone=alone) == changes
-        for when, counts in changes:
-            counted[when] += counts
+        changes = lived.add(caller, at, alone)
+        assert restored.add(caller, at, alone) == changes
+        count(counted, at, changes)
     assert told(Counter({at: total for at, total in counted.items() if at >= since})) == naive(left + later)
