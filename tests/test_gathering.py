@@ -39,7 +39,8 @@ def summed(name: str, dids: dict[str, Record]) -> Record:
     windows = []
     for number, window in enumerate(own[0]["windows"]):
         of_all = [record["windows"][number] for record in own]
-        added = [key for key, value in window.items() if isinstance(value, int) and not re.search(r"_p\d\d_ms$", key)]
+        apart = re.compile(r"_p\d\d_ms$|^peak_legs$")
+        added = [key for key, value in window.items() if isinstance(value, int) and not apart.search(key)]
         counts = {key: sum(one[key] for one in of_all) for key in added}
         times = {
             kind: [one["ms"] for each in of_all for one in each[f"{kind}_bins"] for _ in range(one["calls"])]
@@ -48,8 +49,9 @@ def summed(name: str, dids: dict[str, Record]) -> Record:
         end = as_of - as_of % MINUTE + MINUTE
         span = {"name": window["name"], "seconds": window["seconds"]}
         span |= {"start": end - window["seconds"] * 1000, "end": end}
-        windows.append(counts | span | ratios(counts) | of_rounded(times))
-    return {"did": name, "as_of": as_of, "windows": windows}
+        unknown = {"menu": [], "peak_legs": None, "mean_legs": None}
+        windows.append(counts | span | ratios(counts) | of_rounded(times) | unknown)
+    return {"did": name, "as_of": as_of, "windows": windows, "legs_settled_until": None}
 
 
 def wait_summed(topic: FlowTopic, *names: str) -> None:
