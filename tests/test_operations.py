@@ -238,7 +238,7 @@ def test_a_real_prometheus_sees_what_happens(process: Processes, kafka: Broker, 
     assert prometheus.value('sum by (state) (phonon_partitions{state="live"})') == 2
     soon(lambda: prometheus.value("min(phonon_ready)") == 1)
     assert prometheus.value("min(up)") == prometheus.value("phonon_kafka_healthy") == 1
-    assert [target["health"] for target in prometheus.get("targets")["activeTargets"]] == ["up"] * 3
+    soon(lambda: [target["health"] for target in prometheus.get("targets")["activeTargets"]] == ["up"] * 3)
     soon(lambda: prometheus.alerts() == set())
     there = set(prometheus.get("label/__name__/values"))
     absent = {name for name in series() if name not in there}
