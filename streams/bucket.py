@@ -92,14 +92,14 @@ def _unpack_counts(data: bytes) -> tuple[int, int]:
 
 def _pack_bins(histograms: int) -> bytes:
     """The bins that are not empty, in their order."""
-    before, out = -1, list[bytes]()
+    out = list[bytes]()
     while histograms:
-        lane = ((histograms & -histograms).bit_length() - 1) // LANE_BITS
-        calls = histograms >> LANE_BITS * lane & _LANE
-        histograms ^= calls << LANE_BITS * lane
-        out += (long(lane - before), long(calls))
-        before = lane
-    return b"".join(out) + b"\0"
+        empty = ((histograms & -histograms).bit_length() - 1) // LANE_BITS
+        histograms >>= LANE_BITS * empty
+        out += (long(empty + 1), long(histograms & _LANE))
+        histograms >>= LANE_BITS
+    out.append(b"\0")
+    return b"".join(out)
 
 
 def _unpack_bins(data: bytes, at: int) -> tuple[int, int]:
