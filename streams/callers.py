@@ -8,7 +8,8 @@ before. Two calls at one moment are each other's repeat.
 A caller is a token of 64 bits. Calls are times, ms since 1970 UTC, with one bit: whether an agent was not needed.
 """
 
-from bisect import bisect
+from array import array
+from bisect import bisect, bisect_left
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -20,29 +21,37 @@ _LATEST: Final = ONE["callers"]
 _BEFORE: Final = ONE["repeat_callers"]
 _CONTAINED: Final = ONE["flows_contained"]
 _LATEST_ALONE: Final = _LATEST + _CONTAINED
+_NOBODY: Final = array("Q")
+_NO_CALLS: Final = array("q")
 
+Calls = tuple[int, ...]
 Change = tuple[int, int]
 """When, ms, and one of one of the counts more or less in that minute."""
 
 
 class Callers:
-    """The calls of a DID by caller. Most have called once: theirs is a bare number."""
+    """The calls of a DID by caller, from `since` on. Those of callers who called lately stand in a dictionary.
 
-    __slots__ = ("_calls",)
+    The others, 16 bytes each, lie in order of their callers; what stands in the dictionary too counts no more there.
+    """
+
+    __slots__ = ("_callers", "_calls", "_fresh", "_since")
 
     def __init__(self) -> None:
-        self._calls: dict[int, int | tuple[int, ...]] = {}
+        self._fresh: dict[int, Calls] = {}
+        self._callers, self._calls = _NOBODY, _NO_CALLS
+        self._since = -(1 << 63)  # as calls are kept
 
     def add(self, caller: int, at: int, alone: bool) -> tuple[int, list[Change]]:
         """Take a call: what it counts for, and what it changes. `alone`: it was answered, and no agent was called."""
-        call, calls = at << 1 | alone, self._calls
-        held = calls.get(caller)
-        if held is None:
-            calls[caller] = call
+        call, fresh = at << 1 | alone, self._fresh
+        before = fresh.get(caller) or self._held(caller)
+        if not before or before[-1] < self._since:
+            fresh[caller] = (call,)
             return (_LATEST_ALONE if alone else _LATEST), []
-        before = (held,) if isinstance(held, int) else held
+        before = tuple([one for one in before if one >= self._since])
         place = bisect(before, call)
-        after = calls[caller] = (*before[:place], call, *before[place:])
+        after = fresh[caller] = (*before[:place], call, *before[place:])
         neighbours = [(n, n - (n > place)) for n in (place - 1, place + 1) if 0 <= n < len(after)]
         changes = [(after[n] >> 1, _contained(after, n) - _contained(before, was)) for n, was in neighbours]
         own = _contained(after, place)
@@ -57,19 +66,28 @@ class Callers:
 
     def restore(self, calls: Iterable[tuple[int, int]]) -> None:
         """Take calls whose counts are known: callers, and their calls as they are kept."""
-        by_caller: dict[int, list[int]] = {}
-        for caller, call in calls:
-            by_caller.setdefault(caller, []).append(call)
-        self._calls = {
-            caller: tuple(sorted(found)) if len(found) > 1 else found[0] for caller, found in by_caller.items()
-        }
+        ordered = sorted(calls)
+        self._callers = array("Q", [caller for caller, _ in ordered])
+        self._calls = array("q", [call for _, call in ordered])
 
-    def forget(self, caller: int, before: int) -> None:
-        """Let a caller's calls before that moment, ms, go."""
-        held = self._calls.pop(caller, ())
-        left = [call for call in ((held,) if isinstance(held, int) else held) if call >> 1 >= before]
-        if left:
-            self._calls[caller] = tuple(left) if len(left) > 1 else left[0]
+    def forget(self, before: int) -> None:
+        """Let calls before that moment, ms, go."""
+        self._since = max(self._since, before << 1)
+
+    def rest(self) -> None:
+        """Put the latest to the others, once that is worth it."""
+        if len(self._fresh) >= len(self._callers) >> 4:
+            old = [one for one in zip(self._callers, self._calls, strict=True) if one[0] not in self._fresh]
+            new = [(caller, call) for caller, calls in self._fresh.items() for call in calls]
+            self.restore([one for one in (*old, *new) if one[1] >= self._since])
+            self._fresh = {}
+
+    def _held(self, caller: int) -> Calls:
+        callers = self._callers
+        first = bisect_left(callers, caller)
+        if first == len(callers) or callers[first] != caller:
+            return ()
+        return tuple(self._calls[first : bisect(callers, caller, first)])
 
 
 def _contained(calls: Sequence[int], n: int) -> int:

@@ -176,6 +176,8 @@ class Rolling:
     def rest(self, place: int, packed: bytes) -> None:
         """Keep a bucket packed that nothing was added to for a while, and ids as halves once that is worth it."""
         self.buckets[place] = packed
+        if self._callers is not None:
+            self._callers.rest()
         if self._fresh and len(self._fresh) >= len(self._halves) >> 4:
             self._fold()
 
@@ -184,8 +186,7 @@ class Rolling:
         for place in places:
             bucket, minute = _opened(self.buckets.pop(place)), place >> PART_BITS
             if self._callers is not None:
-                for known in bucket.each_fact(minute):
-                    self._callers.forget(known.caller, (minute + 1) * MINUTE_MS)
+                self._callers.forget((minute + 1) * MINUTE_MS)
             ids = bucket.each_id()
             self._left += len(ids)
             if self._fresh:

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from streams.callers import REPEAT_MS, Callers
 from streams.metrics import COUNTS, lanes
 
-TIMES = st.sampled_from((0, 1, 5, REPEAT_MS - 1, REPEAT_MS, REPEAT_MS + 1, 2 * REPEAT_MS, 2 * REPEAT_MS + 1, 10**8))
+TIMES = st.sampled_from(
+    (-(10**12), 0, 1, 5, REPEAT_MS - 1, REPEAT_MS, REPEAT_MS + 1, 2 * REPEAT_MS, 2 * REPEAT_MS + 1, 10**8)
+)
 CALLS = st.lists(st.tuples(st.integers(1, 3), TIMES, st.booleans()), max_size=14)
 Call = tuple[int, int, bool]
 
@@ -38,10 +40,12 @@ def count(counted: Counter[int], at: int, told: tuple[int, list[tuple[int, int]]
         counted[when] += counts
 
 
-@given(CALLS)
-def test_counts_are_those_of_a_naive_walk(calls: list[Call]) -> None:
+@given(CALLS, st.integers(1, 5))
+def test_counts_are_those_of_a_naive_walk(calls: list[Call], resting: int) -> None:
     callers, counted = Callers(), Counter[int]()
     for n, (caller, at, alone) in enumerate(calls):
+        if n % resting == 0:
+            callers.rest()
         count(counted, at, callers.add(caller, at, alone))
         assert told(counted) == naive(calls[: n + 1])
 
@@ -54,8 +58,8 @@ def test_what_is_forgotten_or_restored_goes_on_as_if_it_had_lived(
     lived, counted = Callers(), Counter[int]()
     for caller, at, alone in calls:
         count(counted, at, lived.add(caller, at, alone))
-    for caller, _, _ in calls:
-        lived.forget(caller, since)
+    lived.rest()
+    lived.forget(since)
     left = [call for call in calls if call[1] >= since]
     restored = Callers()
     restored.restore((caller, at << 1 | alone) for caller, at, alone in left)

@@ -49,7 +49,7 @@ def summed(name: str, dids: dict[str, Record]) -> Record:
         end = as_of - as_of % MINUTE + MINUTE
         span = {"name": window["name"], "seconds": window["seconds"]}
         span |= {"start": end - window["seconds"] * 1000, "end": end}
-        unknown = {"menu": [], "peak_legs": None, "mean_legs": None}
+        unknown: Record = {"menu": [], "peak_legs": None, "mean_legs": None}
         windows.append(counts | span | ratios(counts) | of_rounded(times) | unknown)
     return {"did": name, "as_of": as_of, "windows": windows, "legs_settled_until": None}
 
