@@ -15,7 +15,7 @@ CALLS = st.lists(st.tuples(st.integers(1, 3), TIMES, st.booleans()), max_size=14
 Call = tuple[int, int, bool]
 
 
-def naive(calls: list[Call], since: int = 0) -> dict[int, tuple[int, int, int]]:
+def naive(calls: list[Call], since: int = -(10**15)) -> dict[int, tuple[int, int, int]]:
     """Of every moment from `since` on: calls that are a caller's latest, latest but one, and contained."""
     found: dict[int, list[int]] = {}
     for caller in {caller for caller, _, _ in calls}:
