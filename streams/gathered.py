@@ -7,25 +7,28 @@ A group has a clock of its own (`Clock`, over the as_of of its DIDs' records and
 its alerts go on while nothing is written: rules are looked at once a minute of it, for the figures that held till then.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from streams.alerts import Alert, Alerts, Held
 from streams.bucket import MINUTE_MS
 from streams.groups import Groups
+from streams.lines import Busy
 from streams.ranking import Places, Ranking
 from streams.rules import Rule, Rules
-from streams.table import Live
+from streams.table import Live, Span
 from streams.windows import Clock
 
 State = list[tuple[str, bytes | None]]
 
 
 class Latest(NamedTuple):
-    """The last record of a DID, or of DIDs together: the sums of its windows in the order of the settings; ms."""
+    """The last record of a DID: what its windows hold, in the order of the settings, as in Live; ms."""
 
     as_of: int
     sums: tuple[int, ...]
+    spans: tuple[Span, ...] = ()
+    longest_ms: int = 0
 
 
 class Together(NamedTuple):
@@ -36,22 +39,43 @@ class Together(NamedTuple):
     state: State
 
 
-def merged(members: Collection[Latest]) -> Latest:
-    """DIDs together: the one place where their windows are added up."""
-    sums = zip(*(member.sums for member in members), strict=True)
-    return Latest(max(member.as_of for member in members), tuple(map(sum, sums)))
-
-
 class _Group:
-    """A group: its DIDs that have a record, its clock, and as of `minute` its figures as last taken."""
+    """A group: its DIDs that have a record, its clock, and as of `minute` its sums as last taken.
 
-    __slots__ = ("clock", "held", "members", "minute")
+    Choices in the menu are added up as records come and go: there are many, and few change.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("clock", "held", "members", "minute", "paths")
+
+    def __init__(self, windows: int) -> None:
         self.members: dict[str, Latest] = {}
+        self.paths: list[dict[int, int]] = [{} for _ in range(windows)]
         self.clock = Clock()
         self.minute: int | None = None
-        self.held: Latest | None = None
+        self.held: tuple[int, ...] | None = None
+
+    def put(self, did: str, latest: Latest | None) -> None:
+        """Take a DID's record; None where it was deleted."""
+        was = self.members.pop(did, None)
+        if latest is not None:
+            self.members[did] = latest
+        for record, sign in ((was, -1), (latest, 1)):
+            for held, span in zip(self.paths, record.spans if record else (), strict=False):
+                for path, flows in span.paths:
+                    held[path] = held.get(path, 0) + sign * flows
+                    if not held[path]:
+                        del held[path]
+
+    def live(self, name: str) -> Live:
+        """Its DIDs together: the one place where their windows are added up. A peak can't be."""
+        members = self.members.values()
+        sums = tuple(map(sum, zip(*(member.sums for member in members), strict=True)))
+        legs = map(sum, zip(*([span.busy.legs_ms for span in member.spans] for member in members), strict=False))
+        spans = tuple(
+            Span([*held.items()], Busy(None, legs_ms)) for held, legs_ms in zip(self.paths, legs, strict=False)
+        )
+        longest_ms = max(member.longest_ms for member in members)
+        return Live(name, max(member.as_of for member in members), sums, spans, longest_ms)
 
 
 class Gathered:
@@ -63,7 +87,7 @@ class Gathered:
         self.as_of: int | None = None  # the greatest of all DIDs', ms
         self._lengths = tuple(lengths)
         self._mapping, self._rankings = groups, tuple(rankings)
-        self._groups = {name: _Group() for name in groups.names}
+        self._groups = {name: _Group(len(self._lengths)) for name in groups.names}
         self._of: dict[str, tuple[str, ...]] = {}
         self._alerts = Alerts(Rules(rules))
         self._changed: dict[str, None] = {}
@@ -81,10 +105,8 @@ class Gathered:
         for name in self._groups_of(did):
             group = self._groups[name]
             self._changed[name] = None
-            if latest is None:
-                group.members.pop(did, None)
-            else:
-                group.members[did] = latest
+            group.put(did, latest)
+            if latest is not None:
                 group.clock.see(latest.as_of, timestamp)
         for ranking in self._rankings:
             ranking.put(did, latest.sums if latest else ())
@@ -126,8 +148,8 @@ class Gathered:
         """Let the alerts look at a group at each minute that has come since, with the figures taken last."""
         was, minute = group.minute, self._minute(group, now)
         group.minute = minute
-        if was is not None and was < minute and group.held is not None and any(group.held.sums):
-            sums = dict(zip(self._lengths, group.held.sums, strict=True))
+        if was is not None and was < minute and group.held is not None and any(group.held):
+            sums = dict(zip(self._lengths, group.held, strict=True))
             self._alerts.look(name, Held(was + 1, minute, sums, minute))
             for _ in self._alerts.due(minute - 1, minute):
                 pass  # all groups are looked at each minute: who is expected when says nothing
@@ -137,10 +159,11 @@ class Gathered:
         if group is None or not group.members:
             self._alerts.forget(name, now // MINUTE_MS)
             return None
-        group.held = merged(group.members.values())
-        if not any(group.held.sums):
+        live = group.live(name)
+        group.held = live.sums
+        if not any(live.sums):
             self._alerts.forget(name, self._minute(group, now))
-        return Live(name, *group.held)
+        return live
 
     def _minute(self, group: _Group, now: int) -> int:
         as_of = group.clock.as_of(now)

@@ -6,26 +6,40 @@ from typing import Any, Final
 
 from schemas import Resolve, Undecodable, decode
 from schemas.settings import Window
-from streams import histogram
+from streams import histogram, paths
 from streams.gathered import Latest
+from streams.lines import Busy
 from streams.metrics import COUNTS, HISTOGRAMS, joined
+from streams.paths import Node
+from streams.table import NO_SPAN, Span
 
 _COUNTS: Final = itemgetter(*COUNTS)
 
 
 def read(value: bytes | None, windows: Sequence[Window], resolve: Resolve) -> Latest:
-    """The sums of these windows; 0 for one that the record does not have. Raises Undecodable and UnknownId."""
+    """What these windows hold; nothing, for one that the record does not have. Raises Undecodable and UnknownId."""
     name, record = decode(value, resolve)
     if name != "DidMetrics":
         raise Undecodable(f"a {name} is no DidMetrics")
     try:
-        own = {(window["name"], window["seconds"]): _sum(window) for window in record["windows"]}
+        own = {(window["name"], window["seconds"]): (_sum(window), _span(window)) for window in record["windows"]}
     except ValueError as error:
         raise Undecodable(str(error)) from None
-    return Latest(record["as_of"], tuple([own.get((window.name, window.seconds), 0) for window in windows]))
+    found = [own.get((window.name, window.seconds), (0, NO_SPAN)) for window in windows]
+    as_of, settled = record["as_of"], record["legs_settled_until"]
+    longest_ms = as_of - settled if settled is not None else 0
+    return Latest(as_of, tuple([total for total, _ in found]), tuple([span for _, span in found]), longest_ms)
 
 
 def _sum(window: dict[str, Any]) -> int:
     """A window's counts and histograms as the one integer that they are in the workers' state."""
     held = {kind: [(one["ms"], one["calls"]) for one in window[f"{kind}_bins"]] for kind in histogram.KINDS}
     return joined(_COUNTS(window)) + (histogram.joined(held) << HISTOGRAMS)
+
+
+def _span(window: dict[str, Any]) -> Span:
+    """What a window holds besides."""
+    mean = window["mean_legs"]
+    menu = [Node(node["path"], node["flows"], node["left"]) for node in window["menu"]]
+    busy = Busy(window["peak_legs"], round(mean * 1000 * window["seconds"]) if mean is not None else 0)
+    return Span(paths.flows(menu), busy)

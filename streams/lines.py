@@ -16,9 +16,9 @@ from streams.decoding import moments
 
 
 class Busy(NamedTuple):
-    """A window: the most legs at once, and the time that all legs together were up in it, ms."""
+    """A window: the most legs at once (None: not known), and the time that all legs together were up in it, ms."""
 
-    peak: int
+    peak: int | None
     legs_ms: int
 
 

@@ -83,7 +83,8 @@ def _beside(span: Span | None, seconds: int) -> bytes:
         return _UNKNOWN
     menu = array([text(path) + long(flows) + long(left) for path, flows, left in paths.nodes(span.paths)])
     peak, legs_ms = span.busy
-    return b"".join((menu, b"\2", long(peak), b"\2", _DOUBLE(legs_ms / (1000 * seconds))))
+    most = b"\0" if peak is None else b"\2" + long(peak)
+    return b"".join((menu, most, b"\2", _DOUBLE(legs_ms / (1000 * seconds))))
 
 
 def as_dict(live: Live, windows: tuple[Window, ...]) -> dict[str, Any]:

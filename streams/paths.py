@@ -41,6 +41,18 @@ def text(number: int) -> str:
     return SEPARATOR.join([CHOICES[choice - 1] for choice in choices if choice])
 
 
+def flows(nodes: Iterable[Node]) -> list[tuple[int, int]]:
+    """How many flows went each path; `nodes` undone, but for the places that were left out."""
+    passed = {number(node.path.encode()): node for node in nodes}
+    ended = {end: node.flows - node.left for end, node in passed.items()}
+    for end, node in passed.items():
+        parent = _nodes_on(end)[-2:-1]
+        if parent:
+            ended[parent[0]] -= node.flows
+    left = [(end | LEFT, node.left) for end, node in passed.items()]
+    return [(path, flows) for path, flows in (*ended.items(), *left) if flows > 0]
+
+
 @cache
 def _nodes_on(path: int) -> tuple[int, ...]:
     """The places that one comes by, the last of them its end."""

@@ -51,8 +51,11 @@ class Span(NamedTuple):
     busy: Busy
 
 
+NO_SPAN: Final = Span([], Busy(None, 0))
+
+
 class Live(NamedTuple):
-    """The sums of a DID's windows, in the order of the settings, at `as_of` (ms); of a group nothing else is known.
+    """The sums of the windows of a DID or group, in the order of the settings, at `as_of` (ms).
 
     `longest_ms`: how long the longest leg was up.
     """

@@ -1,6 +1,7 @@
 """gathered: groups and rankings equal a recount over the latest records, in whatever order these came."""
 
 import random
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -13,10 +14,12 @@ from streams import latest, live, told
 from streams.alerts import FIRING, RESOLVED, Alert
 from streams.gathered import Gathered, Latest
 from streams.groups import Groups
+from streams.lines import Busy
 from streams.metrics import COUNTS, joined, lanes
+from streams.paths import LEFT
 from streams.ranking import Ranking
 from streams.rules import Rule, read_rules
-from streams.table import Live
+from streams.table import NO_SPAN, Live, Span
 
 MINUTE = 60_000
 START = 30_000 * 60 * MINUTE
@@ -27,14 +30,21 @@ DIDS = tuple(f"+9122436000{n:02d}" for n in range(8))
 
 ZERO = (0, 0)
 amounts = st.sampled_from(((0,) * len(COUNTS), tuple(range(len(COUNTS))), (3, 1, *range(2, len(COUNTS)))))
+spans = st.builds(
+    lambda flows, legs_ms: Span([*flows.items()], Busy(3, legs_ms)),
+    *(st.dictionaries(st.integers(1, 3), st.integers(1, 9)), st.integers(0, 10**6)),
+)
 records = st.builds(
-    lambda minute, a, b: Latest(START + minute * MINUTE, (joined(a), joined(b))), st.integers(0, 50), amounts, amounts
+    lambda minute, a, b, first, second, longest: Latest(
+        START + minute * MINUTE, (joined(a), joined(b)), (first, second), longest
+    ),
+    *(st.integers(0, 50), amounts, amounts, spans, spans, st.sampled_from((0, 90_000, 7_000))),
 )
 mappings = st.dictionaries(st.sampled_from(NAMES), st.lists(st.sampled_from((*DIDS, "+91224360000?")), max_size=4))
 
 
-def recount(mapping: dict[str, list[str]], held: dict[str, Latest]) -> dict[str, tuple[int, list[list[int]]]]:
-    """as_of and the counts of each window of each group, count by count, from the latest records alone."""
+def recount(mapping: dict[str, list[str]], held: dict[str, Latest]) -> dict[str, Any]:
+    """What each group holds, count by count, from the latest records alone."""
     found = {}
     for name, entries in mapping.items():
         members = [
@@ -44,12 +54,20 @@ def recount(mapping: dict[str, list[str]], held: dict[str, Latest]) -> dict[str,
             windows = [
                 [sum(lanes(one.sums[w])[n] for one in members) for n in range(len(COUNTS))] for w in range(len(LENGTHS))
             ]
-            found[name] = max(one.as_of for one in members), windows
+            menus = [
+                sum([Counter(dict(one.spans[w].paths)) for one in members], Counter()) for w in range(len(LENGTHS))
+            ]
+            legs = [Busy(None, sum(one.spans[w].busy.legs_ms for one in members)) for w in range(len(LENGTHS))]
+            longest = max(one.longest_ms for one in members)
+            found[name] = max(one.as_of for one in members), windows, menus, legs, longest
     return found
 
 
 def as_counted(group: Live | None) -> Any:
-    return group and (group.as_of, [list(lanes(total)) for total in group.sums])
+    if group is None:
+        return None
+    menus, legs = [dict(span.paths) for span in group.spans], [span.busy for span in group.spans]
+    return group.as_of, [list(lanes(total)) for total in group.sums], menus, legs, group.longest_ms
 
 
 @given(st.lists(st.tuples(st.sampled_from(DIDS), records | st.none())), mappings, mappings, st.randoms())
@@ -118,10 +136,15 @@ def test_the_record_of_a_ranking_says_all() -> None:
 def test_a_record_is_read_back_by_window() -> None:
     """A window that it lacks counts as empty; what is no DidMetrics is refused."""
     sums = tuple(joined([n + w for n in range(len(COUNTS))]) for w in range(2))
-    value = live.value(Live("+912243600001", START, sums), WINDOWS)
-    assert latest.read(value, WINDOWS, without_registry) == Latest(START, sums)
+    held = (Span([(2, 3), (2 | LEFT, 1)], Busy(2, 123_456)), Span([(2 | 3 << 4, 1)], Busy(0, 3_599_999)))
+    value = live.value(Live("+912243600001", START, sums, held, 90_000), WINDOWS)
+    assert latest.read(value, WINDOWS, without_registry) == Latest(START, sums, held, 90_000)
+    bare = live.value(Live("+912243600001", START, sums), WINDOWS)
+    assert latest.read(bare, WINDOWS, without_registry) == Latest(START, sums, (NO_SPAN, NO_SPAN))
     other = (Window("1h", 3600), Window("5m", 301), Window("24h", 86_400))
-    assert latest.read(value, other, without_registry) == Latest(START, (sums[1], 0, 0))
+    assert latest.read(value, other, without_registry) == Latest(
+        START, (sums[1], 0, 0), (held[1], NO_SPAN, NO_SPAN), 90_000
+    )
     record = decode(value)[1]
     record["windows"][0]["busy"] = -1
     alert = {"alert_id": "", "rule": "", "metric": "", "state": "FIRING", "since": 0, "as_of": 0}

@@ -49,9 +49,22 @@ def summed(name: str, dids: dict[str, Record]) -> Record:
         end = as_of - as_of % MINUTE + MINUTE
         span = {"name": window["name"], "seconds": window["seconds"]}
         span |= {"start": end - window["seconds"] * 1000, "end": end}
-        unknown: Record = {"menu": [], "peak_legs": None, "mean_legs": None}
-        windows.append(counts | span | ratios(counts) | of_rounded(times) | unknown)
-    return {"did": name, "as_of": as_of, "windows": windows, "legs_settled_until": None}
+        beside: Record = {"menu": menu(of_all), "peak_legs": None}
+        legs_ms = sum(round(one["mean_legs"] * 1000 * window["seconds"]) for one in of_all)
+        beside |= {"mean_legs": legs_ms / (1000 * window["seconds"])}
+        windows.append(counts | span | ratios(counts) | of_rounded(times) | beside)
+    longest = max(record["as_of"] - record["legs_settled_until"] for record in own)
+    return {"did": name, "as_of": as_of, "windows": windows, "legs_settled_until": as_of - longest}
+
+
+def menu(windows: list[Record]) -> list[Record]:
+    """The places of all menus together."""
+    places: dict[str, Record] = {}
+    for node in (node for window in windows for node in window["menu"]):
+        held = places.setdefault(node["path"], {"path": node["path"], "flows": 0, "left": 0})
+        held["flows"] += node["flows"]
+        held["left"] += node["left"]
+    return sorted(places.values(), key=lambda node: (-node["flows"], node["path"]))[:100]
 
 
 def wait_summed(topic: FlowTopic, *names: str) -> None:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.paths import CHOICES, LEFT, MOST_NODES, Node, nodes, number, text
+from streams.paths import flows as flows_of
 
 PATHS = st.lists(st.sampled_from(CHOICES), min_size=1, max_size=3).map(">".join)
 
@@ -33,6 +34,12 @@ def test_a_node_holds_all_that_came_by(flows: list[tuple[str, bool]]) -> None:
         came_by = [path for path, _ in flows if (path + ">").startswith(node.path + ">")]
         assert node == Node(node.path, len(came_by), flows.count((node.path, True)))
     assert {node.path for node in found} >= {path for path, _ in flows} or len(found) == MOST_NODES
+
+
+@given(st.lists(st.tuples(PATHS, st.booleans()), max_size=30))
+def test_flows_undo_nodes(flows: list[tuple[str, bool]]) -> None:
+    counted = Counter(number(path.encode()) | (LEFT if left else 0) for path, left in flows)
+    assert dict(flows_of(nodes(counted.items()))) == counted
 
 
 def test_the_least_used_are_left_out() -> None:
