@@ -128,8 +128,8 @@ class Line:
     def rest(self, part: float) -> None:
         """Let a part of the shortest window go by."""
         self.counts[0] = {name: math.floor(number * part) for name, number in self.counts[0].items()}
-        self.paths[0] = Counter({path: math.floor(number * part) for path, number in self.paths[0].items()})
-        self.counts[0]["flows_with_key"] = self.paths[0].total()
+        known = sorted(self.paths[0].elements())
+        self.paths[0] = Counter(self.habits.sample(known, self.counts[0]["flows_with_key"]))
         self.counts[0]["flows_dropped_off"] = sum(number for (_, left), number in self.paths[0].items() if left)
 
     def forget_callers(self) -> None:
