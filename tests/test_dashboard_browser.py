@@ -389,10 +389,12 @@ def test_people_the_voice_menu_and_lines(board: Board, open_page: Callable[..., 
 def test_a_group_has_no_menu_and_no_lines_and_without_a_key_callers_are_unknown(
     board: Board, open_page: Callable[..., Page]
 ) -> None:
-    nameless, group = board.lines[1], lines(1)[0]
+    nameless, keyless, group = *board.lines[1:3], lines(1)[0]
     nameless.forget_callers()
+    for paths in keyless.paths:
+        paths.clear()
     group.did = "group/sales"
-    board.write(nameless)
+    board.write(nameless, keyless)
     board.producer.produce(board.topic.replace("did-", "group-"), key=group.did, value=group.value(1_790_000_000_000))
     assert board.producer.flush(10) == 0
     page = open_page(f"{board.url}#/did/%2B{nameless.did[1:]}")
@@ -400,6 +402,10 @@ def test_a_group_has_no_menu_and_no_lines_and_without_a_key_callers_are_unknown(
     expect(page.locator("#one")).to_contain_text("Callers are told apart once PHONON_PSEUDONYM_KEY is set")
     for key in ("callers", "repeat_caller_ratio", "containment_ratio"):
         assert figure(page, key) == ["–", "–", "–"]
+
+    page.evaluate("did => { location.hash = '#/did/' + encodeURIComponent(did) }", keyless.did)
+    expect(page.locator(".menu .note")).to_have_text("No choice of a caller is known.")
+    expect(page.locator(".places")).to_be_hidden()
 
     page.evaluate("location.hash = '#/did/group%2Fsales'")
     expect(page.get_by_role("heading", level=2)).to_have_text(group.did)

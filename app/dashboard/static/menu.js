@@ -83,7 +83,7 @@ export function createMenu(choice) {
       const full = window.menu.length >= MOST_PLACES ? ` The ${MOST_PLACES} places that most calls came by.` : "";
       write(note, below.size
         ? `${number(window.flows_with_key)} calls with a key in ${window.name}. Share: of the calls at the step before. Left: the call ended there, without an agent.${full}`
-        : "Nobody has pressed a key.");
+        : "No choice of a caller is known.");
     },
   };
 }
