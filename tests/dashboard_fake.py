@@ -12,6 +12,7 @@ import re
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -27,8 +28,10 @@ from schemas.settings import Settings, read_settings
 
 WINDOWS = (("5m", 300), ("1h", 3600), ("24h", 86_400))
 FIELDS = SCHEMAS["DidMetrics"]["fields"][2]["type"]["items"]["fields"][4:]
-BINS = [field["name"] for field in FIELDS if field["name"].endswith("_bins")]
-FIGURES = [field["name"] for field in FIELDS if field["name"] not in BINS]
+LISTS = [field["name"] for field in FIELDS if isinstance(field["type"], dict)]
+BINS = [name for name in LISTS if name.endswith("_bins")]
+#: What a window says with one number.
+FIGURES = [field["name"] for field in FIELDS if field["name"] not in LISTS]
 RATIOS = {
     "answer_seizure_ratio": ("answered", "attempts"),
     "average_call_duration_ms": ("talk_ms", "answered"),
@@ -38,7 +41,24 @@ RATIOS = {
     "abandonment_ratio": ("flows_abandoned", "flows_to_agent"),
     "service_level": ("served_in_time", "flows_to_agent"),
     "average_time_to_agent_ms": ("time_to_agent_ms", "agents_timed"),
+    "repeat_caller_ratio": ("repeat_callers", "callers"),
+    "containment_ratio": ("flows_contained", "flows_traceable"),
+    "no_input_ratio": ("flows_without_key", "flows_reached"),
+    "drop_off_ratio": ("flows_dropped_off", "flows_with_key"),
+    "average_time_to_first_key_ms": ("first_key_ms", "first_keys_timed"),
+    "average_time_after_last_key_ms": ("after_last_key_ms", "last_keys_timed"),
 }
+#: A voice menu: what callers choose at each place, and how often; nothing: they choose no more.
+MENU: dict[str, dict[str, int]] = {
+    "": {"1": 46, "2": 31, "3": 14, "0": 5, "*": 1, "other": 3},
+    "1": {"1": 40, "2": 25, "9": 8, "": 27},
+    "1>1": {"data": 62, "0": 10, "": 28},
+    "1>2": {"1": 30, "2": 30, "#": 4, "": 36},
+    "2": {"1": 35, "2": 30, "3": 15, "": 20},
+    "2>1": {"data": 70, "other": 6, "": 24},
+    "3": {"data": 80, "": 20},
+}
+PLACES = 100
 CAUSES = ("no_answer", "busy", "rejected", "cancelled", "bad_number", "unreachable", "congestion", "unknown_cause")
 CITIES = ("22", "11", "80", "44", "33", "40")
 
@@ -91,16 +111,58 @@ class Line:
         self.talk = chance.lognormvariate(5.0, 0.35)
         self.inbound = chance.random() < 0.7
         self.counts = [dict.fromkeys(FIGURES, 0) for _ in WINDOWS]
+        self.habits = random.Random(number)
+        self.paths = [Counter[tuple[str, bool]]() for _ in WINDOWS]
 
     def call(self, among: range = range(len(WINDOWS))) -> None:
         """One more call in these windows."""
-        for name, number in self._call().items():
-            for window in among:
+        call = self._call()
+        path = self._path() if "flows_reached" in call else None
+        call |= self._caller(call) | self._keys(call, path)
+        for window in among:
+            for name, number in call.items():
                 self.counts[window][name] += number
+            if path:
+                self.paths[window][path, "flows_to_agent" not in call] += 1
 
     def rest(self, part: float) -> None:
         """Let a part of the shortest window go by."""
         self.counts[0] = {name: math.floor(number * part) for name, number in self.counts[0].items()}
+        known = sorted(self.paths[0].elements())
+        self.paths[0] = Counter(self.habits.sample(known, self.counts[0]["flows_with_key"]))
+        self.counts[0]["flows_dropped_off"] = sum(number for (_, left), number in self.paths[0].items() if left)
+
+    def forget_callers(self) -> None:
+        """As without PHONON_PSEUDONYM_KEY."""
+        for counts in self.counts:
+            counts |= dict.fromkeys(("callers", "repeat_callers", "flows_traceable", "flows_contained"), 0)
+
+    def _caller(self, call: dict[str, int]) -> dict[str, int]:
+        reached, kind = "flows_reached" in call, self.habits.random()
+        contained = reached and "flows_to_agent" not in call and self.habits.random() < 0.85
+        told = {"flows_traceable": int(reached), "flows_contained": int(contained)}
+        return told | {"callers": int(kind < 0.88), "repeat_callers": int(kind < 0.09)}
+
+    def _path(self) -> str | None:
+        """What the caller chose, of one who was reached."""
+        if self.habits.random() < 0.12:
+            return None
+        path, choice = "", self._choice("")
+        while choice:
+            path = f"{path}>{choice}" if path else choice
+            choice = self._choice(path)
+        return path
+
+    def _choice(self, place: str) -> str:
+        offered = MENU.get(place, {"": 1})
+        return self.habits.choices(list(offered), list(offered.values()))[0]
+
+    def _keys(self, call: dict[str, int], path: str | None) -> dict[str, int]:
+        if path is None:
+            return {"flows_without_key": 1} if "flows_reached" in call else {}
+        first, last = self.habits.randrange(2_000, 11_000), self.habits.randrange(4_000, 60_000)
+        keys = {"flows_with_key": 1, "flows_dropped_off": int("flows_to_agent" not in call)}
+        return keys | {"first_key_ms": first, "first_keys_timed": 1, "after_last_key_ms": last, "last_keys_timed": 1}
 
     def _call(self) -> dict[str, int]:
         chance, way = self.chance, "inbound" if self.inbound else "outbound"
@@ -129,11 +191,37 @@ class Line:
     def value(self, now: int) -> bytes:
         """The record, framed."""
         end = (now // 60_000 + 1) * 60_000
+        group = "/" in self.did
         windows = [
-            {"name": name, "seconds": s, "start": end - s * 1000, "end": end} | counts | ratios(counts)
-            for (name, s), counts in zip(WINDOWS, self.counts, strict=True)
+            {"name": name, "seconds": s, "start": end - s * 1000, "end": end}
+            | counts
+            | ratios(counts)
+            | ({"menu": [], "peak_legs": None, "mean_legs": None} if group else {"menu": menu(paths)} | legs)
+            for (name, s), counts, paths, legs in zip(WINDOWS, self.counts, self.paths, busy(self.counts), strict=True)
         ]
-        return encode("DidMetrics", {"did": self.did, "as_of": now, "windows": windows})
+        settled = None if group else now - 240_000
+        return encode("DidMetrics", {"did": self.did, "as_of": now, "windows": windows, "legs_settled_until": settled})
+
+
+def menu(paths: Counter[tuple[str, bool]]) -> list[dict[str, Any]]:
+    """The places that callers came by, as a worker tells them."""
+    flows, left = Counter[str](), Counter[str]()
+    for (path, gone), number in paths.items():
+        choices = path.split(">")
+        flows.update({">".join(choices[: n + 1]): number for n in range(len(choices))})
+        left[path] += number * gone
+    most = sorted((-number, path) for path, number in flows.items() if number)[:PLACES]
+    return [{"path": path, "flows": -number, "left": left[path]} for number, path in most]
+
+
+def busy(counts: list[dict[str, int]]) -> list[dict[str, Any]]:
+    """About how many legs were up at once, window by window; a window's peak is at least that of a shorter one."""
+    found, peak = [], 0
+    for (_, seconds), window in zip(WINDOWS, counts, strict=True):
+        mean = sum(window[name] for name in ("talk_ms", "ring_ms", "agent_talk_ms")) / (1000 * seconds)
+        peak = max(peak, math.ceil(2 * mean))
+        found.append({"peak_legs": peak, "mean_legs": mean})
+    return found
 
 
 def ratios(counts: dict[str, int]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -298,6 +299,138 @@ def test_a_dids_own_view_shows_all_figures_of_its_record(board: Board, open_page
     expect(page.locator("#one")).to_contain_text("no figures of this DID")
 
 
+def figure(page: Page, key: str) -> list[str]:
+    """A figure of the view of one DID, window by window, where it is first shown."""
+    return page.locator(f".card:not(:has(details)) [data-figure={key}] .v").all_inner_texts()
+
+
+def places(page: Page) -> dict[str, list[str]]:
+    """The tree of the menu in its order: place -> calls, share, left, as written."""
+    found: list[tuple[str, list[str]]] = page.evaluate(
+        """() => [...document.querySelectorAll(".places li")].map((item) => [item.dataset.path,
+           [...item.firstElementChild.children].slice(2).map((one) => one.firstChild.textContent)])"""
+    )
+    return dict(found)
+
+
+def shares(window: dict[str, Any]) -> dict[str, list[str]]:
+    """What the tree must hold of a window's own places."""
+    flows = {place["path"]: place["flows"] for place in window["menu"]}
+    above = {path: flows.get(path.rpartition(">")[0], window["flows_with_key"]) for path in flows}
+    return {
+        path: [f"{flows[path]:,}", percent(flows[path] / above[path]), f"{place['left']:,}"]
+        for path, place in ((place["path"], place) for place in window["menu"])
+    }
+
+
+def violations(page: Page) -> list[tuple[str, str]]:
+    """What axe finds: the rule, and the first place."""
+    return [(one["id"], one["nodes"][0]["html"]) for one in Axe().run(page).response["violations"]]
+
+
+#: The moves of anything in the tree, from now on.
+SHIFTS: Final = """() => { window.moved = []; new PerformanceObserver((seen) => { for (const entry of seen.getEntries())
+    for (const {node} of entry.sources) if (node?.parentElement?.closest(".menu")) moved.push(node.textContent);
+}).observe({type: "layout-shift", buffered: false}); }"""
+VIEW: Final = {"width": 1360, "height": 1470}
+
+
+def test_people_the_voice_menu_and_lines(board: Board, open_page: Callable[..., Page]) -> None:
+    board.write(*board.lines)
+    line = board.lines[0]
+    page = open_page(f"{board.url}#/did/%2B{line.did[1:]}", viewport=VIEW)
+    page.locator(".places li").first.wait_for()
+    windows = board.figures(line)
+    for key in ("callers", "repeat_caller_ratio", "containment_ratio", "drop_off_ratio", "peak_legs", "mean_legs"):
+        expected = [written(key, window[key]) for window in windows]
+        assert all(map(close, figure(page, key), expected)), (key, figure(page, key), expected)
+    expect(page.locator("#one")).to_contain_text("Settled until ")
+
+    everywhere = {place["path"] for window in windows for place in window["menu"]}
+    for name, window in zip(("5m", "1h", "24h"), windows, strict=True):
+        page.locator(".menu .switch").get_by_text(name, exact=True).click()
+        expect(page.locator(".menu .note")).to_contain_text(f"{window['flows_with_key']} calls with a key in {name}.")
+        seen, own = places(page), shares(window)
+        assert seen.keys() == everywhere, "places stay where another window has them"
+        assert {path: texts for path, texts in seen.items() if path in own} == own
+        assert all(texts[0] == "0" for path, texts in seen.items() if path not in own)
+    first = [path for path in seen if ">" not in path]
+    assert first == [choice for choice in ("1", "2", "3", "0", "*", "other") if choice in everywhere]
+    item = page.locator('.places li[data-path="1>1>data"]')
+    assert item.locator("xpath=ancestor::li").count() == 2
+    expect(item).to_contain_text("typed a number")
+    said = " ".join(str(page.locator('.places li[data-path="1"] > .place').text_content()).split())
+    assert said == "Key 1: {} calls, {} of those before it, {} left here".format(*shares(windows[2])["1"])
+    keep(page, "did")
+
+    alert = {"metric": "containment_ratio", "window": "1h", "value": 0.25, "n": 120, "threshold": 0.5}
+    in_words = "async (alert) => (await import('./static/episodes.js')).sentence(alert)"
+    assert page.evaluate(in_words, alert) == "Solved without an agent 25.0 % of 120, below 50.0 %"
+
+    page.locator(".menu .switch input:checked").focus()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("group", name="What callers chose")).to_be_focused()
+    page.keyboard.press("1")
+    page.evaluate(SHIFTS)
+    for _ in range(40):
+        line.call()
+    board.write(line)
+    now = board.figures(line)[0]
+    expect(page.locator(".menu .note")).to_contain_text(f"{now['flows_with_key']} calls with a key in 5m.")
+    seen = places(page)
+    assert {path: seen[path] for path in shares(now)} == shares(now)
+    page.wait_for_timeout(300)
+    assert seen.keys() == everywhere
+    assert page.evaluate("moved") == []
+    page.evaluate("document.querySelector('.places li').style.paddingTop = '20px'")
+    page.wait_for_function("() => moved.length > 0")
+
+
+def test_a_group_has_no_menu_and_no_lines_and_without_a_key_callers_are_unknown(
+    board: Board, open_page: Callable[..., Page]
+) -> None:
+    nameless, keyless, group = *board.lines[1:3], lines(1)[0]
+    nameless.forget_callers()
+    for paths in keyless.paths:
+        paths.clear()
+    group.did = "group/sales"
+    board.write(nameless, keyless)
+    board.producer.produce(board.topic.replace("did-", "group-"), key=group.did, value=group.value(1_790_000_000_000))
+    assert board.producer.flush(10) == 0
+    page = open_page(f"{board.url}#/did/%2B{nameless.did[1:]}")
+    page.locator(".places li").first.wait_for()
+    expect(page.locator("#one")).to_contain_text("Callers are told apart once PHONON_PSEUDONYM_KEY is set")
+    for key in ("callers", "repeat_caller_ratio", "containment_ratio"):
+        assert figure(page, key) == ["–", "–", "–"]
+
+    page.evaluate("did => { location.hash = '#/did/' + encodeURIComponent(did) }", keyless.did)
+    expect(page.locator(".menu .note")).to_have_text("No choice of a caller is known.")
+    expect(page.locator(".places")).to_be_hidden()
+
+    page.evaluate("location.hash = '#/did/group%2Fsales'")
+    expect(page.get_by_role("heading", level=2)).to_have_text(group.did)
+    expect(page.locator("#one")).to_contain_text("who called two of them counts twice")
+    assert figure(page, "callers") == [f"{counts['callers']:,}" for counts in group.counts]
+    page.get_by_text("All figures and what they mean").click()
+    for absent in (".places", "[data-figure=peak_legs]"):
+        expect(page.locator(absent)).to_have_count(0)
+    assert figure(page, "no_input_ratio")[2] == percent(
+        group.counts[2]["flows_without_key"] / group.counts[2]["flows_reached"]
+    )
+
+
+@pytest.mark.parametrize("viewport", [SIZE, PHONE], ids=["desk", "telephone"])
+def test_axe_finds_nothing_in_a_dids_own_view(
+    board: Board, open_page: Callable[..., Page], viewport: dict[str, int]
+) -> None:
+    board.write(*board.lines)
+    for scheme in ("light", "dark"):
+        page = open_page(f"{board.url}#/did/%2B{board.lines[0].did[1:]}", viewport=viewport, color_scheme=scheme)
+        page.locator(".places li").first.wait_for()
+        page.get_by_text("All figures and what they mean").click()
+        assert violations(page) == []
+
+
 def test_alerts_are_told_and_lead_to_their_did(board: Board, open_page: Callable[..., Page]) -> None:
     board.write(*board.lines)
     now = round(time.time() * 1000)
@@ -380,6 +513,8 @@ def test_without_a_topic_of_alerts_the_page_is_quiet(board: Board, open_page: Ca
 
 
 def written(name: str, value: float | None) -> str:
+    if name == "mean_legs" and value is not None:
+        return f"{value:,.1f}"
     if name.endswith(("_ratio", "_level")):
         return percent(value)
     if not name.endswith("_ms") or value is None:
@@ -411,7 +546,6 @@ def test_light_and_dark_can_be_read(board: Board, open_page: Callable[..., Page]
         page.evaluate("did => { location.hash = '#/did/' + encodeURIComponent(did) }", board.lines[2].did)
         page.locator("[data-figure=attempts]").first.wait_for()
         assert page.evaluate(CONTRAST) == []
-        keep(page, f"did-{scheme}")
     assert grounds == {"rgb(244, 246, 248)", "rgb(13, 18, 24)"}
 
 

@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from app.demo.broker import MOCK_LIMITS, Elsewhere
-from app.demo.parts import addresses, environment
+from app.demo.parts import PSEUDONYM_KEY, addresses, environment
 from app.demo.ports import answers
 from app.demo.traffic import LEFT_OUT, bodies
 from app.demo.view import line, minutes, percent, table
@@ -87,6 +87,9 @@ def test_parts_on_a_broker_of_our_own_see_no_other(tmp_path: Path) -> None:
     assert dict(ours.kafka) == {"bootstrap.servers": "127.0.0.1:1"}
     assert (ours.schema_registry_url, ours.host, ours.topic_prefix) == (None, "127.0.0.1", "phonon")
     assert (ours.spool_dir, ours.state_dir) == (tmp_path / "spool", tmp_path / "state")
+    assert ours.pseudonym_key == PSEUDONYM_KEY
+    parts = environment({**outer, "PHONON_PSEUDONYM_KEY": "a user's own"}, SETTINGS, Elsewhere("jars", "a:1"), tmp_path)
+    assert read_settings(parts).pseudonym_key == "a user's own"
 
 
 def test_made_up_calls_do_not_land_among_real_ones(tmp_path: Path) -> None:

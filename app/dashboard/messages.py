@@ -55,10 +55,11 @@ def sample() -> bytes:
 
 def one_did(state: State, row: Row) -> bytes:
     """A DID's own view as a JSON document: the whole record, its history, and what its figures mean."""
-    latest = row.latest
+    latest, record = row.latest, decode(row.latest.value)[1]
     head = {"did": latest.did, "shown": latest.shown, "as_of": latest.as_of, "written_at": latest.written_at}
+    told = {name: record[name] for name in ("windows", "legs_settled_until")}
     history = {"started_at": state.started_at, "history": state.history(row), "history_windows": state.windows}
-    return as_json(head | history | {"windows": decode(latest.value)[1]["windows"], "meanings": meanings()})
+    return as_json(head | history | told | {"meanings": meanings()})
 
 
 def _episode(one: Episode) -> dict[str, Any]:

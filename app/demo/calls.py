@@ -62,6 +62,12 @@ TALK_MEAN_S, TALK_SIGMA = 180.0, 0.9
 LONGEST_TALK_S: Final = 3_600.0
 RECORDED_SHARE: Final = 0.9
 ZIPF: Final = 1.1
+#: One in so many callers is one of the few who call again and again.
+REGULAR_ONE_IN, REGULARS = 4, 250
+#: What callers press in a voice menu, by how many keys they have pressed: language, choice, choice below it, anything.
+MENU: Final = ("111111112222", "111111222339", "111111111220", "0123456789*#")
+#: The menu is the beginning of a call.
+MENU_PART: Final = 8
 
 CITIES: Final = ("22", "11", "80", "44", "40", "33")
 AGENT_TYPES: Final = ("HARD_PHONE", "HARD_PHONE", "MOBILE", "SOFT_PHONE")
@@ -114,7 +120,8 @@ class Calls:
         """A call that ended at `ended`; campaigns fix the DID and the direction."""
         rng = self._rng
         call = Call(id=new_uuid(rng), ended=ended)
-        visitor = f"+9198{rng.randrange(10**8):08d}"
+        number = rng.randrange(10**8)
+        visitor = f"+9198{number if number % REGULAR_ONE_IN else number // REGULAR_ONE_IN % REGULARS:08d}"
         if did is not None or rng.random() >= NO_CALL_SHARE:
             inbound = rng.random() < INBOUND_SHARE if outbound is None else not outbound
             call.legs = self._legs(did or self.did(), visitor, inbound)
@@ -187,10 +194,13 @@ class Calls:
         rng = self._rng
         if rng.random() < 0.25:
             return []
-        times = [connected + rng.randrange(talk_ms)]
+        times = [connected + rng.randrange(talk_ms) // MENU_PART]
         while rng.random() < 0.5:
-            times.append(connected + rng.randrange(talk_ms))
-        return [Press(rng.choice("0123456789*#"), at, rng.choice(("menu", "language"))) for at in sorted(times)]
+            times.append(connected + rng.randrange(talk_ms) // MENU_PART)
+        return [
+            Press(rng.choice(MENU[min(n, len(MENU) - 1)]), at, rng.choice(("menu", "language")))
+            for n, at in enumerate(sorted(times))
+        ]
 
     def _sms(self, visitor: str, ended: int) -> Message:
         rng = self._rng

@@ -18,6 +18,8 @@ READY_WITHIN_SECONDS = 60.0
 FOREIGN_PREFIX = "phonon-demo"
 """On a broker that is not ours, made-up calls must not land among real ones."""
 MOCK_PARTITIONS = "4"
+PSEUDONYM_KEY = "the demo's made-up callers"
+"""The demo's, and no secret: with a key the metrics tell callers apart, and its callers are made up."""
 
 
 def environment(outer: Mapping[str, str], settings: Settings, kafka: Broker, directory: Path) -> dict[str, str]:
@@ -36,6 +38,7 @@ def environment(outer: Mapping[str, str], settings: Settings, kafka: Broker, dir
         "PHONON_RECEIVER_METRICS_URL": "",
         "PHONON_SPOOL_DIR": str(directory / "spool"),
         "PHONON_STATE_DIR": str(directory / "state"),
+        "PHONON_PSEUDONYM_KEY": outer.get("PHONON_PSEUDONYM_KEY") or PSEUDONYM_KEY,
     }
     if kafka.kind == "given":
         return {**outer, **chosen, "PHONON_TOPIC_PREFIX": FOREIGN_PREFIX}

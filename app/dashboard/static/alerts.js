@@ -1,7 +1,7 @@
 // Alerts on the page: a panel over the list, a count in the head, a DID's own. Rule: without any, nothing is to be seen;
 // a row is made once and then only ticks; one row of a list is in the tab order, the arrows move on.
 
-import {$, attribute, h, write} from "./dom.js";
+import {$, arrange, attribute, h, write} from "./dom.js";
 import {began, lasted, newestFirst, sentence, spoken} from "./episodes.js";
 import {number} from "./format.js";
 
@@ -23,17 +23,6 @@ export function createEpisodes(store, name, {link}) {
       ? h("a", {class: "episode", href: `#/did/${encodeURIComponent(one.did)}`, tabindex: -1}, ...parts)
       : h("div", {class: "episode"}, ...parts);
     return {one, length, line, item: h("li", {"data-alert": one.id}, line)};
-  }
-
-  // Only what came, went or moved is touched: laying out hundreds of rows anew is to be felt.
-  function arrange(items) {
-    const stay = new Set(items);
-    for (const item of [...list.children]) if (!stay.has(item)) item.remove();
-    let at = list.firstElementChild;
-    for (const item of items) {
-      if (item === at) at = at.nextElementSibling;
-      else list.insertBefore(item, at);
-    }
   }
 
   function tick() {
@@ -64,7 +53,7 @@ export function createEpisodes(store, name, {link}) {
         shown = now;
         const focused = list.contains(document.activeElement) ? document.activeElement.closest("li").dataset.alert : null;
         rows = new Map(order.map((one) => [one.id, rows.get(one.id)?.one === one ? rows.get(one.id) : row(one)]));
-        arrange([...rows.values()].map(({item}) => item));
+        arrange(list, [...rows.values()].map(({item}) => item));
         const first = rows.get(focused)?.line ?? list.querySelector("a");
         if (focused) first?.focus({preventScroll: true});
         else first?.setAttribute("tabindex", "0");

@@ -16,11 +16,11 @@ const KEPT = "phonon-live";
 const store = createStore();
 const view = {window: 0, sort: {key: "calls", down: true}, query: "", active: false, ...kept()};
 const list = createList(store, view, chosen);
-const switches = [createSwitch("list-window", choose), createSwitch("did-window", choose)];
+const switches = [createSwitch("list-window", choose), createSwitch("did-window", choose), createSwitch("menu-window", choose)];
 $("windows").replaceWith(switches[0].element);
 const alerts = createAlerts(store);
 const own = createOwnAlerts(store);
-const one = createOne(store, view, {choice: switches[1].element, own});
+const one = createOne(store, view, {choices: switches.slice(1).map((one_) => one_.element), own});
 const pick = createPick(store, view, chosen);
 const status = createStatus();
 const totals = METRICS.map((metric) => {

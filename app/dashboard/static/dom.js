@@ -15,6 +15,17 @@ export function h(tag, attributes = {}, ...children) {
 
 export const $ = (id) => document.getElementById(id);
 
+// Only what came, went or moved is touched: laying out hundreds of rows anew is to be felt.
+export function arrange(list, items) {
+  const stay = new Set(items);
+  for (const item of [...list.children]) if (!stay.has(item)) item.remove();
+  let at = list.firstElementChild;
+  for (const item of items) {
+    if (item === at) at = at.nextElementSibling;
+    else list.insertBefore(item, at);
+  }
+}
+
 export function write(element, text) {
   if (element.written === text) return false;
   element.written = text;

@@ -1,8 +1,8 @@
 // Every figure of a window: its group, its name, how it is written. Rule: complete but for the histograms, which are for
-// programs (a test holds it to the schema);
+// programs, and the menu, which is no number (a test holds it to the schema);
 // what a figure means comes from the schema itself.
 
-import {duration, number, percent} from "./format.js";
+import {decimal, duration, number, percent} from "./format.js";
 
 // of: the count that a ratio or an average stands on.
 export const GROUPS = [
@@ -32,6 +32,20 @@ export const GROUPS = [
     ["agents_timed", "Waits known", number], ["average_time_to_agent_ms", "Average wait", duration, "agents_timed"],
     ["time_to_agent_p50_ms", "Half waited up to", duration, "agents_timed"], ["time_to_agent_p90_ms", "90 % waited up to", duration, "agents_timed"], ["time_to_agent_p95_ms", "95 % waited up to", duration, "agents_timed"],
   ]],
+  ["People", [
+    ["callers", "Distinct callers", number], ["repeat_callers", "Callers who called more than once", number],
+    ["repeat_caller_ratio", "Called again", percent, "callers"], ["flows_traceable", "Answered calls whose caller is known", number],
+    ["flows_contained", "Calls solved without an agent", number], ["containment_ratio", "Solved without an agent", percent, "flows_traceable"],
+  ]],
+  ["Voice menu", [
+    ["flows_with_key", "Calls with a key pressed", number], ["flows_without_key", "Answered calls without a key", number],
+    ["no_input_ratio", "No key pressed", percent, "flows_reached"], ["flows_dropped_off", "Calls that ended in the menu", number],
+    ["drop_off_ratio", "Left in the menu", percent, "flows_with_key"], ["first_key_ms", "Time to first key", duration],
+    ["first_keys_timed", "First keys timed", number], ["average_time_to_first_key_ms", "Average time to first key", duration, "first_keys_timed"],
+    ["after_last_key_ms", "Time after last key", duration], ["last_keys_timed", "Last keys timed", number],
+    ["average_time_after_last_key_ms", "Average time after last key", duration, "last_keys_timed"],
+  ]],
+  ["Lines", [["peak_legs", "Most lines at once", number], ["mean_legs", "Lines on average (Erlangs)", decimal]]],
   ["Flows and messages", [
     ["flows", "Flows", number], ["flows_reached", "Flows that reached the visitor", number], ["dtmf_presses", "Keys pressed", number],
     ["sms", "SMS", number], ["emails", "E-mails", number], ["recordings", "Recordings", number],
@@ -40,5 +54,8 @@ export const GROUPS = [
 
 export const OUTCOMES = [["answered", "Answered"], ...GROUPS[1][1].map(([key, name]) => [key, name])];
 
+export const PEOPLE = ["callers", "repeat_caller_ratio", "containment_ratio"];
+export const VOICE_MENU = ["no_input_ratio", "drop_off_ratio", "average_time_to_first_key_ms", "average_time_after_last_key_ms"];
+export const LINES = ["peak_legs", "mean_legs"];
 export const HEADLINES = ["attempts", "answer_seizure_ratio", "average_call_duration_ms", "abandonment_ratio", "service_level", "average_time_to_agent_ms"];
 export const FIGURES = new Map(GROUPS.flatMap(([, figures]) => figures.map(([key, name, text, of]) => [key, {name, text, of}])));

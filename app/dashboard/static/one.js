@@ -5,7 +5,10 @@ import {$, attribute, h, tint, write} from "./dom.js";
 import {FEW} from "./figures.js";
 import {createChart} from "./chart.js";
 import {age, duration, margin, moment, number, percent} from "./format.js";
-import {FIGURES, GROUPS, HEADLINES, OUTCOMES} from "./labels.js";
+import {FIGURES, GROUPS, HEADLINES, LINES, OUTCOMES, PEOPLE, VOICE_MENU} from "./labels.js";
+import {createMenu} from "./menu.js";
+import {isGroup} from "./order.js";
+import {hasLines, ofCallers, ofLines, told} from "./told.js";
 
 const EVERY_MS = 1_000;
 const over = (a, b) => (a == null || b == null ? null : b ? a / b : null);
@@ -19,7 +22,7 @@ const CHARTS = [
 ];
 const NOW = [(w) => w.attempts, (w) => w.answer_seizure_ratio, (w) => w.average_call_duration_ms, (w) => w.abandonment_ratio, (w) => w.service_level];
 
-export function createOne(store, view, {choice, own}) {
+export function createOne(store, view, {choices, own}) {
   const root = $("one");
   let did = null, parts = null, asked = 0, timer = 0, record = null;
 
@@ -51,7 +54,7 @@ export function createOne(store, view, {choice, own}) {
 
   function show(fresh) {
     if (did !== fresh.did) return;
-    const names = fresh.windows.map((window) => window.name).join();
+    const names = [...fresh.windows.map((window) => window.name), hasLines(fresh)].join();
     if (parts?.names !== names) {
       parts = build(fresh);
       parts.names = names;
@@ -75,7 +78,7 @@ export function createOne(store, view, {choice, own}) {
       const td = h(tag, {"data-figure": key, "data-window": windows[w]}, value, n);
       updates.push((now, first) => {
         const figures = now.windows[w], count = of ? figures[of] : null;
-        const changed = write(value, text(figures[key]));
+        const changed = write(value, text(told(figures, key)));
         if (of) {
           write(n, count ? `of ${number(count)}` : "");
           attribute(td, "data-few", count < FEW ? "" : null);
@@ -130,6 +133,15 @@ export function createOne(store, view, {choice, own}) {
     const since = h("p", {class: "note"});
     updates.push((now) => write(since, `Rolling ${now.windows[Math.min(view.window, now.windows.length - 1)].name}, since this page's server started at ${moment(now.started_at, store.now())}.`));
 
+    const noted = (text) => {
+      const note = h("p", {class: "note"});
+      updates.push((now) => write(note, text(now)));
+      return note;
+    };
+
+    const lines = hasLines(one), menu = isGroup(one) ? null : createMenu(choices[1]);
+    if (menu) updates.push((now) => menu.show(now.windows, Math.min(view.window, now.windows.length - 1)));
+
     const ages = () => {
       if (asOf.record) write(asOf, `as of ${moment(asOf.record.as_of, store.now())}, ${age(store.now() - asOf.record.written_at) === "now" ? "changed now" : `changed ${age(store.now() - asOf.record.written_at)} ago`}`);
     };
@@ -147,9 +159,14 @@ export function createOne(store, view, {choice, own}) {
             h("section", {class: "card"}, table("Inbound and outbound", GROUPS[2][1].map(([key]) => key)))),
           h("div", {class: "column"},
             h("section", {class: "card"}, outcomes, h("div", {class: "bars"}, ...bars))),
-          h("section", {class: "card wide"}, h("div", {class: "cardhead"}, h("h3", {}, "History"), since, choice), h("div", {class: "charts"}, ...charts)),
-          h("section", {class: "card wide"}, table("Agents", ["agent_attempts", "agent_answered", "agent_answer_ratio", "agent_talk_ms", "average_time_to_agent_ms", "served_in_time"])),
-          h("section", {class: "card wide"}, h("details", {}, h("summary", {}, "All figures and what they mean"), ...GROUPS.map(([name, figures]) => table(name, figures.map(([key]) => key), "Meaning"))))),
+          h("div", {class: "column"},
+            h("section", {class: "card"}, table("People", PEOPLE), noted(ofCallers)),
+            lines ? h("section", {class: "card"}, table("Lines", LINES), noted((now) => ofLines(now, store.now()))) : null,
+            h("section", {class: "card"}, table("Agents", ["agent_attempts", "agent_answered", "agent_answer_ratio", "agent_talk_ms", "average_time_to_agent_ms", "served_in_time"]))),
+          h("div", {class: "column"},
+            h("section", {class: "card"}, table("Voice menu", VOICE_MENU), menu?.element)),
+          h("section", {class: "card wide"}, h("div", {class: "cardhead"}, h("h3", {}, "History"), since, choices[0]), h("div", {class: "charts"}, ...charts)),
+          h("section", {class: "card wide"}, h("details", {}, h("summary", {}, "All figures and what they mean"), ...GROUPS.filter(([name]) => lines || name !== "Lines").map(([name, figures]) => table(name, figures.map(([key]) => key), "Meaning"))))),
       ],
     };
   }

@@ -1,0 +1,23 @@
+// What is said beside the figures of callers and lines. Rule: pure; what can't be known is said to be so, never 0.
+
+import {moment} from "./format.js";
+import {isGroup} from "./order.js";
+
+const OF_CALLERS = new Set(["callers", "repeat_callers", "flows_traceable", "flows_contained"]);
+
+const nameless = (window) => !window.callers && window.flows > 0;
+
+// A figure of a window as far as it can be known.
+export const told = (window, key) => (OF_CALLERS.has(key) && nameless(window) ? null : window[key]);
+
+export function ofCallers(record) {
+  const some = record.windows.filter((window) => window.flows);
+  if (some.length && some.every(nameless)) return "Callers are told apart once PHONON_PSEUDONYM_KEY is set at the receiver; calls before that stay without.";
+  const solved = "Solved: answered without an agent, and the caller has not called this number again within an hour, as far as is known by now.";
+  return isGroup(record) ? `A group's callers are the sum of its DIDs': who called two of them counts twice. ${solved}` : solved;
+}
+
+// Groups have no lines of their own, and older records tell none.
+export const hasLines = (record) => record.windows.some((window) => window.peak_legs != null);
+
+export const ofLines = (record, now) => (record.legs_settled_until == null ? "" : `Settled until ${moment(record.legs_settled_until, now)}: a call is told when it is over, so what came later may still rise.`);
