@@ -196,11 +196,12 @@ class Line:
             {"name": name, "seconds": s, "start": end - s * 1000, "end": end}
             | counts
             | ratios(counts)
-            | ({"menu": [], "peak_legs": None, "mean_legs": None} if group else {"menu": menu(paths)} | legs)
+            | {"menu": menu(paths)}
+            | (legs | {"peak_legs": None} if group else legs)
             for (name, s), counts, paths, legs in zip(WINDOWS, self.counts, self.paths, busy(self.counts), strict=True)
         ]
-        settled = None if group else now - 240_000
-        return encode("DidMetrics", {"did": self.did, "as_of": now, "windows": windows, "legs_settled_until": settled})
+        record = {"did": self.did, "as_of": now, "windows": windows, "legs_settled_until": now - 240_000}
+        return encode("DidMetrics", record)
 
 
 def menu(paths: Counter[tuple[str, bool]]) -> list[dict[str, Any]]:

@@ -7,7 +7,6 @@ import {createChart} from "./chart.js";
 import {age, duration, margin, moment, number, percent} from "./format.js";
 import {FIGURES, GROUPS, HEADLINES, LINES, OUTCOMES, PEOPLE, VOICE_MENU} from "./labels.js";
 import {createMenu} from "./menu.js";
-import {isGroup} from "./order.js";
 import {hasLines, ofCallers, ofLines, told} from "./told.js";
 
 const EVERY_MS = 1_000;
@@ -139,8 +138,8 @@ export function createOne(store, view, {choices, own}) {
       return note;
     };
 
-    const lines = hasLines(one), menu = isGroup(one) ? null : createMenu(choices[1]);
-    if (menu) updates.push((now) => menu.show(now.windows, Math.min(view.window, now.windows.length - 1)));
+    const lines = hasLines(one), menu = createMenu(choices[1]);
+    updates.push((now) => menu.show(now.windows, Math.min(view.window, now.windows.length - 1)));
 
     const ages = () => {
       if (asOf.record) write(asOf, `as of ${moment(asOf.record.as_of, store.now())}, ${age(store.now() - asOf.record.written_at) === "now" ? "changed now" : `changed ${age(store.now() - asOf.record.written_at)} ago`}`);
@@ -164,7 +163,7 @@ export function createOne(store, view, {choices, own}) {
             lines ? h("section", {class: "card"}, table("Lines", LINES), noted((now) => ofLines(now, store.now()))) : null,
             h("section", {class: "card"}, table("Agents", ["agent_attempts", "agent_answered", "agent_answer_ratio", "agent_talk_ms", "average_time_to_agent_ms", "served_in_time"]))),
           h("div", {class: "column"},
-            h("section", {class: "card"}, table("Voice menu", VOICE_MENU), menu?.element)),
+            h("section", {class: "card"}, table("Voice menu", VOICE_MENU), menu.element)),
           h("section", {class: "card wide"}, h("div", {class: "cardhead"}, h("h3", {}, "History"), since, choices[0]), h("div", {class: "charts"}, ...charts)),
           h("section", {class: "card wide"}, h("details", {}, h("summary", {}, "All figures and what they mean"), ...GROUPS.filter(([name]) => lines || name !== "Lines").map(([name, figures]) => table(name, figures.map(([key]) => key), "Meaning"))))),
       ],

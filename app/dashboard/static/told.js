@@ -17,7 +17,7 @@ export function ofCallers(record) {
   return isGroup(record) ? `A group's callers are the sum of its DIDs': who called two of them counts twice. ${solved}` : solved;
 }
 
-// Groups have no lines of their own, and older records tell none.
-export const hasLines = (record) => record.windows.some((window) => window.peak_legs != null);
+// Older records tell none; a group has no peak.
+export const hasLines = (record) => record.windows.some((window) => window.mean_legs != null);
 
 export const ofLines = (record, now) => (record.legs_settled_until == null ? "" : `Settled until ${moment(record.legs_settled_until, now)}: a call is told when it is over, so what came later may still rise.`);
