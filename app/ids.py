@@ -14,7 +14,8 @@ import msgspec
 from app import json_text
 
 NAMESPACE: Final = UUID("5d6cf9a5-6a53-5b8e-9f0e-3f1d1c3f7a10")  # of all our ids: changing it changes every id
-_NAMESPACE_BYTES: Final = NAMESPACE.bytes
+#: What every id's digest begins with: a copy costs half of what another beginning does.
+_BEGUN: Final = hashlib.sha1(NAMESPACE.bytes, usedforsecurity=False)
 _VARIANT: Final = {f"{n:x}": "89ab"[n & 3] for n in range(16)}
 
 
@@ -23,7 +24,9 @@ def event_id(*parts: Any) -> str:
 
     JSON keeps the parts apart: ("a", "bc") and ("ab", "c") differ.
     """
-    digest = hashlib.sha1(_NAMESPACE_BYTES + msgspec.json.encode(parts), usedforsecurity=False).hexdigest()
+    sha1 = _BEGUN.copy()
+    sha1.update(msgspec.json.encode(parts))
+    digest = sha1.hexdigest()
     return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{_VARIANT[digest[16]]}{digest[17:20]}-{digest[20:32]}"
 
 

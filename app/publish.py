@@ -65,7 +65,7 @@ def producer_config(settings: Settings) -> dict[str, Any]:
         "acks": "all",
         "enable.idempotence": True,
         "partitioner": "murmur2_random",
-        "linger.ms": 5,
+        "linger.ms": 10,
         "compression.type": "lz4",
         "message.timeout.ms": int(settings.answer_within * 1000) + 1000,
         "socket.timeout.ms": 2000,

@@ -1,7 +1,8 @@
 """Raw bodies on disk: `keep` returns once a delivery is past a power cut, or raises.
 
 Its rules:
-- One fsync for all that wait (group commit), in one thread per process, so that the loop never waits for a disk.
+- One fsync for all that wait (group commit), in one thread per process, so that the loop never waits for a disk. The
+  writer is given one group a commit: handing it every row made both threads wait for each other's GIL.
 - Every process writes segments of its own and holds their lock; whoever drains reads all, and deletes a segment only
   when each of its rows was marked as sent and nobody holds its lock. So workers share a spool without waiting for each
   other, and what a dead host left is drained like any other.
@@ -35,6 +36,9 @@ IDLE_SECONDS: Final = 0.5
 MOST_IN_GROUP: Final = 512
 SUFFIX: Final = ".spool"
 ASIDE: Final = "aside"
+
+#: A row to be kept, and who waits for that.
+Ask = tuple[Row, "asyncio.Future[None]"]
 
 
 @dataclass(slots=True, eq=False)
@@ -144,7 +148,9 @@ class Spool:
         self._step = step  # tests: called between any two steps, may raise
         self._writer: _Writer | None = None
         self._count = 0
-        self._asks: queue.SimpleQueue[tuple[Row, asyncio.Future[None]] | None] = queue.SimpleQueue()
+        self._waiting: list[Ask] = []
+        self._writing = False
+        self._groups: queue.SimpleQueue[list[Ask]] = queue.SimpleQueue()  # for the writer; an empty one ends it
         self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
 
     def start(self) -> None:
@@ -155,34 +161,54 @@ class Spool:
 
     def stop(self) -> None:
         """Finish what was asked for; blocks for at most a few seconds."""
-        self._asks.put(None)
+        self._groups.put([])
         self._thread.join(5)
 
     async def keep(self, row: Row) -> None:
         """Returns when the row is on the disk to stay. Raises Full or SpoolFailed."""
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._asks.put((row, future))
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        self._waiting.append((row, future))
+        if not self._writing:
+            self._writing = True
+            loop.call_soon(self._hand_over)  # not at once: what else comes in this turn of the loop joins in
         await future
+
+    def _hand_over(self) -> None:
+        """Give the writer the next group, if there is one."""
+        group, self._waiting = self._waiting[:MOST_IN_GROUP], self._waiting[MOST_IN_GROUP:]
+        self._writing = bool(group)
+        if group:
+            self._groups.put(group)
+
+    def _resolve(self, futures: Sequence["asyncio.Future[None]"], kept: int, late: Exception) -> None:
+        """Tell those who wait for a group what became of it."""
+        self._hand_over()
+        for future in futures[:kept]:
+            if not future.done():
+                future.set_result(None)
+        for future in futures[kept:]:
+            if not future.done():
+                future.set_exception(type(late)(*late.args))
 
     # ---- the writer's thread
 
     def _run(self) -> None:
-        while True:
+        stopping = False
+        while self._writing or not stopping:
             try:
-                asks = [self._asks.get(timeout=IDLE_SECONDS)]
+                group = self._groups.get(timeout=IDLE_SECONDS)
             except queue.Empty:
+                if stopping:
+                    break
                 self._idle()
                 continue
-            while len(asks) < MOST_IN_GROUP and not self._asks.empty():
-                asks.append(self._asks.get())
-            given = [ask for ask in asks if ask is not None]
-            if given:
-                self._answer(given)
-            if len(given) < len(asks):
-                self.close()
-                return
+            if group:
+                self._answer(group)
+            stopping |= not group
+        self.close()
 
-    def _answer(self, given: Sequence[tuple[Row, "asyncio.Future[None]"]]) -> None:
+    def _answer(self, given: Sequence[Ask]) -> None:
         outcome: Exception | None = None
         kept = 0
         try:
@@ -195,7 +221,7 @@ class Spool:
         late = outcome or Full("the spool is full")
         self.refusal = "" if kept == len(given) else str(late)
         try:
-            futures[0].get_loop().call_soon_threadsafe(_resolve, futures, kept, late)
+            futures[0].get_loop().call_soon_threadsafe(self._resolve, futures, kept, late)
         except RuntimeError:
             return  # the loop is gone, and with it those who waited
 
@@ -291,15 +317,6 @@ class Spool:
                 os.fsync(probe.fileno())
         finally:
             path.unlink(missing_ok=True)
-
-
-def _resolve(futures: Sequence["asyncio.Future[None]"], kept: int, late: Exception) -> None:
-    for future in futures[:kept]:
-        if not future.done():
-            future.set_result(None)
-    for future in futures[kept:]:
-        if not future.done():
-            future.set_exception(type(late)(*late.args))
 
 
 @dataclass(slots=True)

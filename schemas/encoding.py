@@ -22,7 +22,20 @@ def _varint(n: int) -> bytes:
     return bytes(out)
 
 
-_SMALL: Final = tuple(_varint(n) for n in range(8192))
+class _Lengths(dict[int, bytes]):
+    """The varints of lengths, after what is the same before all of them: a look-up, since a call would cost thrice."""
+
+    def __init__(self, before: bytes) -> None:
+        super().__init__((n, before + _varint(n)) for n in range(8192))
+        self._before = before
+
+    def __missing__(self, n: int) -> bytes:
+        return self._before + _varint(n)
+
+
+_LENGTHS: Final = _Lengths(b"")
+#: Before the value of a union with null, which comes first.
+_SOME: Final = b"\2"
 
 #: A zigzag varint, 1 to 10 bytes. One delivery writes the same few moments again and again: hence the cache.
 long: Final = lru_cache(maxsize=8192)(_varint)
@@ -31,13 +44,12 @@ long: Final = lru_cache(maxsize=8192)(_varint)
 def text(value: str) -> bytes:
     """A string: its length in bytes, then UTF-8."""
     data = value.encode()
-    size = len(data)
-    return (_SMALL[size] if size < 8192 else _varint(size)) + data
+    return _LENGTHS[len(data)] + data
 
 
 def array(items: list[bytes]) -> bytes:
-    """An array or map from its encoded items: one block, then the end mark."""
-    return long(len(items)) + b"".join(items) + b"\0" if items else b"\0"
+    """An array or map from its encoded items, at least one: one block, then the end mark."""
+    return long(len(items)) + b"".join(items) + b"\0"
 
 
 class _Compiler:
@@ -45,6 +57,7 @@ class _Compiler:
 
     def __init__(self) -> None:
         self.names: dict[str, Any] = {"long": long, "text": text, "array": array, "double": struct.Struct("<d").pack}
+        self.names |= {"lengths": _LENGTHS, "some_lengths": _Lengths(_SOME)}
         self._types: dict[str, Any] = {}
         self._depth = 0
 
@@ -71,7 +84,10 @@ class _Compiler:
         if null != "null":
             raise ValueError(f"a union must be of null and one type: {union}")
         v = self._variable()
-        return f'(b"\\0" if ({v} := {value}) is None else b"\\2" + {self.expression(type_, v)})'
+        some = f'b"\\2" + {self.expression(type_, v)}'
+        if type_ == "string":
+            some = f"some_lengths[len({v} := {v}.encode())] + {v}"
+        return f'(b"\\0" if ({v} := {value}) is None else {some})'
 
     def _enum(self, type_: dict[str, Any], value: str) -> str:
         self._types[type_["name"]] = type_
@@ -81,11 +97,15 @@ class _Compiler:
 
     def _array(self, type_: dict[str, Any], value: str) -> str:
         v = self._variable()
-        return f"array([{self.expression(type_['items'], v)} for {v} in {value}])"
+        return self._items(value, f"{self.expression(type_['items'], v)} for {v} in {value}")
 
     def _map(self, type_: dict[str, Any], value: str) -> str:
         k, v = self._variable(), self._variable()
-        return f"array([text({k}) + {self.expression(type_['values'], v)} for {k}, {v} in {value}.items()])"
+        return self._items(value, f"text({k}) + {self.expression(type_['values'], v)} for {k}, {v} in {value}.items()")
+
+    def _items(self, value: str, each: str) -> str:
+        """Most are empty, and a comprehension costs a call."""
+        return f'(array([{each}]) if {value} else b"\\0")'
 
     def _record(self, type_: dict[str, Any], value: str) -> str:
         self._types[type_["name"]] = type_
@@ -95,9 +115,16 @@ class _Compiler:
             self.names[name] = self.function(type_, b"")
         return f"{name}({value})"
 
+    def _field(self, type_: Any, value: str) -> str:
+        """One or more expressions with commas between them, to be joined."""
+        if type_ != "string":
+            return self.expression(type_, value)
+        v = self._variable()
+        return f"lengths[len({v} := {value}.encode())], {v}"
+
     def function(self, record: dict[str, Any], prefix: bytes) -> Callable[[Any], bytes]:
         """The encoder of a record type."""
-        fields = ", ".join(self.expression(field["type"], f"r.{field['name']}") for field in record["fields"])
+        fields = ", ".join(self._field(field["type"], f"r.{field['name']}") for field in record["fields"])
         self.names["prefix"] = prefix
         source = f"def encode(r, prefix=prefix): return b''.join((prefix, {fields}))"
         exec(source, self.names)  # noqa: S102 - the source is made from our own .avsc files

@@ -25,6 +25,17 @@ def test_a_time_is_read_with_any_number_of_digits_and_any_offset(at: datetime, o
     assert instant(text + cut.isoformat()[-6:], KOLKATA) == expected
 
 
+@given(st.from_regex(r"(2022-11-29|20221129|2022-W48-2)[T :.0-9]{0,16}([+.:-][0-9:.]{0,8}|Z)?", fullmatch=True))
+def test_what_only_looks_usual_is_read_as_python_reads_it(text: str) -> None:
+    try:
+        read = datetime.fromisoformat(text)
+    except ValueError:
+        assert instant(text, UTC) is None
+        return
+    found = instant(text, UTC)
+    assert found is None or found == (read.replace(tzinfo=read.tzinfo or UTC) - EPOCH) // timedelta(milliseconds=1)
+
+
 def test_a_time_without_offset_is_in_the_given_zone() -> None:
     assert instant("2022-11-29T23:49:00", KOLKATA) == instant("2022-11-29T18:19:00Z", UTC)
 
