@@ -48,8 +48,8 @@ def text(value: str) -> bytes:
 
 
 def array(items: list[bytes]) -> bytes:
-    """An array or map from its encoded items, at least one: one block, then the end mark."""
-    return long(len(items)) + b"".join(items) + b"\0"
+    """An array or map from its encoded items: one block, then the end mark."""
+    return long(len(items)) + b"".join(items) + b"\0" if items else b"\0"
 
 
 class _Compiler:

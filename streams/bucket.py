@@ -4,115 +4,87 @@ The 16-byte ids of the flows travel with the counts, in one changelog record: wh
 are in them, and a replay from any offset adds nothing twice. So do `facts`, who called and what he chose in the menu,
 and `legs`, when each leg was up: what is not a sum over minutes is made of these (callers, paths, lines).
 A bucket takes LIMIT flows; a busier minute has several, so that a changelog record stays under 20 KB and adding a flow
-never rewrites more than that. Packed: a version byte, the counts as Avro longs in the order of COUNTS, the bins of the
-histograms that are not empty (as many longs as there are, each bin's distance to the one before and its calls, and a
-0), the number of ids and of facts, these, and the legs. It is kept packed in memory too, a fraction of the object, and
-unpacked when a flow is added. Version 2 had fewer counts and nothing behind the ids, version 1 no histograms either.
+never rewrites more than that. Packed: the version, the counts (a byte each and the amounts in 32 bits, or all in 64),
+the numbers of ids, facts and bins, these, and the legs. It is kept packed in memory too, a fraction of the object, and
+unpacked when a flow is added. Until version 2 there were fewer counts, as Avro longs, and nothing behind the ids; the
+bins of version 2 were counted, as pairs of longs, each bin's distance to the one before and its calls, up to a 0.
 """
 
-import re
+from array import array
 from collections.abc import Iterator
-from struct import Struct
+from struct import Struct, error
 from typing import Final, NamedTuple
 
 from schemas.encoding import long
-from streams.decoding import Reader, compile_reader, number, varint
+from streams.decoding import compile_reader, varint
 from streams.histogram import LANE_BITS, LANES
-from streams.metrics import AMOUNTS, COUNTS, COUNTS_ONLY, HISTOGRAMS, LANE, joined, lanes
+from streams.metrics import AMOUNTS, COUNTS, COUNTS_ONLY, HISTOGRAMS, LANE, joined
 
 MINUTE_MS: Final = 60_000
 ID_BYTES: Final = 16
 LIMIT: Final = 256  # flows in a bucket
 VERSION: Final = 3
 _VERSION: Final = bytes([VERSION])
+_SMALL, _LARGE = b"\0", b"\1"
 _OLDER: Final = (b"\2", b"\1")
-_OLDER_COUNTS: Final = 32
+_OLDER_COUNTS: Final = COUNTS[:32]
+_read_older: Final = compile_reader(
+    {"type": "record", "name": "Counts", "fields": [{"name": name, "type": "long"} for name in _OLDER_COUNTS]},
+    dict.fromkeys(_OLDER_COUNTS),
+)
 
-
-def _reader(names: tuple[str, ...]) -> Reader:
-    counts = {"type": "record", "name": "Counts", "fields": [{"name": name, "type": "long"} for name in names]}
-    return compile_reader(counts, dict.fromkeys(names))
-
-
-_read: Final = _reader(COUNTS)
-_read_older: Final = _reader(COUNTS[:_OLDER_COUNTS])
-
-# As a rule all counts but the amounts are below 64, a byte each. They are written and read all at once then.
-_LANE: Final = (1 << LANE_BITS) - 1
-_NOT_A_BYTE: Final = sum(((1 << 64) - 64) << LANE[name] for name in COUNTS if name not in AMOUNTS)
-_DOUBLE: Final = bytes(2 * n & 0xFF for n in range(256))
-_HALF: Final = bytes(n // 2 for n in range(256))
 _AT: Final = tuple(COUNTS.index(name) for name in AMOUNTS)
-_SPANS: Final = tuple(zip((0, *(at + 1 for at in _AT)), (*_AT, len(COUNTS)), strict=True))
-_AMOUNTS: Final = Struct("<" + "Q".join(f"{8 * (end - begin)}x" for begin, end in _SPANS))
-_PARTS: Final = Struct("x".join(f"{end - begin}s" for begin, end in _SPANS))
-_SHIFTS: Final = tuple(LANE[name] for name in AMOUNTS)
-_BYTE: Final = "[" + "".join(f"\\x{2 * n:02x}" for n in range(64)) + "]"
-_USUAL: Final = re.compile(
-    "([\\x80-\\xff]{0,8}+[\\0-\\x7f])".join(f"({_BYTE}{{{end - begin}}})" for begin, end in _SPANS).encode("latin-1")
-).match
-
-
+#: The counts between the amounts, as places in COUNTS.
+SPANS: Final = tuple(zip((0, *(at + 1 for at in _AT)), (*_AT, len(COUNTS)), strict=True))
+#: The amounts among the counts' 64-bit lanes.
+AMONG: Final = Struct("<" + "Q".join(f"{8 * (end - begin)}x" for begin, end in SPANS))
+_AMOUNTS: Final = Struct(f"<{len(AMOUNTS)}I")
+_SMALL_BYTES: Final = len(COUNTS) + _AMOUNTS.size
+_NOT_SMALL: Final = sum(((1 << 64) - (1 << (32 if name in AMOUNTS else 8))) << LANE[name] for name in COUNTS)
 _FACT: Final = Struct("<QHH")
 _pack_fact: Final = _FACT.pack
+BIN_BYTES: Final = 2  # the number of a bin's lane in the histograms, little-endian
 
 
-def pack_counts(total: int) -> bytes:
-    """The counts as Avro longs."""
-    if total & _NOT_A_BYTE:
-        return b"".join(map(long, lanes(total)))
-    raw = total.to_bytes(_AMOUNTS.size, "little")
-    parts = _PARTS.unpack(raw[::8].translate(_DOUBLE))
-    amounts = [_long(amount) for amount in _AMOUNTS.unpack(raw)]
-    return b"".join([*[part for two in zip(parts, amounts, strict=False) for part in two], parts[-1]])
-
-
-def _long(amount: int) -> bytes:
-    """`long`, faster for what is never the same twice: seconds to minutes in ms."""
-    if 0x2000 <= amount < 0x100000:
-        return bytes((amount << 1 & 0x7F | 0x80, amount >> 6 & 0x7F | 0x80, amount >> 13))
-    return long(amount)
+def _pack_counts(counts: int) -> bytes:
+    raw = counts.to_bytes(AMONG.size, "little")
+    if counts & _NOT_SMALL:
+        return _LARGE + raw
+    return _SMALL + raw[::8] + _AMOUNTS.pack(*AMONG.unpack(raw))
 
 
 def _unpack_counts(data: bytes) -> tuple[int, int]:
     """The counts that begin behind the version byte, and where they end."""
-    usual = _USUAL(data, 1)
-    if usual is None:
-        values, end = _read(data, 1)
-        return joined(values), end
-    groups = usual.groups()
-    raw = bytearray(_AMOUNTS.size)
-    raw[::8] = b"\0".join(groups[::2]).translate(_HALF)
-    total = int.from_bytes(raw, "little")
-    for amount, shift in zip(groups[1::2], _SHIFTS, strict=True):
-        if amount != b"\0":
-            total += number(amount) << shift
-    return total, usual.end()
+    if data[1:2] == _LARGE:
+        end = 2 + AMONG.size
+        return int.from_bytes(data[2:end], "little"), end
+    end = 2 + _SMALL_BYTES
+    raw = bytearray(AMONG.pack(*_AMOUNTS.unpack_from(data, end - _AMOUNTS.size)))
+    raw[::8] = data[2 : end - _AMOUNTS.size]
+    return int.from_bytes(raw, "little"), end
 
 
-def _pack_bins(histograms: int) -> bytes:
-    """The bins that are not empty, in their order."""
-    out = list[bytes]()
-    while histograms:
-        empty = ((histograms & -histograms).bit_length() - 1) // LANE_BITS
-        histograms >>= LANE_BITS * empty
-        out += (long(empty + 1), long(histograms & _LANE))
-        histograms >>= LANE_BITS
-    out.append(b"\0")
-    return b"".join(out)
+def _histograms(bins: bytes) -> int:
+    """The integer of the histograms, from a bin for each call that there is in them."""
+    if not bins:
+        return 0
+    lanes = array("I", bytes(LANE_BITS // 8 * LANES))
+    for lane in array("H", bins):
+        lanes[lane] += 1
+    return int.from_bytes(lanes.tobytes(), "little")
 
 
-def _unpack_bins(data: bytes, at: int) -> tuple[int, int]:
-    """The bins that begin there, as the integer of the histograms, and where they end."""
-    histograms, lane = 0, -1
+def _older_bins(data: bytes, at: int) -> tuple[bytes, int]:
+    """The bins that begin there as version 2 wrote them, and where they end."""
+    bins, lane = array("H"), -1
     while data[at]:
         step, at = varint(data, at)
         calls, at = varint(data, at)
         lane += step >> 1
-        if step & 1 or lane >= LANES or not 0 < calls >> 1 <= _LANE or calls & 1:
+        if step & 1 or lane >= LANES or calls & 1 or calls >> 1 > 2 * LIMIT * LANES:
             raise ValueError("no bin of a histogram")
-        histograms |= calls >> 1 << LANE_BITS * lane
-    return histograms, at + 1
+        bins.extend([lane] * (calls >> 1))
+    return bins.tobytes(), at + 1
 
 
 class Fact(NamedTuple):
@@ -127,14 +99,20 @@ class Fact(NamedTuple):
 
 
 class Bucket:
-    """Counts as one integer (see metrics); ids, facts and legs each in a row; `dirty` is for whoever writes it."""
+    """Counts as one integer (see metrics); ids, facts, bins and legs in rows; `dirty` is for whoever writes it.
 
-    __slots__ = ("counts", "dirty", "facts", "ids", "legs")
+    `bins` says once more what the histograms in the counts hold: it is what is packed of them.
+    """
 
-    def __init__(self, counts: int = 0, ids: bytes = b"", facts: bytes = b"", legs: bytes = b"") -> None:
+    __slots__ = ("bins", "counts", "dirty", "facts", "ids", "legs")
+
+    def __init__(
+        self, counts: int = 0, ids: bytes = b"", facts: bytes = b"", legs: bytes = b"", bins: bytes = b""
+    ) -> None:
         self.counts = counts
         self.ids = ids
         self.facts = facts
+        self.bins = bins
         self.legs = legs
         self.dirty = False
 
@@ -164,17 +142,16 @@ class Bucket:
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        return f"Bucket({self.counts:#x}, {self.ids.hex()!r}, {self.facts.hex()!r}, {self.legs.hex()!r})"
+        return f"Bucket{self._all()}"
 
-    def _all(self) -> tuple[int, bytes, bytes, bytes]:
-        return self.counts, self.ids, self.facts, self.legs
+    def _all(self) -> tuple[int, bytes, bytes, bytes, bytes]:
+        return self.counts, self.ids, self.facts, self.legs, self.bins
 
     def pack(self) -> bytes:
-        """As bytes for the changelog; about 60 and 50 a flow."""
-        counts, histograms = self.counts & COUNTS_ONLY, self.counts >> HISTOGRAMS
-        ids, facts = self.ids, self.facts
-        sizes = long(len(ids) // ID_BYTES) + long(len(facts) // _FACT.size)
-        return b"".join((_VERSION, pack_counts(counts), _pack_bins(histograms), sizes, ids, facts, self.legs))
+        """As bytes for the changelog; about 70 and 60 a flow."""
+        ids, facts, bins = self.ids, self.facts, self.bins
+        sizes = long(len(ids) // ID_BYTES) + long(len(facts) // _FACT.size) + long(len(bins) // BIN_BYTES)
+        return b"".join((_VERSION, _pack_counts(self.counts & COUNTS_ONLY), sizes, ids, facts, bins, self.legs))
 
     @classmethod
     def unpack(cls, data: bytes) -> "Bucket":
@@ -183,31 +160,35 @@ class Bucket:
             raise ValueError(f"bucket version {data[0]}; this program reads {VERSION}" if data else "an empty bucket")
         try:
             return _unpack(data) if data[:1] == _VERSION else _unpack_older(data)
-        except (IndexError, ValueError):
+        except (IndexError, ValueError, error):
             raise ValueError("a bucket cut short, or none") from None
 
 
 def _unpack(data: bytes) -> Bucket:
     counts, at = _unpack_counts(data)
-    histograms, at = _unpack_bins(data, at)
-    ids, at = varint(data, at)
-    facts, at = varint(data, at)
-    end_of_ids = at + (ids >> 1) * ID_BYTES
-    end = end_of_ids + (facts >> 1) * _FACT.size
-    if ids & 1 or facts & 1 or end > len(data):
+    sizes = []
+    for _ in range(3):
+        size, at = varint(data, at)
+        sizes.append(size >> 1)
+    of_ids = at + sizes[0] * ID_BYTES
+    of_facts = of_ids + sizes[1] * _FACT.size
+    end = of_facts + sizes[2] * BIN_BYTES
+    if end > len(data):
         raise ValueError("a bucket cut short")
-    return Bucket(counts | histograms << HISTOGRAMS, data[at:end_of_ids], data[end_of_ids:end], data[end:])
+    bins = data[of_facts:end]
+    counts |= _histograms(bins) << HISTOGRAMS
+    return Bucket(counts, data[at:of_ids], data[of_ids:of_facts], data[end:], bins)
 
 
 def _unpack_older(data: bytes) -> Bucket:
     values, at = _read_older(data, 1)
-    counts = joined((*values, *[0] * (len(COUNTS) - _OLDER_COUNTS)))
+    counts, bins = joined((*values, *[0] * (len(COUNTS) - len(_OLDER_COUNTS)))), b""
     if data[:1] == b"\2":
-        histograms, at = _unpack_bins(data, at)
-        counts |= histograms << HISTOGRAMS
+        bins, at = _older_bins(data, at)
+        counts |= _histograms(bins) << HISTOGRAMS
     if (len(data) - at) % ID_BYTES:
         raise ValueError("a bucket whose ids are cut short")
-    return Bucket(counts, data[at:])
+    return Bucket(counts, data[at:], bins=bins)
 
 
 def fact(caller: int, ms: int, path: int, alone: bool) -> bytes:

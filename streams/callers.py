@@ -45,7 +45,7 @@ class Callers:
     def add(self, caller: int, at: int, alone: bool) -> tuple[int, list[Change]]:
         """Take a call: what it counts for, and what it changes. `alone`: it was answered, and no agent was called."""
         call, fresh = at << 1 | alone, self._fresh
-        before = fresh.get(caller) or self._held(caller)
+        before = fresh.get(caller) or (self._held(caller) if self._callers else ())
         if not before or before[-1] < self._since:
             fresh[caller] = (call,)
             return (_LATEST_ALONE if alone else _LATEST), []

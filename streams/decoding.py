@@ -17,12 +17,11 @@ from itertools import product
 from typing import Any, Final
 
 Wanted = Mapping[str, "Wanted | None"]
-"""Fields to read, by name; of an array of records, which of theirs; RAW for the bytes of a number."""
+"""Fields to read, by name; of an array of records, which of theirs."""
 
 Reader = Callable[[bytes, int], tuple[tuple[Any, ...], int]]
 
 BOOLEAN: Final = {0: False, 1: True}
-RAW: Final[Wanted] = {}
 SHORT: Final = 64  # bytes
 FEW: Final = 4
 _TEXT: Final = "(?:" + "|".join([f"\\x{2 * size:02x}.{{{size}}}" for size in range(SHORT)]) + ")"
@@ -76,15 +75,6 @@ def _bits(part: bytes) -> int:
 
 # a number as two halves that come again and again, where the whole does not: the times of eight seconds share one
 _HALVES: Final = {"LOW": Memo(_low), "HIGH": Memo(lambda part: _bits(part) << 13)}
-
-
-def moments(data: bytes) -> list[int]:
-    """The numbers whose varints follow each other: times, as a rule."""
-    low, high, found = _HALVES["LOW"], _HALVES["HIGH"], _VARINTS(data)
-    try:
-        return [low[raw[:2]] + high[raw[2:]] for raw in found]
-    except ValueError:
-        return [number(raw) for raw in found]
 
 
 class _Compiler:
@@ -176,7 +166,7 @@ class _Compiler:
                 raise ValueError(f"a union must be of null and one type: {type_}")
             type_ = self._resolved(type_)
         if type_ in ("int", "long"):
-            self._part(_VARINT, into, "raw" if wanted is RAW else "number", optional=optional)
+            self._part(_VARINT, into, "number", optional=optional)
         elif type_ == "string" and self._common:
             self._part(_TEXT, into, "optional text" if optional else "text", optional=optional)
         elif type_ == "string":

@@ -25,8 +25,10 @@ from schemas import (
     without_registry,
 )
 from streams import metrics, paths
-from streams.decoding import BOOLEAN, RAW, Memo, compile_reader, enums, numbers, symbols
-from streams.histogram import bin_of
+from streams.bucket import BIN_BYTES, MINUTE_MS
+from streams.decoding import BOOLEAN, Memo, compile_reader, enums, numbers, symbols
+from streams.histogram import BINS, KINDS, bin_of
+from streams.lines import leg_up
 from streams.metrics import LANE, MOST, ONE, RUNG_FOR, SERVED_WITHIN_MS, SHORT_CALL_MS, TALKED, WAITED
 from streams.table import Flow
 from streams.windows import Told
@@ -53,10 +55,9 @@ _WANTED: Final = dict.fromkeys(
         "time_after_last_key_ms",
     )
 ) | {
-    "legs": {
-        **dict.fromkeys(("role", "direction", "disposition", "answered", "ring_ms", "talk_ms")),
-        **dict.fromkeys(("started_at", "ended_at"), RAW),
-    }
+    "legs": dict.fromkeys(
+        ("role", "direction", "disposition", "answered", "started_at", "ended_at", "ring_ms", "talk_ms")
+    )
 }
 _HEADER: Final = header(SCHEMAS["Flow"])
 _read_common: Final = compile_reader(SCHEMAS["Flow"], _WANTED, common=True)
@@ -75,13 +76,17 @@ _PRESSES: Final = ((1 << 64) - 1) << LANE["dtmf_presses"]
 _WITH_KEY, _SILENT, _TRACEABLE = ONE["flows_with_key"], ONE["flows_without_key"], ONE["flows_traceable"]
 _LEFT: Final = _WITH_KEY + ONE["flows_dropped_off"]
 _KEYS: Final = LANE["first_key_ms"]  # beside it stand first_keys_timed, after_last_key_ms and last_keys_timed
+#: The same bins as TALKED, RUNG_FOR and WAITED as a bucket keeps them.
+_TALKED, _RUNG_FOR, _WAITED = (
+    tuple((BINS * kind + n).to_bytes(BIN_BYTES, "little") for n in range(BINS)) for kind in range(len(KINDS))
+)
 _TIMED: Final = ONE["agents_timed"]
 _SERVED: Final = _TIMED + ONE["served_in_time"]
 _VISITORS: Final = LANE["talk_ms"]  # beside it stand short_calls, ring_ms and rung: put together as small integers
 _new: Final = tuple.__new__  # of a NamedTuple, in half the time
 _AGENT_TALK, _TO_AGENT, _LANE = LANE["agent_talk_ms"], LANE["time_to_agent_ms"], 64
 
-_Leg = tuple[bytes, bytes | None, bytes | None, int | None, int | None]
+_Leg = tuple[bytes, int | None, int | None, int | None, int | None]
 
 
 @Memo
@@ -129,11 +134,13 @@ def _flow(value: bytes, begin: int) -> Flow | None:
     """The flow of a body of the present schema, as we write it; None for all else."""
     try:
         id_, did, occurred_at, reached, to_agent_ms, legs, messages, caller, path, *keys_ms = _fields(value, begin)
-        total, amounts, (counts, is_reached, alone), up = _of_legs(legs, reached)
+        total, amounts, (counts, is_reached, alone), up, bins = _of_legs(legs, reached, occurred_at)
         if to_agent_ms is not None:
             amounts |= to_agent_ms
             counts += (to_agent_ms << _TO_AGENT) + (_SERVED if to_agent_ms <= SERVED_WITHIN_MS else _TIMED)
-            total += WAITED[bin_of(to_agent_ms)]
+            time = bin_of(to_agent_ms)
+            total += WAITED[time]
+            bins += _WAITED[time]
         sent = _messages[messages]
         if sent < 0:
             return None
@@ -151,7 +158,7 @@ def _flow(value: bytes, begin: int) -> Flow | None:
                 counts += _TRACEABLE
         if amounts >> MOST:  # also where one is negative
             return None
-        told = _new(Told, (token, number, alone, up)) if up or token or number else None
+        told = _new(Told, (token, number, alone, up, bins))
         return _new(Flow, (did.decode(), event_id(id_), occurred_at, total + (counts + sent), told))
     except (IndexError, ValueError):
         return None
@@ -186,20 +193,22 @@ def _token(caller: bytes) -> int:
         return int.from_bytes(blake2b(caller, digest_size=8).digest()) or 1
 
 
-def _of_legs(legs: list[_Leg], reached: bytes) -> tuple[int, int, metrics.Kind, bytes]:
-    """What the legs add; all amounts in them, one over the other, to be checked; the flow's kind; when they were up."""
+def _of_legs(legs: list[_Leg], reached: bytes, at: int) -> tuple[int, int, metrics.Kind, bytes, bytes]:
+    """What the legs add; all amounts in them, one over the other, to be checked; the flow's kind; lines and bins."""
     talk = short = ring = rung = agent_talk = amounts = total = times = 0
-    to_agent, up = False, b""
+    to_agent, up, bins, over = False, b"", b"", at - at % MINUTE_MS + MINUTE_MS
     for kind, started, ended, ring_ms, talk_ms in legs:
         counts, visitor, agent, answered = _LEGS[kind]
         total += counts
         if started is not None and ended is not None:
-            up += started + ended
+            up += leg_up(started, ended if ended < over else over)
         if talk_ms is not None:
             amounts |= talk_ms
             if visitor:
                 talk += talk_ms
-                times += TALKED[bin_of(talk_ms)]
+                time = bin_of(talk_ms)
+                times += TALKED[time]
+                bins += _TALKED[time]
                 short += answered and talk_ms < SHORT_CALL_MS
             elif agent:
                 agent_talk += talk_ms
@@ -207,11 +216,13 @@ def _of_legs(legs: list[_Leg], reached: bytes) -> tuple[int, int, metrics.Kind, 
             amounts |= ring_ms
             if visitor:
                 ring += ring_ms
-                times += RUNG_FOR[bin_of(ring_ms)]
+                time = bin_of(ring_ms)
+                times += RUNG_FOR[time]
+                bins += _RUNG_FOR[time]
                 rung += 1
         to_agent |= agent
     total += (talk | short << _LANE | ring << 2 * _LANE | rung << 3 * _LANE) << _VISITORS
-    return times + (total + (agent_talk << _AGENT_TALK)), amounts, _FLOWS[reached, to_agent], up
+    return times + (total + (agent_talk << _AGENT_TALK)), amounts, _FLOWS[reached, to_agent], up, bins
 
 
 def event_id(text: bytes) -> bytes:

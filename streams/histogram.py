@@ -9,8 +9,9 @@ Source of the scale: DDSketch (Masson, Rim, Lee, VLDB 2019), whose bound on the 
 
 import math
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate, compress
 from typing import Final
 
 KINDS: Final = ("talk", "ring", "time_to_agent")
@@ -60,7 +61,8 @@ def bins(total: int) -> dict[str, Bins]:
 def _bins(data: bytes) -> Bins:
     if not data.strip(b"\0"):
         return []
-    return [(MIDDLES[n], calls) for n, calls in enumerate(array("I", data)) if calls]
+    calls = array("I", data)
+    return list(compress(zip(MIDDLES, calls, strict=True), calls))
 
 
 def joined(held: Mapping[str, Iterable[tuple[int, int]]]) -> int:
@@ -72,11 +74,10 @@ def joined(held: Mapping[str, Iterable[tuple[int, int]]]) -> int:
     return sum([one * calls for one, calls in calls])
 
 
-def percentile(held: Sequence[tuple[int, int]], percent: int) -> int | None:
-    """The value, ms, that so many percent are not above; None where there is no call."""
-    rank = math.ceil(sum([calls for _, calls in held]) * percent / 100)
-    for middle, calls in held:
-        rank -= calls
-        if rank <= 0:
-            return middle
-    return None
+def percentiles(held: Bins) -> list[int | None]:
+    """The values, ms, that so many percent as PERCENTILES says are not above; None where there is no call."""
+    if not held:
+        return [None] * len(PERCENTILES)
+    up_to = list(accumulate([calls for _, calls in held]))
+    ranks = [-(-up_to[-1] * percent // 100) for percent in PERCENTILES]
+    return [held[bisect_left(up_to, rank)][0] for rank in ranks]

@@ -3,16 +3,28 @@
 Kept are the legs' starts and ends, each in order: at any moment as many legs are up as have started less those that
 have ended. A leg that comes raises the figures only while it was up, and a window that goes on loses only what it
 leaves behind; so neither walks through all legs again, unless a window has left its peak behind.
-A leg is up in [start, end), and none is up after the minute of its flow. Times are ms since 1970 UTC.
+A leg is up in [start, end), and none is up after the minute of its flow: so the flow says how long a leg is kept. Each
+is 12 bytes, its end and how long it was up, at most 49 days. Times are ms since 1970 UTC.
 """
 
 from array import array
 from bisect import bisect_right, insort
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from struct import Struct
+from typing import Final, NamedTuple
 
 from streams.bucket import MINUTE_MS
-from streams.decoding import moments
+
+_LEG: Final = Struct("<qI")
+_pack: Final = _LEG.pack
+MOST_MS: Final = (1 << 32) - 1
+
+
+def leg_up(start: int, end: int) -> bytes:
+    """A leg as it is kept; nothing, where it never was up."""
+    if end <= start:
+        return b""
+    return _pack(end, end - start if end - start < MOST_MS else MOST_MS)
 
 
 class Busy(NamedTuple):
@@ -39,14 +51,14 @@ class Lines:
 
     def __init__(self, minute: int, windows: int) -> None:
         self._minute = minute
-        self._new: dict[int, bytes] = {}
+        self._new: list[bytes] = []
         self._starts, self._ends = array("q"), array("q")
         self._spans = [_Span() for _ in range(windows)]
         self._longest = self._longest_until = 0
 
-    def note(self, minute: int, legs: bytes) -> None:
-        """Take the legs of a minute's flows: start and end of each, as Avro longs."""
-        self._new[minute] = self._new.get(minute, b"") + legs
+    def note(self, legs: bytes) -> None:
+        """Take legs, one after the other as `leg_up` gives them."""
+        self._new.append(legs)
 
     @property
     def longest_ms(self) -> int:
@@ -62,12 +74,16 @@ class Lines:
         begins = [(minute - length + 1) * MINUTE_MS for length in lengths]
         if minute > self._minute:
             self._go_on(minute, begins, lengths)
-        if self._new:
-            new = self._take(begins[-1])
+        new = self._take(begins[-1]) if self._new else []
+        if new:
+            first, all_ms = min(new)[0], sum([end - start for start, end in new])
             for span, begin in zip(self._spans, begins, strict=True):
-                span.legs_ms += sum([end - (start if start > begin else begin) for start, end in new if end > begin])
-        else:
-            new = []
+                if begin <= first:
+                    span.legs_ms += all_ms
+                else:
+                    span.legs_ms += sum(
+                        [end - (start if start > begin else begin) for start, end in new if end > begin]
+                    )
         self._find_peaks(begins, new)
         return [Busy(span.peak, span.legs_ms) for span in self._spans]
 
@@ -81,21 +97,17 @@ class Lines:
 
     def _take(self, begin: int) -> list[tuple[int, int]]:
         """Put the new legs to the others; those that were up after `begin`."""
-        new = [leg for leg in _legs(self._new.items()) if leg[1] > max(leg[0], begin)]
-        self._new = {}
-        starts, ends = [start for start, _ in new], [end for _, end in new]
+        new = [(end - up, end) for end, up in _LEG.iter_unpack(b"".join(self._new)) if end > begin]
+        self._new = []
         if len(new) > len(self._starts) >> 4:
-            self._starts, self._ends = (
-                array("q", sorted([*self._starts, *starts])),
-                array("q", sorted([*self._ends, *ends])),
-            )
+            self._starts = array("q", sorted([*self._starts, *[start for start, _ in new]]))
+            self._ends = array("q", sorted([*self._ends, *[end for _, end in new]]))
         else:
             for start, end in new:
                 insort(self._starts, start)
                 insort(self._ends, end)
-        for start, end in new:
-            if end - start > self._longest or (end - start == self._longest and end > self._longest_until):
-                self._longest, self._longest_until = end - start, end
+        longest = max([(end - start, end) for start, end in new], default=(0, 0))
+        self._longest, self._longest_until = max(longest, (self._longest, self._longest_until))
         return new
 
     def _find_peaks(self, begins: Sequence[int], new: Sequence[tuple[int, int]]) -> None:
@@ -142,12 +154,3 @@ class Lines:
             first, last = bisect_right(times, begin), bisect_right(times, end)
             total += sign * (first * (end - begin) + (last - first) * end - sum(times[first:last]))
         return total
-
-
-def _legs(noted: Iterable[tuple[int, bytes]]) -> list[tuple[int, int]]:
-    """Start and end of each leg, none after its minute."""
-    legs: list[tuple[int, int]] = []
-    for minute, data in noted:
-        over, told = (minute + 1) * MINUTE_MS, moments(data)
-        legs += [(start, end if end < over else over) for start, end in zip(told[::2], told[1::2], strict=True)]
-    return legs

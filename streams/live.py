@@ -13,8 +13,9 @@ from schemas import HEADERS
 from schemas.encoding import array, long, text
 from schemas.settings import Window
 from streams import histogram, paths
-from streams.bucket import MINUTE_MS, pack_counts
-from streams.metrics import COUNTS, COUNTS_ONLY, HISTOGRAMS, RATIOS, lanes, window_metrics
+from streams.bucket import AMONG, MINUTE_MS, SPANS
+from streams.lines import Busy
+from streams.metrics import AMOUNTS, COUNTS, COUNTS_ONLY, HISTOGRAMS, LANE, RATIOS, lanes, window_metrics
 from streams.table import Live, Span
 
 Headers = list[tuple[str, bytes]]
@@ -24,6 +25,9 @@ _TYPE: Final = b"phonon.did-metrics.v1"
 GROUPS: Final = b"phonon.group-metrics.v1"
 _SOURCE: Final = b"/phonon/metrics"
 _DOUBLE: Final = Struct("<d").pack
+_NOT_A_BYTE: Final = sum(((1 << 64) - 64) << LANE[name] for name in COUNTS if name not in AMOUNTS)
+_DOUBLED: Final = bytes(2 * n & 0xFF for n in range(256))
+_PARTS: Final = Struct("x".join(f"{end - begin}s" for begin, end in SPANS))
 _UNKNOWN: Final = bytes(3)  # no menu, and null for the legs
 _AT: Final = {name: n for n, name in enumerate(COUNTS)}
 _RATIOS: Final = tuple(
@@ -37,11 +41,18 @@ def value(live: Live, windows: tuple[Window, ...], header: bytes = _HEADER) -> b
     end = (live.as_of // MINUTE_MS + 1) * MINUTE_MS
     done: dict[int, bytes] = {}
     parts = [header, text(live.did), long(live.as_of), long(len(windows))]
+    chosen: list[tuple[int, int]] | None = None
+    menu = b""
     for window, total, span in zip(windows, live.sums, _spans(live), strict=True):
         figures = done.get(total)
         if figures is None:
             figures = done[total] = _figures(total)
-        parts += (_place(window, end), figures, _beside(span, window.seconds))
+        if span is None:
+            parts += (_place(window, end), figures, _UNKNOWN)
+            continue
+        if span.paths != chosen:
+            chosen, menu = span.paths, _menu(span.paths)
+        parts += (_place(window, end), figures, menu, _legs(span.busy, window.seconds))
     settled = _settled_until(live)
     return b"".join([*parts, b"\0", b"\0" if settled is None else b"\2" + long(settled)])
 
@@ -61,6 +72,16 @@ def _place(window: Window, end: int) -> bytes:
     return text(window.name) + long(window.seconds) + long(end - window.seconds * 1000) + long(end)
 
 
+def pack_counts(total: int) -> bytes:
+    """The counts as Avro longs: as a rule all but the amounts are below 64, a byte each, and made all at once."""
+    if total & _NOT_A_BYTE:
+        return b"".join(map(long, lanes(total)))
+    raw = total.to_bytes(AMONG.size, "little")
+    parts = _PARTS.unpack(raw[::8].translate(_DOUBLED))
+    amounts = map(long, AMONG.unpack(raw))
+    return b"".join([*[part for two in zip(parts, amounts, strict=False) for part in two], parts[-1]])
+
+
 def _figures(total: int) -> bytes:
     """Counts, ratios, percentiles and histograms."""
     values = lanes(total)
@@ -70,21 +91,19 @@ def _figures(total: int) -> bytes:
         out.append(b"\2" + _DOUBLE(sum([values[n] for n in above]) / divisor) if divisor else b"\0")
     held = histogram.bins(total >> HISTOGRAMS)
     for bins in held.values():
-        for percent in histogram.PERCENTILES:
-            ms = histogram.percentile(bins, percent)
-            out.append(b"\0" if ms is None else b"\2" + long(ms))
+        out += [b"\0" if ms is None else b"\2" + long(ms) for ms in histogram.percentiles(bins)]
     out += [array([long(ms) + long(calls) for ms, calls in bins]) for bins in held.values()]
     return b"".join(out)
 
 
-def _beside(span: Span | None, seconds: int) -> bytes:
-    """The menu, and the legs that were up at once."""
-    if span is None:
-        return _UNKNOWN
-    menu = array([text(path) + long(flows) + long(left) for path, flows, left in paths.nodes(span.paths)])
-    peak, legs_ms = span.busy
-    most = b"\0" if peak is None else b"\2" + long(peak)
-    return b"".join((menu, most, b"\2", _DOUBLE(legs_ms / (1000 * seconds))))
+def _menu(chosen: list[tuple[int, int]]) -> bytes:
+    return array([text(path) + long(flows) + long(left) for path, flows, left in paths.nodes(chosen)])
+
+
+def _legs(busy: Busy, seconds: int) -> bytes:
+    """The legs that were up at once."""
+    most = b"\0" if busy.peak is None else b"\2" + long(busy.peak)
+    return most + b"\2" + _DOUBLE(busy.legs_ms / (1000 * seconds))
 
 
 def as_dict(live: Live, windows: tuple[Window, ...]) -> dict[str, Any]:

@@ -55,10 +55,8 @@ RATIOS: Final = (
     Ratio("average_time_after_last_key_ms", ("after_last_key_ms",), "last_keys_timed"),
 )
 
-#: Fields of percentiles: name, histogram, percent.
-PERCENTILES: Final = tuple(
-    (f"{kind}_p{percent}_ms", kind, percent) for kind in histogram.KINDS for percent in histogram.PERCENTILES
-)
+#: Fields of percentiles, kind by kind.
+PERCENTILES: Final = tuple(f"{kind}_p{percent}_ms" for kind in histogram.KINDS for percent in histogram.PERCENTILES)
 
 SHORT_CALL_MS: Final = 10_000  # below it an answered call is short
 SERVED_WITHIN_MS: Final = 20_000  # up to it a caller was served in time
@@ -146,6 +144,7 @@ def window_metrics(name: str, seconds: int, end: int, total: int) -> dict[str, A
     values = dict(zip(COUNTS, lanes(total), strict=True))
     window = {"name": name, "seconds": seconds, "start": end - seconds * 1000, "end": end}
     held = histogram.bins(total >> HISTOGRAMS)
-    percentiles = {name: histogram.percentile(held[kind], percent) for name, kind, percent in PERCENTILES}
+    values_of = [ms for kind in histogram.KINDS for ms in histogram.percentiles(held[kind])]
+    percentiles = dict(zip(PERCENTILES, values_of, strict=True))
     bins = {f"{kind}_bins": [{"ms": ms, "calls": calls} for ms, calls in held[kind]] for kind in histogram.KINDS}
     return window | values | ratios(values) | percentiles | bins

@@ -32,6 +32,7 @@ class Told(NamedTuple):
     path: int
     alone: bool
     legs: bytes
+    bins: bytes
 
 
 class Rolling:
@@ -110,13 +111,14 @@ class Rolling:
 
     def tell(self, place: int, bucket: Bucket, at: int, told: Told, *, lengths: Sequence[int]) -> None:
         """Take what else is known of the flow that was just added there."""
-        caller, path, alone, legs = told
+        caller, path, alone, legs, bins = told
         minute = place >> PART_BITS
+        bucket.bins += bins
         if legs:
             bucket.legs += legs
             if self._lines is None:
                 self._lines = Lines(self.minute, len(lengths))
-            self._lines.note(minute, legs)
+            self._lines.note(legs)
         if caller or path:
             bucket.facts += fact(caller, at % MINUTE_MS, path, alone)
             if path:
@@ -146,8 +148,8 @@ class Rolling:
             return [Busy(0, 0)] * len(lengths), 0
         if self._lines.outdated(self.minute, lengths[-1]):
             self._lines = Lines(self.minute, len(lengths))
-            for place, bucket in self.buckets.items():
-                self._lines.note(place >> PART_BITS, _opened(bucket).legs)
+            for bucket in self.buckets.values():
+                self._lines.note(_opened(bucket).legs)
         return self._lines.at(self.minute, lengths), self._lines.longest_ms
 
     def advance(self, minute: int, *, lengths: Sequence[int]) -> list[int]:
@@ -222,10 +224,10 @@ class Rolling:
         if any(one.caller for _, one in facts):
             self._callers = Callers()
             self._callers.restore((one.caller, one.call) for _, one in facts if one.caller)
-        for place, bucket in buckets.items():
+        for bucket in buckets.values():
             if bucket.legs:
                 self._lines = self._lines or Lines(self.minute, len(lengths))
-                self._lines.note(place >> PART_BITS, bucket.legs)
+                self._lines.note(bucket.legs)
 
     def _count_path(self, minute: int, path: int, lengths: Sequence[int]) -> None:
         if self._paths is None:
@@ -235,7 +237,7 @@ class Rolling:
             if age < length:
                 break
             without += 1
-        self._paths[path] = self._paths.get(path, 0) + _in_each(len(lengths)) - _in_each(without)
+        self._paths[path] = self._paths.get(path, 0) + _in_each(len(lengths))[without]
 
     def _leave_paths(self, bucket: Bucket, window: int) -> None:
         """The bucket's paths leave a window."""
@@ -283,9 +285,10 @@ def _halves(ids: Iterable[bytes]) -> "array[int]":
 
 
 @cache
-def _in_each(windows: int) -> int:
-    """One flow in each of so many windows, the shortest first."""
-    return int(((1 << windows * _PATH_BITS) - 1) // _PATH_MASK)
+def _in_each(windows: int) -> tuple[int, ...]:
+    """One flow in each of so many windows; in each but the shortest; and so on."""
+    ones = [1 << n * _PATH_BITS for n in range(windows)]
+    return tuple(sum(ones[without:]) for without in range(windows))
 
 
 def _opened(bucket: Bucket | bytes) -> Bucket:

@@ -5,22 +5,42 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.bucket import LIMIT, MINUTE_MS, VERSION, Bucket, Fact, fact
-from streams.histogram import KINDS, one
+from streams.histogram import BINS, KINDS, bin_of, one
 from streams.metrics import COUNTS, HISTOGRAMS, joined
 
-THIRD = (
-    "03040000000000000000000000000000000000000000000000000000000000000002020000000000e05d0000000004040001"
-    "02030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f0700000000000000dc0502800700000000000000"
-    "5fea021002040406"
+SMALL = (
+    "0300020000000000000000000000000000000000000000000000000000000000000001010000000000700000000000000000"
+    "00000000000000000000007017000000000000040402000102030405060708090a0b0c0d0e0f101112131415161718191a1b"
+    "1c1d1e1f0700000000000000dc05028007000000000000005fea02104700a0bb0d000000000010270000"
+)
+LARGE = (
+    "03012c0100000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000"
+    "0000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000"
+    "0000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000"
+    "0000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000"
+    "0000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000"
+    "0000000000000000010000000000000001000000000000000000000000000000000000000000000000000000000000000000"
+    "0000000000000000000000000000701700000000000000000000000000000000000000000000000000000000000004040200"
+    "0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f0700000000000000dc05028007000000000000"
+    "005fea02104700a0bb0d000000000010270000"
 )
 COUNTED = st.lists(st.integers(0, 2**62), min_size=len(COUNTS), max_size=len(COUNTS)).map(lambda v: joined(tuple(v)))
 TIMED = st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 2**24)), max_size=8)
-HISTOGRAM = TIMED.map(lambda times: sum(one(kind, ms) for kind, ms in times) << HISTOGRAMS)
+
+
+def histograms(times: list[tuple[str, int]]) -> int:
+    return sum(one(kind, ms) for kind, ms in times) << HISTOGRAMS
+
+
+def bins(times: list[tuple[str, int]]) -> bytes:
+    return b"".join((KINDS.index(kind) * BINS + bin_of(ms)).to_bytes(2, "little") for kind, ms in times)
+
+
 FACTS = st.tuples(st.integers(0, 2**64 - 1), st.integers(0, MINUTE_MS - 1), st.integers(0, 2**15 - 1), st.booleans())
 BUCKETS = st.builds(
-    lambda counts, histogram, ids, facts, legs: Bucket(counts | histogram, ids, facts, legs),
-    COUNTED,
-    HISTOGRAM,
+    lambda counts, times, ids, facts, legs: Bucket(counts | histograms(times), ids, facts, legs, bins(times)),
+    COUNTED | st.lists(st.integers(0, 300), min_size=len(COUNTS), max_size=len(COUNTS)).map(joined),
+    TIMED,
     st.lists(st.binary(min_size=16, max_size=16), max_size=5).map(b"".join),
     st.lists(FACTS.map(lambda one: fact(*one)), max_size=5).map(b"".join),
     st.binary(max_size=40),
@@ -74,20 +94,22 @@ def test_the_second_format_is_read() -> None:
     packed = "020602" + "00" * 12 + "a0fe0a" + "00" * 17 + "78021802be010200"
     recorded = bytes.fromhex(packed) + bytes(range(16))
     counts = dict(zip(COUNTS, [0] * len(COUNTS), strict=True)) | {"attempts": 3, "answered": 1, "talk_ms": 90_000}
-    histograms = one("talk", 90_000) + one("talk", 30_000) + one("ring", 5_000)
-    bucket = Bucket(joined(tuple(counts.values())) + (histograms << HISTOGRAMS), bytes(range(16)))
+    times = [("talk", 30_000), ("talk", 90_000), ("ring", 5_000)]
+    bucket = Bucket(joined(tuple(counts.values())) + histograms(times), bytes(range(16)), bins=bins(times))
     assert Bucket.unpack(recorded) == bucket
     assert Bucket.unpack(bucket.pack()) == bucket
 
 
 def test_the_third_format_is_read() -> None:
-    """As version 3 writes it: 2 attempts of one caller, who chose 1 and left, both in the menu for 3 s; two legs."""
-    recorded = bytes.fromhex(THIRD)
+    """As version 3 writes it: 2 attempts of one caller, who chose 1 and left, 3 s in the menu; a talk, a leg."""
     counts = dict.fromkeys(COUNTS, 0) | {"attempts": 2, "callers": 1, "repeat_callers": 1, "first_key_ms": 6000}
-    facts = fact(7, 1500, 2, True) + fact(7, 59_999, 2 | 4096, False)
-    bucket = Bucket(joined(counts.values()), bytes(range(32)), facts, bytes.fromhex("0204 0406"))
-    assert Bucket.unpack(recorded) == bucket
-    assert bucket.pack() == recorded
+    facts, times = fact(7, 1500, 2, True) + fact(7, 59_999, 2 | 4096, False), [("talk", 90_000)]
+    legs = bytes.fromhex("a0bb0d000000000010270000")
+    for attempts, recorded in ((2, SMALL), (300, LARGE)):
+        total = joined((counts | {"attempts": attempts}).values()) | histograms(times)
+        bucket = Bucket(total, bytes(range(32)), facts, legs, bins(times))
+        assert Bucket.unpack(bytes.fromhex(recorded)) == bucket
+        assert bucket.pack().hex() == recorded
 
 
 def test_a_full_bucket_says_so() -> None:

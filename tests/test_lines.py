@@ -5,9 +5,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.encoding import long
 from streams.bucket import MINUTE_MS
-from streams.lines import Busy, Lines
+from streams.lines import Busy, Lines, leg_up
 
 LENGTHS = (2, 5, 30)
 SECOND = 1000
@@ -29,7 +28,7 @@ def brute(up: list[tuple[int, int]], minute: int) -> list[Busy]:
 @given(STEPS)
 def test_figures_are_brute_force_and_a_fresh_start_has_the_same(steps: list[tuple[int, list[Any]]]) -> None:
     """Each step goes on by minutes, then takes legs of flows some minutes old, long ones and impossible ones too."""
-    now, up, noted = 100, list[tuple[int, int]](), list[tuple[int, bytes]]()
+    now, up, noted = 100, list[tuple[int, int]](), list[bytes]()
     lines = Lines(now, len(LENGTHS))
     for onward, legs in steps:
         now += onward
@@ -37,10 +36,10 @@ def test_figures_are_brute_force_and_a_fresh_start_has_the_same(steps: list[tupl
             end = (now - age) * MINUTE_MS + second * SECOND
             start = end - seconds * SECOND
             end += beyond * SECOND
-            data = long(start) + long(end)
-            lines.note(now - age, data)
-            noted.append((now - age, data))
-            up.append((start, min(end, (now - age + 1) * MINUTE_MS)))
+            end = min(end, (now - age + 1) * MINUTE_MS)
+            noted.append(leg_up(start, end))
+            lines.note(noted[-1])
+            up.append((start, end))
         if lines.outdated(now, LENGTHS[-1]):
             lines = fresh(now, noted)
         assert lines.at(now, LENGTHS) == brute(up, now)
@@ -52,14 +51,21 @@ def test_figures_are_brute_force_and_a_fresh_start_has_the_same(steps: list[tupl
             assert (lines.longest_ms, again.longest_ms) == (longest, longest)
 
 
-def fresh(minute: int, noted: list[tuple[int, bytes]]) -> Lines:
+def fresh(minute: int, noted: list[bytes]) -> Lines:
     lines = Lines(minute, len(LENGTHS))
-    for at, data in reversed(noted):
-        lines.note(at, data)
+    for legs in reversed(noted):
+        lines.note(legs)
     return lines
 
 
 def test_a_leg_that_ends_as_another_starts_is_not_up_with_it() -> None:
     lines = Lines(0, len(LENGTHS))
-    lines.note(0, b"".join(map(long, (0, 10_000, 10_000, 20_000, 5_000, 6_000))))
+    lines.note(leg_up(0, 10_000) + leg_up(10_000, 20_000) + leg_up(5_000, 6_000))
     assert lines.at(0, LENGTHS) == [Busy(2, 21_000)] * 3
+
+
+def test_a_leg_that_never_ended_before_it_began_is_held_for_49_days_at_most() -> None:
+    lines = Lines(0, len(LENGTHS))
+    lines.note(leg_up(-(10**15), 60_000) + leg_up(1, 1) + leg_up(2, 1))
+    assert lines.at(0, LENGTHS)[0] == Busy(1, 2 * MINUTE_MS)
+    assert lines.longest_ms == 2**32 - 1

@@ -18,7 +18,7 @@ WINDOW_FIELDS = [f["name"] for f in SCHEMAS["DidMetrics"]["fields"][2]["type"]["
 
 def test_names_are_those_of_the_schema_in_its_order() -> None:
     """One list of counts, one of ratios, one of percentiles and histograms; the record has no other fields."""
-    ratios, percentiles = [ratio.name for ratio in RATIOS], [name for name, _, _ in PERCENTILES]
+    ratios, percentiles = [ratio.name for ratio in RATIOS], [*PERCENTILES]
     bins = [f"{kind}_bins" for kind in KINDS]
     beside = ["menu", "peak_legs", "mean_legs"]
     assert ["name", "seconds", "start", "end", *COUNTS, *ratios, *percentiles, *bins, *beside] == WINDOW_FIELDS
