@@ -1,24 +1,24 @@
 """A bucket: what one DID's minute holds, the counts and what is known of the flows that made them. Pure.
 
 The 16-byte ids of the flows travel with the counts, in one changelog record: whoever reads the counts knows which flows
-are in them, and a replay from any offset adds nothing twice. So do `facts`, who called and what he chose in the menu,
-and `legs`, when each leg was up: what is not a sum over minutes is made of these (callers, paths, lines).
+are in them, and a replay from any offset adds nothing twice. So do the tallies of bins and paths (histogram, paths), in
+the order they came, `calls`, who called when (callers), and `legs`, when each leg was up (lines).
 A bucket takes LIMIT flows; a busier minute has several, so that a changelog record stays under 20 KB and adding a flow
 never rewrites more than that. Packed: the version, the counts (a byte each and the amounts in 32 bits, or all in 64),
-the numbers of ids, facts and bins, these, and the legs. It is kept packed in memory too, a fraction of the object, and
+how many ids, calls and tallies, these, and the legs. It is kept packed in memory too, a fraction of the object, and
 unpacked when a flow is added. Until version 2 there were fewer counts, as Avro longs, and nothing behind the ids; the
 bins of version 2 were counted, as pairs of longs, each bin's distance to the one before and its calls, up to a 0.
 """
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from struct import Struct, error
-from typing import Final, NamedTuple
+from typing import Any, Final
 
 from schemas.encoding import long
 from streams.decoding import compile_reader, varint
-from streams.histogram import LANE_BITS, LANES
-from streams.metrics import AMOUNTS, COUNTS, COUNTS_ONLY, HISTOGRAMS, LANE, joined
+from streams.histogram import NUMBERS
+from streams.metrics import AMOUNTS, COUNTS, LANE, joined
 
 MINUTE_MS: Final = 60_000
 ID_BYTES: Final = 16
@@ -41,9 +41,8 @@ AMONG: Final = Struct("<" + "Q".join(f"{8 * (end - begin)}x" for begin, end in S
 _AMOUNTS: Final = Struct(f"<{len(AMOUNTS)}I")
 _SMALL_BYTES: Final = len(COUNTS) + _AMOUNTS.size
 _NOT_SMALL: Final = sum(((1 << 64) - (1 << (32 if name in AMOUNTS else 8))) << LANE[name] for name in COUNTS)
-_FACT: Final = Struct("<QHH")
-_pack_fact: Final = _FACT.pack
-BIN_BYTES: Final = 2  # the number of a bin's lane in the histograms, little-endian
+_CALL: Final = Struct("<QH?")
+_pack_call: Final = _CALL.pack
 
 
 def _pack_counts(counts: int) -> bytes:
@@ -64,56 +63,32 @@ def _unpack_counts(data: bytes) -> tuple[int, int]:
     return int.from_bytes(raw, "little"), end
 
 
-def _histograms(bins: bytes) -> int:
-    """The integer of the histograms, from a bin for each call that there is in them."""
-    if not bins:
-        return 0
-    lanes = array("I", bytes(LANE_BITS // 8 * LANES))
-    for lane in array("H", bins):
-        lanes[lane] += 1
-    return int.from_bytes(lanes.tobytes(), "little")
-
-
-def _older_bins(data: bytes, at: int) -> tuple[bytes, int]:
+def _older_bins(data: bytes, at: int) -> tuple["array[int]", int]:
     """The bins that begin there as version 2 wrote them, and where they end."""
-    bins, lane = array("H"), -1
+    bins, number = array("H"), -1
     while data[at]:
         step, at = varint(data, at)
         calls, at = varint(data, at)
-        lane += step >> 1
-        if step & 1 or lane >= LANES or calls & 1 or calls >> 1 > 2 * LIMIT * LANES:
+        number += step >> 1
+        if step & 1 or number >= NUMBERS or calls & 1 or calls >> 1 > 2 * LIMIT * NUMBERS:
             raise ValueError("no bin of a histogram")
-        bins.extend([lane] * (calls >> 1))
-    return bins.tobytes(), at + 1
-
-
-class Fact(NamedTuple):
-    """What a flow tells of people. `caller`: a token of 64 bits, 0 for nobody. `call`: its time as `Callers` keep it.
-
-    `path`: its number in the menu (see paths), 0 for none.
-    """
-
-    caller: int
-    call: int
-    path: int
+        bins.extend([number] * (calls >> 1))
+    return bins, at + 1
 
 
 class Bucket:
-    """Counts as one integer (see metrics); ids, facts, bins and legs in rows; `dirty` is for whoever writes it.
+    """Counts as one integer (see metrics); ids, calls and legs in rows; `dirty` is for whoever writes it."""
 
-    `bins` says once more what the histograms in the counts hold: it is what is packed of them.
-    """
-
-    __slots__ = ("bins", "counts", "dirty", "facts", "ids", "legs")
+    __slots__ = ("calls", "counts", "dirty", "ids", "legs", "tallies")
 
     def __init__(
-        self, counts: int = 0, ids: bytes = b"", facts: bytes = b"", legs: bytes = b"", bins: bytes = b""
+        self, counts: int = 0, ids: bytes = b"", calls: bytes = b"", legs: bytes = b"", tallies: Iterable[int] = ()
     ) -> None:
         self.counts = counts
         self.ids = ids
-        self.facts = facts
-        self.bins = bins
+        self.calls = calls
         self.legs = legs
+        self.tallies = array("H", tallies)
         self.dirty = False
 
     def each_id(self) -> list[bytes]:
@@ -121,15 +96,11 @@ class Bucket:
         ids = self.ids
         return [ids[at : at + ID_BYTES] for at in range(0, len(ids), ID_BYTES)]
 
-    def each_fact(self, minute: int) -> Iterator[Fact]:
-        """The facts one by one, of flows that were of this minute."""
+    def each_call(self, minute: int) -> Iterator[tuple[int, int]]:
+        """The calls one by one, of flows that were of this minute: callers, and calls as `Callers` keeps them."""
         begin = minute * MINUTE_MS
-        for caller, ms, path in _FACT.iter_unpack(self.facts):
-            yield Fact(caller, begin + ms << 1 | path >> 15, path & 0x7FFF)
-
-    def each_path(self) -> list[int]:
-        """The paths of those that went one."""
-        return [path & 0x7FFF for _, _, path in _FACT.iter_unpack(self.facts) if path & 0x7FFF]
+        for caller, ms, alone in _CALL.iter_unpack(self.calls):
+            yield caller, begin + ms << 1 | alone
 
     @property
     def full(self) -> bool:
@@ -144,14 +115,14 @@ class Bucket:
     def __repr__(self) -> str:
         return f"Bucket{self._all()}"
 
-    def _all(self) -> tuple[int, bytes, bytes, bytes, bytes]:
-        return self.counts, self.ids, self.facts, self.legs, self.bins
+    def _all(self) -> tuple[Any, ...]:
+        return self.counts, self.ids, self.calls, self.legs, self.tallies
 
     def pack(self) -> bytes:
         """As bytes for the changelog; about 70 and 60 a flow."""
-        ids, facts, bins = self.ids, self.facts, self.bins
-        sizes = long(len(ids) // ID_BYTES) + long(len(facts) // _FACT.size) + long(len(bins) // BIN_BYTES)
-        return b"".join((_VERSION, _pack_counts(self.counts & COUNTS_ONLY), sizes, ids, facts, bins, self.legs))
+        ids, calls, tallies = self.ids, self.calls, self.tallies.tobytes()
+        sizes = long(len(ids) // ID_BYTES) + long(len(calls) // _CALL.size) + long(len(tallies) // 2)
+        return b"".join((_VERSION, _pack_counts(self.counts), sizes, ids, calls, tallies, self.legs))
 
     @classmethod
     def unpack(cls, data: bytes) -> "Bucket":
@@ -171,26 +142,25 @@ def _unpack(data: bytes) -> Bucket:
         size, at = varint(data, at)
         sizes.append(size >> 1)
     of_ids = at + sizes[0] * ID_BYTES
-    of_facts = of_ids + sizes[1] * _FACT.size
-    end = of_facts + sizes[2] * BIN_BYTES
+    of_calls = of_ids + sizes[1] * _CALL.size
+    end = of_calls + sizes[2] * 2
     if end > len(data):
         raise ValueError("a bucket cut short")
-    bins = data[of_facts:end]
-    counts |= _histograms(bins) << HISTOGRAMS
-    return Bucket(counts, data[at:of_ids], data[of_ids:of_facts], data[end:], bins)
+    bucket = Bucket(counts, data[at:of_ids], data[of_ids:of_calls], data[end:])
+    bucket.tallies.frombytes(data[of_calls:end])
+    return bucket
 
 
 def _unpack_older(data: bytes) -> Bucket:
     values, at = _read_older(data, 1)
-    counts, bins = joined((*values, *[0] * (len(COUNTS) - len(_OLDER_COUNTS)))), b""
+    counts, bins = joined((*values, *[0] * (len(COUNTS) - len(_OLDER_COUNTS)))), array("H")
     if data[:1] == b"\2":
         bins, at = _older_bins(data, at)
-        counts |= _histograms(bins) << HISTOGRAMS
     if (len(data) - at) % ID_BYTES:
         raise ValueError("a bucket whose ids are cut short")
-    return Bucket(counts, data[at:], bins=bins)
+    return Bucket(counts, data[at:], tallies=bins)
 
 
-def fact(caller: int, ms: int, path: int, alone: bool) -> bytes:
-    """A flow's fact, so many ms after the minute began. `alone`: it was answered, and no agent was called."""
-    return _pack_fact(caller, ms, path | alone << 15)
+def call(caller: int, ms: int, alone: bool) -> bytes:
+    """A caller's call, so many ms after the minute began. `alone`: it was answered, and no agent was called."""
+    return _pack_call(caller, ms, alone)

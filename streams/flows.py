@@ -25,11 +25,11 @@ from schemas import (
     without_registry,
 )
 from streams import metrics, paths
-from streams.bucket import BIN_BYTES, MINUTE_MS
+from streams.bucket import MINUTE_MS
 from streams.decoding import BOOLEAN, Memo, compile_reader, enums, numbers, symbols
-from streams.histogram import BINS, KINDS, bin_of
+from streams.histogram import FIRST, KINDS, bin_of
 from streams.lines import leg_up
-from streams.metrics import LANE, MOST, ONE, RUNG_FOR, SERVED_WITHIN_MS, SHORT_CALL_MS, TALKED, WAITED
+from streams.metrics import LANE, MOST, ONE, SERVED_WITHIN_MS, SHORT_CALL_MS
 from streams.table import Flow
 from streams.windows import Told
 
@@ -76,10 +76,7 @@ _PRESSES: Final = ((1 << 64) - 1) << LANE["dtmf_presses"]
 _WITH_KEY, _SILENT, _TRACEABLE = ONE["flows_with_key"], ONE["flows_without_key"], ONE["flows_traceable"]
 _LEFT: Final = _WITH_KEY + ONE["flows_dropped_off"]
 _KEYS: Final = LANE["first_key_ms"]  # beside it stand first_keys_timed, after_last_key_ms and last_keys_timed
-#: The same bins as TALKED, RUNG_FOR and WAITED as a bucket keeps them.
-_TALKED, _RUNG_FOR, _WAITED = (
-    tuple((BINS * kind + n).to_bytes(BIN_BYTES, "little") for n in range(BINS)) for kind in range(len(KINDS))
-)
+_TALKED, _RUNG_FOR, _WAITED = (FIRST[kind] for kind in KINDS)
 _TIMED: Final = ONE["agents_timed"]
 _SERVED: Final = _TIMED + ONE["served_in_time"]
 _VISITORS: Final = LANE["talk_ms"]  # beside it stand short_calls, ring_ms and rung: put together as small integers
@@ -134,19 +131,17 @@ def _flow(value: bytes, begin: int) -> Flow | None:
     """The flow of a body of the present schema, as we write it; None for all else."""
     try:
         id_, did, occurred_at, reached, to_agent_ms, legs, messages, caller, path, *keys_ms = _fields(value, begin)
-        total, amounts, (counts, is_reached, alone), up, bins = _of_legs(legs, reached, occurred_at)
+        total, amounts, (counts, is_reached, alone), up, tallies = _of_legs(legs, reached, occurred_at)
         if to_agent_ms is not None:
             amounts |= to_agent_ms
             counts += (to_agent_ms << _TO_AGENT) + (_SERVED if to_agent_ms <= SERVED_WITHIN_MS else _TIMED)
-            time = bin_of(to_agent_ms)
-            total += WAITED[time]
-            bins += _WAITED[time]
+            tallies.append(_WAITED + bin_of(to_agent_ms))
         sent = _messages[messages]
         if sent < 0:
             return None
-        number = token = 0
+        token = 0
         if path is not None:
-            number = _PATHS[path] | alone << paths.LEFT_BIT
+            tallies.append(_PATHS[path] | alone << paths.LEFT_BIT)
             first_ms, last_ms = keys_ms
             amounts |= (first_ms or 0) | (last_ms or 0)
             counts += _of_keys(first_ms, last_ms, alone)
@@ -158,8 +153,8 @@ def _flow(value: bytes, begin: int) -> Flow | None:
                 counts += _TRACEABLE
         if amounts >> MOST:  # also where one is negative
             return None
-        told = _new(Told, (token, number, alone, up, bins))
-        return _new(Flow, (did.decode(), event_id(id_), occurred_at, total + (counts + sent), told))
+        told = _new(Told, (token, alone, up, tallies))
+        return _new(Flow, (did.decode(), event_id(id_), occurred_at, total + counts + sent, told))
     except (IndexError, ValueError):
         return None
 
@@ -193,10 +188,11 @@ def _token(caller: bytes) -> int:
         return int.from_bytes(blake2b(caller, digest_size=8).digest()) or 1
 
 
-def _of_legs(legs: list[_Leg], reached: bytes, at: int) -> tuple[int, int, metrics.Kind, bytes, bytes]:
-    """What the legs add; all amounts in them, one over the other, to be checked; the flow's kind; lines and bins."""
-    talk = short = ring = rung = agent_talk = amounts = total = times = 0
-    to_agent, up, bins, over = False, b"", b"", at - at % MINUTE_MS + MINUTE_MS
+def _of_legs(legs: list[_Leg], reached: bytes, at: int) -> tuple[int, int, metrics.Kind, bytes, list[int]]:
+    """What the legs add; all amounts in them, one over the other, to be checked; the flow's kind; lines and tallies."""
+    talk = short = ring = rung = agent_talk = amounts = total = 0
+    tallies = list[int]()
+    to_agent, up, over = False, b"", at - at % MINUTE_MS + MINUTE_MS
     for kind, started, ended, ring_ms, talk_ms in legs:
         counts, visitor, agent, answered = _LEGS[kind]
         total += counts
@@ -206,9 +202,7 @@ def _of_legs(legs: list[_Leg], reached: bytes, at: int) -> tuple[int, int, metri
             amounts |= talk_ms
             if visitor:
                 talk += talk_ms
-                time = bin_of(talk_ms)
-                times += TALKED[time]
-                bins += _TALKED[time]
+                tallies.append(_TALKED + bin_of(talk_ms))
                 short += answered and talk_ms < SHORT_CALL_MS
             elif agent:
                 agent_talk += talk_ms
@@ -216,13 +210,11 @@ def _of_legs(legs: list[_Leg], reached: bytes, at: int) -> tuple[int, int, metri
             amounts |= ring_ms
             if visitor:
                 ring += ring_ms
-                time = bin_of(ring_ms)
-                times += RUNG_FOR[time]
-                bins += _RUNG_FOR[time]
+                tallies.append(_RUNG_FOR + bin_of(ring_ms))
                 rung += 1
         to_agent |= agent
     total += (talk | short << _LANE | ring << 2 * _LANE | rung << 3 * _LANE) << _VISITORS
-    return times + (total + (agent_talk << _AGENT_TALK)), amounts, _FLOWS[reached, to_agent], up, bins
+    return total + (agent_talk << _AGENT_TALK), amounts, _FLOWS[reached, to_agent], up, tallies
 
 
 def event_id(text: bytes) -> bytes:

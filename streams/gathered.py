@@ -27,8 +27,8 @@ class Latest(NamedTuple):
 
     as_of: int
     sums: tuple[int, ...]
-    spans: tuple[Span, ...] = ()
-    longest_ms: int = 0
+    spans: tuple[Span, ...]
+    longest_ms: int
 
 
 class Together(NamedTuple):
@@ -42,14 +42,14 @@ class Together(NamedTuple):
 class _Group:
     """A group: its DIDs that have a record, its clock, and as of `minute` its sums as last taken.
 
-    Choices in the menu are added up as records come and go: there are many, and few change.
+    Tallies are added up as records come and go: there are many, and few change.
     """
 
-    __slots__ = ("clock", "held", "members", "minute", "paths")
+    __slots__ = ("clock", "held", "members", "minute", "tallies")
 
     def __init__(self, windows: int) -> None:
         self.members: dict[str, Latest] = {}
-        self.paths: list[dict[int, int]] = [{} for _ in range(windows)]
+        self.tallies: list[dict[int, int]] = [{} for _ in range(windows)]
         self.clock = Clock()
         self.minute: int | None = None
         self.held: tuple[int, ...] | None = None
@@ -60,19 +60,19 @@ class _Group:
         if latest is not None:
             self.members[did] = latest
         for record, sign in ((was, -1), (latest, 1)):
-            for held, span in zip(self.paths, record.spans if record else (), strict=False):
-                for path, flows in span.paths:
-                    held[path] = held.get(path, 0) + sign * flows
-                    if not held[path]:
-                        del held[path]
+            for held, span in zip(self.tallies, record.spans if record else (), strict=False):
+                for number, flows in span.tallies:
+                    held[number] = held.get(number, 0) + sign * flows
+                    if not held[number]:
+                        del held[number]
 
     def live(self, name: str) -> Live:
         """Its DIDs together: the one place where their windows are added up. A peak can't be."""
         members = self.members.values()
         sums = tuple(map(sum, zip(*(member.sums for member in members), strict=True)))
-        legs = map(sum, zip(*([span.busy.legs_ms for span in member.spans] for member in members), strict=False))
+        legs = map(sum, zip(*([span.busy.legs_ms for span in member.spans] for member in members), strict=True))
         spans = tuple(
-            Span([*held.items()], Busy(None, legs_ms)) for held, legs_ms in zip(self.paths, legs, strict=False)
+            Span([*held.items()], Busy(None, legs_ms)) for held, legs_ms in zip(self.tallies, legs, strict=True)
         )
         longest_ms = max(member.longest_ms for member in members)
         return Live(name, max(member.as_of for member in members), sums, spans, longest_ms)

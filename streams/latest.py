@@ -9,7 +9,7 @@ from schemas.settings import Window
 from streams import histogram, paths
 from streams.gathered import Latest
 from streams.lines import Busy
-from streams.metrics import COUNTS, HISTOGRAMS, joined
+from streams.metrics import COUNTS, joined
 from streams.paths import Node
 from streams.table import NO_SPAN, Span
 
@@ -22,7 +22,10 @@ def read(value: bytes | None, windows: Sequence[Window], resolve: Resolve) -> La
     if name != "DidMetrics":
         raise Undecodable(f"a {name} is no DidMetrics")
     try:
-        own = {(window["name"], window["seconds"]): (_sum(window), _span(window)) for window in record["windows"]}
+        own = {
+            (window["name"], window["seconds"]): (joined(_COUNTS(window)), _span(window))
+            for window in record["windows"]
+        }
     except ValueError as error:
         raise Undecodable(str(error)) from None
     found = [own.get((window.name, window.seconds), (0, NO_SPAN)) for window in windows]
@@ -31,15 +34,10 @@ def read(value: bytes | None, windows: Sequence[Window], resolve: Resolve) -> La
     return Latest(as_of, tuple([total for total, _ in found]), tuple([span for _, span in found]), longest_ms)
 
 
-def _sum(window: dict[str, Any]) -> int:
-    """A window's counts and histograms as the one integer that they are in the workers' state."""
-    held = {kind: [(one["ms"], one["calls"]) for one in window[f"{kind}_bins"]] for kind in histogram.KINDS}
-    return joined(_COUNTS(window)) + (histogram.joined(held) << HISTOGRAMS)
-
-
 def _span(window: dict[str, Any]) -> Span:
-    """What a window holds besides."""
-    mean = window["mean_legs"]
+    """What a window holds besides its counts. Raises ValueError."""
+    held = {kind: [(one["ms"], one["calls"]) for one in window[f"{kind}_bins"]] for kind in histogram.KINDS}
     menu = [Node(node["path"], node["flows"], node["left"]) for node in window["menu"]]
+    mean = window["mean_legs"]
     busy = Busy(window["peak_legs"], round(mean * 1000 * window["seconds"]) if mean is not None else 0)
-    return Span(paths.flows(menu), busy)
+    return Span(histogram.tallied(held) + paths.tallied(menu), busy)

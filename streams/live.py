@@ -15,8 +15,8 @@ from schemas.settings import Window
 from streams import histogram, paths
 from streams.bucket import AMONG, MINUTE_MS, SPANS
 from streams.lines import Busy
-from streams.metrics import AMOUNTS, COUNTS, COUNTS_ONLY, HISTOGRAMS, LANE, RATIOS, lanes, window_metrics
-from streams.table import Live, Span
+from streams.metrics import AMOUNTS, COUNTS, LANE, RATIOS, lanes, window_metrics
+from streams.table import Live
 
 Headers = list[tuple[str, bytes]]
 
@@ -28,7 +28,6 @@ _DOUBLE: Final = Struct("<d").pack
 _NOT_A_BYTE: Final = sum(((1 << 64) - 64) << LANE[name] for name in COUNTS if name not in AMOUNTS)
 _DOUBLED: Final = bytes(2 * n & 0xFF for n in range(256))
 _PARTS: Final = Struct("x".join(f"{end - begin}s" for begin, end in SPANS))
-_UNKNOWN: Final = bytes(3)  # no menu, and null for the legs
 _AT: Final = {name: n for n, name in enumerate(COUNTS)}
 _RATIOS: Final = tuple(
     (tuple(_AT[name] for name in ratio.above), _AT[ratio.below], _AT[ratio.less] if ratio.less else None)
@@ -39,31 +38,19 @@ _RATIOS: Final = tuple(
 def value(live: Live, windows: tuple[Window, ...], header: bytes = _HEADER) -> bytes:
     """The framed DidMetrics record; `header` is a registry's in place of the single-object one."""
     end = (live.as_of // MINUTE_MS + 1) * MINUTE_MS
-    done: dict[int, bytes] = {}
+    total_before, tallies_before, figures, menu = -1, list[tuple[int, int]](), b"", b""
     parts = [header, text(live.did), long(live.as_of), long(len(windows))]
-    chosen: list[tuple[int, int]] | None = None
-    menu = b""
-    for window, total, span in zip(windows, live.sums, _spans(live), strict=True):
-        figures = done.get(total)
-        if figures is None:
-            figures = done[total] = _figures(total)
-        if span is None:
-            parts += (_place(window, end), figures, _UNKNOWN)
-            continue
-        if span.paths != chosen:
-            chosen, menu = span.paths, _menu(span.paths)
+    for window, total, span in zip(windows, live.sums, live.spans, strict=True):
+        if total != total_before or span.tallies != tallies_before:
+            total_before, tallies_before = total, span.tallies
+            figures, menu = _figures(total, span.tallies), _menu(span.tallies)
         parts += (_place(window, end), figures, menu, _legs(span.busy, window.seconds))
-    settled = _settled_until(live)
-    return b"".join([*parts, b"\0", b"\0" if settled is None else b"\2" + long(settled)])
+    return b"".join([*parts, b"\0\2", long(_settled_until(live))])
 
 
-def _spans(live: Live) -> tuple[Span | None, ...]:
-    return live.spans or (None,) * len(live.sums)
-
-
-def _settled_until(live: Live) -> int | None:
+def _settled_until(live: Live) -> int:
     """What was up before is known, unless a leg is longer than any that is: a call is told when it is over."""
-    return live.as_of - live.longest_ms if live.spans else None
+    return live.as_of - live.longest_ms
 
 
 @lru_cache(maxsize=64)
@@ -82,22 +69,22 @@ def pack_counts(total: int) -> bytes:
     return b"".join([*[part for two in zip(parts, amounts, strict=False) for part in two], parts[-1]])
 
 
-def _figures(total: int) -> bytes:
+def _figures(total: int, tallies: list[tuple[int, int]]) -> bytes:
     """Counts, ratios, percentiles and histograms."""
     values = lanes(total)
-    out = [pack_counts(total & COUNTS_ONLY)]
+    out = [pack_counts(total)]
     for above, below, less in _RATIOS:
         divisor = values[below] - (values[less] if less is not None else 0)
         out.append(b"\2" + _DOUBLE(sum([values[n] for n in above]) / divisor) if divisor else b"\0")
-    held = histogram.bins(total >> HISTOGRAMS)
+    held = histogram.bins(tallies)
     for bins in held.values():
         out += [b"\0" if ms is None else b"\2" + long(ms) for ms in histogram.percentiles(bins)]
     out += [array([long(ms) + long(calls) for ms, calls in bins]) for bins in held.values()]
     return b"".join(out)
 
 
-def _menu(chosen: list[tuple[int, int]]) -> bytes:
-    return array([text(path) + long(flows) + long(left) for path, flows, left in paths.nodes(chosen)])
+def _menu(tallies: list[tuple[int, int]]) -> bytes:
+    return array([text(path) + long(flows) + long(left) for path, flows, left in paths.nodes(tallies)])
 
 
 def _legs(busy: Busy, seconds: int) -> bytes:
@@ -110,17 +97,12 @@ def as_dict(live: Live, windows: tuple[Window, ...]) -> dict[str, Any]:
     """The DidMetrics record as a dict."""
     end = (live.as_of // MINUTE_MS + 1) * MINUTE_MS
     rolled = [
-        window_metrics(window.name, window.seconds, end, total) | _beside_as_dict(span, window.seconds)
-        for window, total, span in zip(windows, live.sums, _spans(live), strict=True)
+        window_metrics(window.name, window.seconds, end, total, span.tallies)
+        | {"menu": [node._asdict() for node in paths.nodes(span.tallies)]}
+        | {"peak_legs": span.busy.peak, "mean_legs": span.busy.legs_ms / (1000 * window.seconds)}
+        for window, total, span in zip(windows, live.sums, live.spans, strict=True)
     ]
     return {"did": live.did, "as_of": live.as_of, "windows": rolled, "legs_settled_until": _settled_until(live)}
-
-
-def _beside_as_dict(span: Span | None, seconds: int) -> dict[str, Any]:
-    if span is None:
-        return {"menu": [], "peak_legs": None, "mean_legs": None}
-    menu = [node._asdict() for node in paths.nodes(span.paths)]
-    return {"menu": menu, "peak_legs": span.busy.peak, "mean_legs": span.busy.legs_ms / (1000 * seconds)}
 
 
 def headers(live: Live, type_: bytes = _TYPE) -> Headers:

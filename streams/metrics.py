@@ -3,8 +3,7 @@
 All counts of a flow, a bucket or a window are one Python integer with a 64-bit lane per count. Adding and subtracting
 all of them is then a single integer operation of about 50 ns, where a list of 32 costs over a microsecond. No lane is
 ever below 0 or runs over: amounts of a flow are from 0 to 2^44 (`flows` refuses others), and only what was added is
-subtracted. `flows` says what a record adds. Above the counts lie the histograms (see histogram), so that they are added
-and subtracted along with them.
+subtracted. `flows` says what a record adds.
 The names stand here once, in the order of contract section 5.
 """
 
@@ -64,10 +63,6 @@ SERVED_WITHIN_MS: Final = 20_000  # up to it a caller was served in time
 LANE: Final = {name: 64 * n for n, name in enumerate(COUNTS)}
 ONE: Final = {name: 1 << shift for name, shift in LANE.items()}
 _LANES: Final = struct.Struct(f"<{len(COUNTS)}Q")
-HISTOGRAMS: Final = 64 * len(COUNTS)  # bits below the histograms
-COUNTS_ONLY: Final = (1 << HISTOGRAMS) - 1
-#: What a time adds to its histogram, by its bin.
-TALKED, RUNG_FOR, WAITED = (tuple(one << HISTOGRAMS for one in histogram.ONES[kind]) for kind in histogram.KINDS)
 MOST: Final = 44  # bits of any amount; of ms, 557 years
 
 _DISPOSITIONS: Final = {
@@ -118,7 +113,7 @@ def flow(reached: bool, agent_reached: bool, to_agent: bool) -> Kind:
 
 def lanes(total: int) -> tuple[int, ...]:
     """The counts one by one, in the order of COUNTS."""
-    return _LANES.unpack((total & COUNTS_ONLY).to_bytes(_LANES.size, "little"))
+    return _LANES.unpack(total.to_bytes(_LANES.size, "little"))
 
 
 def joined(values: Iterable[int]) -> int:
@@ -139,11 +134,11 @@ def _quotient(ratio: Ratio, values: Mapping[str, int]) -> float | None:
     return sum(values[name] for name in ratio.above) / below if below else None
 
 
-def window_metrics(name: str, seconds: int, end: int, total: int) -> dict[str, Any]:
-    """What the sums say in a WindowMetrics record. `end`: ms since 1970 UTC, the first moment after the window."""
+def window_metrics(name: str, seconds: int, end: int, total: int, tallies: histogram.Tallies) -> dict[str, Any]:
+    """Counts, ratios and distributions of a WindowMetrics record. `end`: ms, the first moment after the window."""
     values = dict(zip(COUNTS, lanes(total), strict=True))
     window = {"name": name, "seconds": seconds, "start": end - seconds * 1000, "end": end}
-    held = histogram.bins(total >> HISTOGRAMS)
+    held = histogram.bins(tallies)
     values_of = [ms for kind in histogram.KINDS for ms in histogram.percentiles(held[kind])]
     percentiles = dict(zip(PERCENTILES, values_of, strict=True))
     bins = {f"{kind}_bins": [{"ms": ms, "calls": calls} for ms, calls in held[kind]] for kind in histogram.KINDS}

@@ -1,7 +1,7 @@
 """What callers chose in the voice menu, as numbers to count by, and the tree that these make. Pure.
 
 A path is at most DEPTH choices, each one of CHOICES, so that there are never more than some thousands: a number of four
-bits each, the first lowest, and one bit more where the caller left without an agent.
+bits each, the first lowest, one more where the caller left without an agent, and one that no bin of a histogram has.
 """
 
 from collections.abc import Iterable
@@ -14,10 +14,11 @@ SEPARATOR: Final = ">"
 MOST_NODES: Final = 100
 LEFT_BIT: Final = 4 * DEPTH
 LEFT: Final = 1 << LEFT_BIT
+PATH: Final = 1 << LEFT_BIT + 1
 
 _NUMBER: Final = {choice.encode(): n for n, choice in enumerate(CHOICES, start=1)}
 _OTHER: Final = _NUMBER[b"other"]
-_PREFIXES: Final = [(1 << 4 * depth) - 1 for depth in range(1, DEPTH + 1)]
+_PREFIXES: Final = [PATH | (1 << 4 * depth) - 1 for depth in range(1, DEPTH + 1)]
 
 
 class Node(NamedTuple):
@@ -31,7 +32,7 @@ class Node(NamedTuple):
 def number(path: bytes) -> int:
     """The number of a path."""
     choices = path.split(SEPARATOR.encode())[:DEPTH]
-    return sum(_NUMBER.get(choice, _OTHER) << 4 * n for n, choice in enumerate(choices))
+    return PATH | sum(_NUMBER.get(choice, _OTHER) << 4 * n for n, choice in enumerate(choices))
 
 
 @cache
@@ -41,7 +42,7 @@ def text(number: int) -> str:
     return SEPARATOR.join([CHOICES[choice - 1] for choice in choices if choice])
 
 
-def flows(nodes: Iterable[Node]) -> list[tuple[int, int]]:
+def tallied(nodes: Iterable[Node]) -> list[tuple[int, int]]:
     """How many flows went each path; `nodes` undone, but for the places that were left out."""
     passed = {number(node.path.encode()): node for node in nodes}
     ended = {end: node.flows - node.left for end, node in passed.items()}
@@ -59,14 +60,16 @@ def _nodes_on(path: int) -> tuple[int, ...]:
     return tuple(dict.fromkeys([path & mask for mask in _PREFIXES]))
 
 
-def nodes(flows: Iterable[tuple[int, int]]) -> list[Node]:
-    """The places of the menu, from how many flows went each path; the most used, those first."""
+def nodes(tallies: Iterable[tuple[int, int]]) -> list[Node]:
+    """The places of the menu, from how many flows went each path; the most used, those first. Bins are passed over."""
     passed: dict[int, int] = {}
     left: dict[int, int] = {}
-    for path, number in flows:
+    for path, flows in tallies:
+        if path < PATH:
+            continue
         if path & LEFT:
-            left[path & ~LEFT] = number
+            left[path & ~LEFT] = flows
         for node in _nodes_on(path & ~LEFT):
-            passed[node] = passed.get(node, 0) + number
-    found = [Node(text(node), number, left.get(node, 0)) for node, number in passed.items()]
+            passed[node] = passed.get(node, 0) + flows
+    found = [Node(text(node), flows, left.get(node, 0)) for node, flows in passed.items()]
     return sorted(found, key=lambda node: (-node.flows, node.path))[:MOST_NODES]

@@ -41,13 +41,13 @@ class Flow(NamedTuple):
     event_id: bytes
     occurred_at: int
     counts: int
-    told: Told | None = None
+    told: Told
 
 
 class Span(NamedTuple):
-    """What a window holds that is no sum: flows by path of the menu (see paths), and how many legs were up at once."""
+    """What a window holds besides its counts: tallies (see histogram and paths), and how many legs were up at once."""
 
-    paths: list[tuple[int, int]]
+    tallies: list[tuple[int, int]]
     busy: Busy
 
 
@@ -63,8 +63,8 @@ class Live(NamedTuple):
     did: str
     as_of: int
     sums: tuple[int, ...]
-    spans: tuple[Span, ...] = ()
-    longest_ms: int = 0
+    spans: tuple[Span, ...]
+    longest_ms: int
 
 
 class Changes(NamedTuple):
@@ -121,7 +121,7 @@ class Table:
         if rolling.holds(minute, event_id):
             return DUPLICATE
         changes: list[Change] = []
-        if told is not None and told.caller:
+        if told.caller:
             own, changes = rolling.call(occurred_at, told)
             counts += own
         place, bucket = rolling.add(minute, event_id, counts, lengths=self.lengths)
@@ -129,8 +129,7 @@ class Table:
             bucket.dirty = True
             self._dirty[did, place] = bucket
             self._at.setdefault(minute, {})[did] = None
-        if told is not None:
-            rolling.tell(place, bucket, occurred_at, told, lengths=self.lengths)
+        rolling.tell(place, bucket, occurred_at, told, lengths=self.lengths)
         for at, change in changes:
             place, bucket = rolling.change(at // MINUTE_MS, change, lengths=self.lengths)
             self._dirty[did, place], bucket.dirty = bucket, True
@@ -286,7 +285,7 @@ class Table:
             self._gone += [(did, kept) for kept in rolling.kept]
             del self.dids[did]
         busy, longest_ms = rolling.busy(self.lengths)
-        spans = [Span(rolling.paths(n), busy[n]) for n in self._order]
+        spans = [Span(rolling.tallies(n), busy[n]) for n in self._order]
         return Live(did, as_of, tuple([rolling.sums[n] for n in self._order]), tuple(spans), longest_ms)
 
     def _offset(self) -> bytes:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Final, NamedTuple
 
-from streams.bucket import ID_BYTES, LIMIT, MINUTE_MS, Bucket, fact
+from streams.bucket import ID_BYTES, LIMIT, MINUTE_MS, Bucket, call
 from streams.callers import Callers, Change
 from streams.lines import Busy, Lines
 
@@ -20,32 +20,31 @@ PART_BITS: Final = 16  # a place is minute << PART_BITS | which of the minute's 
 _FULL: Final = LIMIT * ID_BYTES
 _MANY: Final = 1024  # ids
 _NO_IDS: Final = array("Q")
-_PATH_BITS: Final = 32  # of a window's count of a path
-_PATH_MASK: Final = (1 << _PATH_BITS) - 1
+_TALLY_BITS: Final = 32
+_TALLY: Final = (1 << _TALLY_BITS) - 1
 _LANE_MASK: Final = (1 << 64) - 1
 
 
 class Told(NamedTuple):
-    """What a flow tells besides what is counted, as a bucket keeps it. `alone`: answered, without an agent leg."""
+    """What a flow tells besides. `caller`: 64 bits, 0 for nobody. `alone`: it was answered, without an agent leg."""
 
     caller: int
-    path: int
     alone: bool
     legs: bytes
-    bins: bytes
+    tallies: list[int]
 
 
 class Rolling:
     """One DID: its buckets by place, the ids in them, and a sum per window (shortest first) as of `minute`.
 
-    What is no sum, or one that later calls change, has modules of its own: callers, paths by number (a count per
-    window, side by side in one integer) and lines; None where no flow told of any.
+    Tallies are by number, a count per window side by side in one integer, the shortest window lowest. What is no sum,
+    or one that later calls change, has modules of its own: callers and lines; None where no flow told of any.
     Buckets are packed but for those that are to be written to the log. Of ids the first halves are kept in order, 8
     bytes each, the latest whole in a set; where a half is met again the bucket says whether it is the flow.
     """
 
     __slots__ = (
-        *("_callers", "_fresh", "_halves", "_left", "_lines", "_paths"),
+        *("_callers", "_fresh", "_halves", "_left", "_lines", "_tallies"),
         *("buckets", "emitted_at", "kept", "minute", "sums"),
     )
 
@@ -59,7 +58,7 @@ class Rolling:
         self._halves = _NO_IDS
         self._left = 0  # how many of the halves are of buckets that are gone
         self._callers: Callers | None = None
-        self._paths: dict[int, int] | None = None
+        self._tallies: dict[int, int] = {}
         self._lines: Lines | None = None
 
     def holds(self, minute: int, event_id: bytes) -> bool:
@@ -111,18 +110,17 @@ class Rolling:
 
     def tell(self, place: int, bucket: Bucket, at: int, told: Told, *, lengths: Sequence[int]) -> None:
         """Take what else is known of the flow that was just added there."""
-        caller, path, alone, legs, bins = told
-        minute = place >> PART_BITS
-        bucket.bins += bins
+        caller, alone, legs, tallies = told
         if legs:
             bucket.legs += legs
             if self._lines is None:
                 self._lines = Lines(self.minute, len(lengths))
             self._lines.note(legs)
-        if caller or path:
-            bucket.facts += fact(caller, at % MINUTE_MS, path, alone)
-            if path:
-                self._count_path(minute, path, lengths)
+        if caller:
+            bucket.calls += call(caller, at % MINUTE_MS, alone)
+        if tallies:
+            bucket.tallies.extend(tallies)
+            self._tally(place >> PART_BITS, tallies, lengths)
 
     def change(self, minute: int, counts: int, *, lengths: Sequence[int]) -> tuple[int, Bucket]:
         """Put one of one of the counts of a minute more or less; its bucket, one that has any of what gets less."""
@@ -137,10 +135,11 @@ class Rolling:
                 self.sums[n] += counts
         return place, bucket
 
-    def paths(self, window: int) -> list[tuple[int, int]]:
-        """How many flows of a window went each path of the menu."""
-        held = [(path, counts >> window * _PATH_BITS & _PATH_MASK) for path, counts in (self._paths or {}).items()]
-        return [(path, flows) for path, flows in held if flows]
+    def tallies(self, window: int) -> list[tuple[int, int]]:
+        """The tallies of a window."""
+        shift = window * _TALLY_BITS
+        held = [(number, counts >> shift & _TALLY) for number, counts in self._tallies.items()]
+        return [one for one in held if one[1]]
 
     def busy(self, lengths: Sequence[int]) -> tuple[list[Busy], int]:
         """How many legs were up at once in each window, and how long the longest was, ms."""
@@ -160,8 +159,7 @@ class Rolling:
             for place in self._between(self.minute - length, minute - length):
                 bucket = _opened(self.buckets[place])
                 self.sums[n] -= bucket.counts
-                if bucket.facts:
-                    self._leave_paths(bucket, n)
+                self._untally(bucket.tallies, n)
         gone = list(self._between(self.minute - lengths[-1], minute - lengths[-1]))
         self.minute = minute
         return self.drop(gone)
@@ -212,40 +210,41 @@ class Rolling:
         return dropped
 
     def _recall(self, buckets: Mapping[int, Bucket], lengths: Sequence[int]) -> None:
-        """Make callers, paths and lines from the buckets."""
-        facts = [
-            (place >> PART_BITS, one)
-            for place, bucket in buckets.items()
-            for one in bucket.each_fact(place >> PART_BITS)
-        ]
-        for minute, one in facts:
-            if one.path:
-                self._count_path(minute, one.path, lengths)
-        if any(one.caller for _, one in facts):
+        """Make tallies, callers and lines from the buckets."""
+        self._tallies = {}
+        for place, bucket in buckets.items():
+            self._tally(place >> PART_BITS, bucket.tallies, lengths)
+        calls = [one for place, bucket in buckets.items() for one in bucket.each_call(place >> PART_BITS)]
+        if calls:
             self._callers = Callers()
-            self._callers.restore((one.caller, one.call) for _, one in facts if one.caller)
+            self._callers.restore(calls)
         for bucket in buckets.values():
             if bucket.legs:
                 self._lines = self._lines or Lines(self.minute, len(lengths))
                 self._lines.note(bucket.legs)
 
-    def _count_path(self, minute: int, path: int, lengths: Sequence[int]) -> None:
-        if self._paths is None:
-            self._paths = {}
+    def _tally(self, minute: int, tallies: Iterable[int], lengths: Sequence[int]) -> None:
+        """Count a minute's tallies in the windows that hold it."""
         age, without = self.minute - minute, 0
         for length in lengths:
             if age < length:
                 break
             without += 1
-        self._paths[path] = self._paths.get(path, 0) + _in_each(len(lengths))[without]
+        else:
+            return
+        held, one = self._tallies, _one_in_each(len(lengths))[without]
+        for number in tallies:
+            held[number] = held.get(number, 0) + one
 
-    def _leave_paths(self, bucket: Bucket, window: int) -> None:
-        """The bucket's paths leave a window."""
-        for path in bucket.each_path():
-            assert self._paths is not None
-            self._paths[path] -= 1 << window * _PATH_BITS
-            if not self._paths[path]:
-                del self._paths[path]
+    def _untally(self, tallies: Iterable[int], window: int) -> None:
+        """Tallies leave a window."""
+        held, one = self._tallies, 1 << window * _TALLY_BITS
+        for number in tallies:
+            left = held[number] - one
+            if left:
+                held[number] = left
+            else:
+                del held[number]
 
     def _open(self, minute: int) -> tuple[int, Bucket]:
         """The minute's last bucket, unpacked, or a new one where that is full."""
@@ -285,9 +284,9 @@ def _halves(ids: Iterable[bytes]) -> "array[int]":
 
 
 @cache
-def _in_each(windows: int) -> tuple[int, ...]:
+def _one_in_each(windows: int) -> tuple[int, ...]:
     """One flow in each of so many windows; in each but the shortest; and so on."""
-    ones = [1 << n * _PATH_BITS for n in range(windows)]
+    ones = [1 << n * _TALLY_BITS for n in range(windows)]
     return tuple(sum(ones[without:]) for without in range(windows))
 
 

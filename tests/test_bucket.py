@@ -4,14 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.bucket import LIMIT, MINUTE_MS, VERSION, Bucket, Fact, fact
-from streams.histogram import BINS, KINDS, bin_of, one
-from streams.metrics import COUNTS, HISTOGRAMS, joined
+from streams.bucket import LIMIT, MINUTE_MS, VERSION, Bucket, call
+from streams.histogram import number
+from streams.metrics import COUNTS, joined
 
 SMALL = (
     "0300020000000000000000000000000000000000000000000000000000000000000001010000000000700000000000000000"
-    "00000000000000000000007017000000000000040402000102030405060708090a0b0c0d0e0f101112131415161718191a1b"
-    "1c1d1e1f0700000000000000dc05028007000000000000005fea02104700a0bb0d000000000010270000"
+    "00000000000000000000007017000000000000040404000102030405060708090a0b0c0d0e0f101112131415161718191a1b"
+    "1c1d1e1f0700000000000000dc050107000000000000005fea0047000220a0bb0d000000000010270000"
 )
 LARGE = (
     "03012c0100000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000"
@@ -20,30 +20,19 @@ LARGE = (
     "0000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000"
     "0000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000"
     "0000000000000000010000000000000001000000000000000000000000000000000000000000000000000000000000000000"
-    "0000000000000000000000000000701700000000000000000000000000000000000000000000000000000000000004040200"
-    "0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f0700000000000000dc05028007000000000000"
-    "005fea02104700a0bb0d000000000010270000"
+    "0000000000000000000000000000701700000000000000000000000000000000000000000000000000000000000004040400"
+    "0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f0700000000000000dc05010700000000000000"
+    "5fea0047000220a0bb0d000000000010270000"
 )
 COUNTED = st.lists(st.integers(0, 2**62), min_size=len(COUNTS), max_size=len(COUNTS)).map(lambda v: joined(tuple(v)))
-TIMED = st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 2**24)), max_size=8)
-
-
-def histograms(times: list[tuple[str, int]]) -> int:
-    return sum(one(kind, ms) for kind, ms in times) << HISTOGRAMS
-
-
-def bins(times: list[tuple[str, int]]) -> bytes:
-    return b"".join((KINDS.index(kind) * BINS + bin_of(ms)).to_bytes(2, "little") for kind, ms in times)
-
-
-FACTS = st.tuples(st.integers(0, 2**64 - 1), st.integers(0, MINUTE_MS - 1), st.integers(0, 2**15 - 1), st.booleans())
+CALLS = st.tuples(st.integers(0, 2**64 - 1), st.integers(0, MINUTE_MS - 1), st.booleans())
 BUCKETS = st.builds(
-    lambda counts, times, ids, facts, legs: Bucket(counts | histograms(times), ids, facts, legs, bins(times)),
+    Bucket,
     COUNTED | st.lists(st.integers(0, 300), min_size=len(COUNTS), max_size=len(COUNTS)).map(joined),
-    TIMED,
     st.lists(st.binary(min_size=16, max_size=16), max_size=5).map(b"".join),
-    st.lists(FACTS.map(lambda one: fact(*one)), max_size=5).map(b"".join),
+    st.lists(CALLS.map(lambda one: call(*one)), max_size=5).map(b"".join),
     st.binary(max_size=40),
+    st.lists(st.integers(0, 2**16 - 1), max_size=9),
 )
 
 
@@ -52,12 +41,11 @@ def test_unpack_undoes_pack(bucket: Bucket) -> None:
     assert Bucket.unpack(bucket.pack()) == bucket
 
 
-@given(st.lists(FACTS, max_size=5), st.integers(0, 10**8))
-def test_facts_are_told_as_they_were_put(facts: list[tuple[int, int, int, bool]], minute: int) -> None:
-    bucket = Bucket(facts=b"".join(fact(*one) for one in facts))
-    calls = [Fact(caller, (minute * MINUTE_MS + ms) << 1 | alone, path) for caller, ms, path, alone in facts]
-    assert list(bucket.each_fact(minute)) == calls
-    assert bucket.each_path() == [path for _, _, path, _ in facts if path]
+@given(st.lists(CALLS, max_size=5), st.integers(0, 10**8))
+def test_calls_are_told_as_they_were_put(calls: list[tuple[int, int, bool]], minute: int) -> None:
+    bucket = Bucket(calls=b"".join(call(*one) for one in calls))
+    told = [(caller, (minute * MINUTE_MS + ms) << 1 | alone) for caller, ms, alone in calls]
+    assert list(bucket.each_call(minute)) == told
 
 
 @given(st.binary(max_size=80))
@@ -70,7 +58,7 @@ def test_foreign_bytes_are_a_value_error_or_a_bucket(data: bytes) -> None:
 
 @pytest.mark.parametrize("cut", range(1, 40))
 def test_a_cut_bucket_is_refused(cut: int) -> None:
-    whole = Bucket(joined((300,) * len(COUNTS)), bytes(16), fact(1, 2, 3, True)).pack()
+    whole = Bucket(joined((300,) * len(COUNTS)), bytes(16), call(1, 2, True)).pack()
     with pytest.raises(ValueError, match="cut short"):
         Bucket.unpack(whole[:-cut])
 
@@ -94,8 +82,8 @@ def test_the_second_format_is_read() -> None:
     packed = "020602" + "00" * 12 + "a0fe0a" + "00" * 17 + "78021802be010200"
     recorded = bytes.fromhex(packed) + bytes(range(16))
     counts = dict(zip(COUNTS, [0] * len(COUNTS), strict=True)) | {"attempts": 3, "answered": 1, "talk_ms": 90_000}
-    times = [("talk", 30_000), ("talk", 90_000), ("ring", 5_000)]
-    bucket = Bucket(joined(tuple(counts.values())) + histograms(times), bytes(range(16)), bins=bins(times))
+    bins = [number("talk", 30_000), number("talk", 90_000), number("ring", 5_000)]
+    bucket = Bucket(joined(counts.values()), bytes(range(16)), tallies=bins)
     assert Bucket.unpack(recorded) == bucket
     assert Bucket.unpack(bucket.pack()) == bucket
 
@@ -103,11 +91,11 @@ def test_the_second_format_is_read() -> None:
 def test_the_third_format_is_read() -> None:
     """As version 3 writes it: 2 attempts of one caller, who chose 1 and left, 3 s in the menu; a talk, a leg."""
     counts = dict.fromkeys(COUNTS, 0) | {"attempts": 2, "callers": 1, "repeat_callers": 1, "first_key_ms": 6000}
-    facts, times = fact(7, 1500, 2, True) + fact(7, 59_999, 2 | 4096, False), [("talk", 90_000)]
+    calls, tallies = call(7, 1500, True) + call(7, 59_999, False), [number("talk", 90_000), 8194]
     legs = bytes.fromhex("a0bb0d000000000010270000")
     for attempts, recorded in ((2, SMALL), (300, LARGE)):
-        total = joined((counts | {"attempts": attempts}).values()) | histograms(times)
-        bucket = Bucket(total, bytes(range(32)), facts, legs, bins(times))
+        total = joined((counts | {"attempts": attempts}).values())
+        bucket = Bucket(total, bytes(range(32)), calls, legs, tallies)
         assert Bucket.unpack(bytes.fromhex(recorded)) == bucket
         assert bucket.pack().hex() == recorded
 

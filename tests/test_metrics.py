@@ -1,6 +1,7 @@
 """metrics: what a flow adds and what ratios are, against the recount's independent reading of the contract."""
 
 import random
+from collections import Counter
 
 import pytest
 from hypothesis import given
@@ -28,8 +29,9 @@ def test_names_are_those_of_the_schema_in_its_order() -> None:
 def test_counts_of_flows_are_the_recount(seed: int, number: int) -> None:
     rng = random.Random(seed)
     flows = [flow(rng, "+912243692987", 60_000 * 100) | {"caller": None} for _ in range(number)]
-    total = sum(counted(record).counts for record in flows)
-    window = window_metrics("5m", 300, 60_000 * 101, total)
+    read = [counted(record) for record in flows]
+    tallies = Counter(number for one in read for number in one.told.tallies)
+    window = window_metrics("5m", 300, 60_000 * 101, sum(one.counts for one in read), [*tallies.items()])
     [recounted] = recount(flows, "+912243692987", 60_000 * 100, [("5m", 300)])
     assert window == {name: recounted[name] for name in window}
 
@@ -40,7 +42,7 @@ def test_lanes_hold_any_counts(values: list[int]) -> None:
 
 
 def test_no_flows_give_zeros_and_no_ratios() -> None:
-    window = window_metrics("1h", 3600, 7_200_000, 0)
+    window = window_metrics("1h", 3600, 7_200_000, 0, [])
     assert all(window[name] == 0 for name in COUNTS)
     assert all(window[ratio.name] is None for ratio in RATIOS)
 
@@ -54,4 +56,4 @@ def test_short_calls(talk_ms: int | None, short: int) -> None:
     record = flow(random.Random(0), "+912243692987", 0)
     leg = {"role": "VISITOR", "direction": "INBOUND", "disposition": "ANSWERED", "answered": True, "ring_ms": None}
     record["legs"] = [leg | {"talk_ms": talk_ms}]
-    assert window_metrics("1h", 3600, 0, counted(record).counts)["short_calls"] == short
+    assert window_metrics("1h", 3600, 0, counted(record).counts, [])["short_calls"] == short

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.paths import CHOICES, LEFT, MOST_NODES, Node, nodes, number, text
-from streams.paths import flows as flows_of
+from streams.paths import CHOICES, LEFT, MOST_NODES, PATH, Node, nodes, number, tallied, text
 
 PATHS = st.lists(st.sampled_from(CHOICES), min_size=1, max_size=3).map(">".join)
 
@@ -15,7 +14,7 @@ PATHS = st.lists(st.sampled_from(CHOICES), min_size=1, max_size=3).map(">".join)
 @given(PATHS)
 def test_text_undoes_number(path: str) -> None:
     assert text(number(path.encode())) == path
-    assert 0 < number(path.encode()) < LEFT
+    assert PATH < number(path.encode()) < PATH + LEFT
 
 
 @pytest.mark.parametrize(
@@ -39,7 +38,7 @@ def test_a_node_holds_all_that_came_by(flows: list[tuple[str, bool]]) -> None:
 @given(st.lists(st.tuples(PATHS, st.booleans()), max_size=30))
 def test_flows_undo_nodes(flows: list[tuple[str, bool]]) -> None:
     counted = Counter(number(path.encode()) | (LEFT if left else 0) for path, left in flows)
-    assert dict(flows_of(nodes(counted.items()))) == counted
+    assert dict(tallied(nodes(counted.items()))) == counted
 
 
 def test_the_least_used_are_left_out() -> None:
