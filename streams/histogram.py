@@ -9,8 +9,8 @@ Source of the scale: DDSketch (Masson, Rim, Lee, VLDB 2019), whose bound on the 
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping
-from itertools import accumulate, compress
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
 from typing import Final
 
 KINDS: Final = ("talk", "ring", "time_to_agent")
@@ -32,6 +32,8 @@ _NUMBER: Final = {middle: n for n, middle in enumerate(MIDDLES)}
 #: The number of the first bin of each kind; all are below NUMBERS.
 FIRST: Final = {kind: BINS * k for k, kind in enumerate(KINDS)}
 NUMBERS: Final = BINS * len(KINDS)
+#: What stands for a bin, by its number, ms.
+MIDDLE_OF: Final = MIDDLES * len(KINDS)
 
 Tallies = list[tuple[int, int]]
 """By number, how many calls."""
@@ -50,14 +52,17 @@ def number(kind: str, ms: int) -> int:
     return FIRST[kind] + bin_of(ms)
 
 
+def by_kind(tallies: Iterable[tuple[int, int]]) -> list[Tallies]:
+    """The tallies of each kind, shortest first; numbers that are of no bin are passed over."""
+    held = sorted(tallies)
+    ends = [bisect_left(held, (first + BINS,)) for first in FIRST.values()]
+    return [held[begin:end] for begin, end in zip((0, *ends), ends, strict=False)]
+
+
 def bins(tallies: Iterable[tuple[int, int]]) -> dict[str, Bins]:
-    """The histograms by kind; numbers that are of no bin are passed over."""
-    calls = [0] * NUMBERS
-    for number_, held in tallies:
-        if number_ < NUMBERS:
-            calls[number_] = held
-    of_kinds = {kind: calls[first : first + BINS] for kind, first in FIRST.items()}
-    return {kind: list(compress(zip(MIDDLES, of_kind, strict=True), of_kind)) for kind, of_kind in of_kinds.items()}
+    """The histograms by kind."""
+    kinds = zip(KINDS, by_kind(tallies), strict=True)
+    return {kind: [(MIDDLE_OF[number_], calls) for number_, calls in held] for kind, held in kinds}
 
 
 def tallied(held: Mapping[str, Iterable[tuple[int, int]]]) -> Tallies:
@@ -68,10 +73,10 @@ def tallied(held: Mapping[str, Iterable[tuple[int, int]]]) -> Tallies:
         raise ValueError(f"no bin of ours: {error}") from None
 
 
-def percentiles(held: Bins) -> list[int | None]:
-    """The values, ms, that so many percent as PERCENTILES says are not above; None where there is no call."""
+def percentiles(held: Sequence[tuple[int, int]]) -> list[int]:
+    """Which of these bins or tallies so many percent as PERCENTILES says are not above; none where there is no call."""
     if not held:
-        return [None] * len(PERCENTILES)
+        return []
     up_to = list(accumulate([calls for _, calls in held]))
     ranks = [-(-up_to[-1] * percent // 100) for percent in PERCENTILES]
     return [held[bisect_left(up_to, rank)][0] for rank in ranks]

@@ -27,6 +27,9 @@ _SOURCE: Final = b"/phonon/metrics"
 _DOUBLE: Final = Struct("<d").pack
 _NOT_A_BYTE: Final = sum(((1 << 64) - 64) << LANE[name] for name in COUNTS if name not in AMOUNTS)
 _DOUBLED: Final = bytes(2 * n & 0xFF for n in range(256))
+_MIDDLE: Final = [long(ms) for ms in histogram.MIDDLE_OF]
+_SOME_MIDDLE: Final = [b"\2" + middle for middle in _MIDDLE]
+_NO_PERCENTILES: Final = [bytes(len(histogram.PERCENTILES))]
 _PARTS: Final = Struct("x".join(f"{end - begin}s" for begin, end in SPANS))
 _AT: Final = {name: n for n, name in enumerate(COUNTS)}
 _RATIOS: Final = tuple(
@@ -76,10 +79,10 @@ def _figures(total: int, tallies: list[tuple[int, int]]) -> bytes:
     for above, below, less in _RATIOS:
         divisor = values[below] - (values[less] if less is not None else 0)
         out.append(b"\2" + _DOUBLE(sum([values[n] for n in above]) / divisor) if divisor else b"\0")
-    held = histogram.bins(tallies)
-    for bins in held.values():
-        out += [b"\0" if ms is None else b"\2" + long(ms) for ms in histogram.percentiles(bins)]
-    out += [array([long(ms) + long(calls) for ms, calls in bins]) for bins in held.values()]
+    kinds = histogram.by_kind(tallies)
+    for held in kinds:
+        out += [_SOME_MIDDLE[number] for number in histogram.percentiles(held)] or _NO_PERCENTILES
+    out += [array([_MIDDLE[number] + long(calls) for number, calls in held]) for held in kinds]
     return b"".join(out)
 
 

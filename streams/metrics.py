@@ -139,7 +139,8 @@ def window_metrics(name: str, seconds: int, end: int, total: int, tallies: histo
     values = dict(zip(COUNTS, lanes(total), strict=True))
     window = {"name": name, "seconds": seconds, "start": end - seconds * 1000, "end": end}
     held = histogram.bins(tallies)
-    values_of = [ms for kind in histogram.KINDS for ms in histogram.percentiles(held[kind])]
+    none = [None] * len(histogram.PERCENTILES)
+    values_of = [ms for kind in histogram.KINDS for ms in histogram.percentiles(held[kind]) or none]
     percentiles = dict(zip(PERCENTILES, values_of, strict=True))
     bins = {f"{kind}_bins": [{"ms": ms, "calls": calls} for ms, calls in held[kind]] for kind in histogram.KINDS}
     return window | values | ratios(values) | percentiles | bins
