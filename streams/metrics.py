@@ -1,7 +1,7 @@
 """What is counted, and how ratios are made from counts. Pure: no I/O, no clock.
 
 All counts of a flow, a bucket or a window are one Python integer with a 64-bit lane per count. Adding and subtracting
-all of them is then a single integer operation of about 50 ns, where a list of 32 costs over a microsecond. No lane is
+all of them is then a single integer operation of about 50 ns, where a list costs over a microsecond. No lane is
 ever below 0 or runs over: amounts of a flow are from 0 to 2^44 (`flows` refuses others), and only what was added is
 subtracted. `flows` says what a record adds.
 The names stand here once, in the order of contract section 5.
