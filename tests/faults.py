@@ -170,7 +170,7 @@ async def receiver_dies(oracle: Oracle, receiver: Receiver, kafka: KafkaNode) ->
         await asyncio.to_thread(receiver.start)
         await asyncio.sleep(0.5)
         kafka.resume()
-        await receiver.drained(phase, 12)
+        await receiver.drained(phase, 30)
     assert phase.answers["202"] > RATE
     assert phase.answers["lost"] > 0
     assert set(phase.answers) <= {"200", "202", "lost"}
