@@ -69,9 +69,8 @@ def flow(event_id: str = "6ba7b810-9dad-11d1-80b4-00c04fd430c8", **fields: Any) 
     made |= {"received_at": now, "anomalies": [], "extra": {}, "main": True, "direction": "INBOUND"}
     made |= {"disposition": "UNKNOWN", "reached": False, "agent_reached": False, "talk_ms": 0, "legs": []}
     counts = ("dtmf_count", "sms_count", "email_count", "key_count", "recording_count", "rejected_count")
-    optional = ("started_at", "ended_at", "time_to_agent_ms", "caller", "menu_path")
-    optional += ("time_to_first_key_ms", "time_after_last_key_ms")
-    return made | dict.fromkeys(counts, 0) | dict.fromkeys(optional) | fields
+    times = ("started_at", "ended_at", "time_to_agent_ms", "time_to_first_key_ms", "time_after_last_key_ms")
+    return made | dict.fromkeys(counts, 0) | dict.fromkeys((*times, "caller", "menu_path")) | fields
 
 
 def changed(record: str, **field: Any) -> str:
