@@ -108,6 +108,7 @@ def test_a_bad_value_is_named(name: str) -> None:
         {"PHONON_ANSWERWITHIN": "4"},
         {"PHONON_ANSWER_WITHIN": "1", "PHONON_STALL_AFTER": "1"},
         {"PHONON_NUMBERS": "pseudonymise"},
+        {"PHONON_PSEUDONYM_KEY": "short"},
         {"PHONON_RAW_TOPIC": "true", "PHONON_CONTENT": "drop"},
         {"PHONON_RAW_TOPIC": "true", "PHONON_NUMBERS": "pseudonymise", "PHONON_PSEUDONYM_KEY": "long enough"},
         {"PHONON_TOKEN": "abc", "PHONON_TOKEN_FILE": "/dev/null"},
