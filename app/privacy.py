@@ -11,6 +11,7 @@ import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from app import menu
@@ -74,6 +75,7 @@ _DROPPED: Final[dict[type, dict[str, Any]]] = {
 }
 
 
+@lru_cache(maxsize=1)
 def _tokens(key: bytes) -> Token:
     """What makes a number or address a token."""
     hashed = hashlib.blake2b(key).digest()
