@@ -43,19 +43,26 @@ def test_an_hour_of_normal_traffic_over_200_dids_rings_nothing() -> None:
 
 
 def story(end: int) -> list[Record]:
-    """A day and its last four hours, up to `end`: four DIDs of which each has its story, and others that have none."""
-    rng, begin = Random(8), end - 4 * HOUR
+    """A day and its last four hours, up to `end`: four DIDs of which each has its story, and others that have none.
+
+    Each story draws from a source of its own. Only the silent one's length hangs on the time of the day (silence is
+    told by the hour): with one source for all, the short calls of every tenth minute of the clock rang twice.
+    """
+    begin = end - 4 * HOUR
     falls, opens = begin + 5 * HOUR // 4, (begin - HOUR) // HOUR * HOUR
+    falling, silent, short, campaign = Random(8), Random(9), Random(10), Random(11)
     flows = [
-        *scenarios.normal(rng, did_numbers(OTHERS), begin, end, rate=0.15),
-        *scenarios.outbound(rng, FALLING, scenarios.every(rng, begin, falls, 6), answered=0.6),
-        *scenarios.outbound(rng, FALLING, scenarios.every(rng, falls, end, 6), answered=0.4),
+        *scenarios.normal(Random(12), did_numbers(OTHERS), begin, end, rate=0.15),
+        *scenarios.outbound(falling, FALLING, scenarios.every(falling, begin, falls, 6), answered=0.6),
+        *scenarios.outbound(falling, FALLING, scenarios.every(falling, falls, end, 6), answered=0.4),
         # as yesterday, but for an hour and a half in between
-        *scenarios.outbound(rng, SILENT, scenarios.every(rng, opens - DAY, end - DAY, 45), answered=0.4),
-        *scenarios.outbound(rng, SILENT, scenarios.every(rng, opens, begin + HOUR, 45), answered=0.4),
-        *scenarios.outbound(rng, SILENT, scenarios.every(rng, end - HOUR // 2, end, 45), answered=0.4),
-        *scenarios.outbound(rng, SHORT, scenarios.every(rng, begin, end, 60), answered=0.9, short=0.6),
-        *scenarios.outbound(rng, CAMPAIGN, scenarios.every(rng, begin + HOUR, begin + HOUR + 3000, 0.01), answered=0.4),
+        *scenarios.outbound(silent, SILENT, scenarios.every(silent, opens - DAY, end - DAY, 45), answered=0.4),
+        *scenarios.outbound(silent, SILENT, scenarios.every(silent, opens, begin + HOUR, 45), answered=0.4),
+        *scenarios.outbound(silent, SILENT, scenarios.every(silent, end - HOUR // 2, end, 45), answered=0.4),
+        *scenarios.outbound(short, SHORT, scenarios.every(short, begin, end, 60), answered=0.9, short=0.6),
+        *scenarios.outbound(
+            campaign, CAMPAIGN, scenarios.every(campaign, begin + HOUR, begin + HOUR + 3000, 0.01), answered=0.4
+        ),
     ]
     return sorted(flows, key=lambda record: int(record["occurred_at"]))
 
