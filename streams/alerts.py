@@ -113,15 +113,11 @@ class Alerts:
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
+        self.watching = bool(rules.rules)  # whether there is any
         self._watched: dict[str, Watched] = {}
         self._due: dict[int, dict[str, None]] = {}
         self._told: list[Alert] = []
         self._changed: dict[str, None] = {}
-
-    @property
-    def watching(self) -> bool:
-        """Whether there is any rule."""
-        return bool(self._rules.rules)
 
     @property
     def silences(self) -> bool:

@@ -2,7 +2,8 @@
 
 The 16-byte ids of the flows travel with the counts, in one changelog record: whoever reads the counts knows which flows
 are in them, and a replay from any offset adds nothing twice. So do the tallies of bins and paths (histogram, paths), in
-the order they came, `calls`, who called when (callers), and `legs`, when each leg was up (lines).
+the order they came, `calls`, who called when (callers), and `legs`, when each leg was up (lines). They are plain lists
+of numbers, to which a flow that comes only appends.
 A bucket takes LIMIT flows; a busier minute has several, so that a changelog record stays under 20 KB and adding a flow
 never rewrites more than that. Packed: the version, the counts (a byte each and the amounts in 32 bits, or all in 64),
 how many ids, calls and tallies, these, and the legs. It is kept packed in memory too, a fraction of the object, and
@@ -10,8 +11,8 @@ unpacked when a flow is added. Until version 2 there were fewer counts, as Avro 
 bins of version 2 were counted, as pairs of longs, each bin's distance to the one before and its calls, up to a 0.
 """
 
-from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
+from functools import lru_cache
 from struct import Struct, error
 from typing import Any, Final
 
@@ -41,8 +42,13 @@ AMONG: Final = Struct("<" + "Q".join(f"{8 * (end - begin)}x" for begin, end in S
 _AMOUNTS: Final = Struct(f"<{len(AMOUNTS)}I")
 _SMALL_BYTES: Final = len(COUNTS) + _AMOUNTS.size
 _NOT_SMALL: Final = sum(((1 << 64) - (1 << (32 if name in AMOUNTS else 8))) << LANE[name] for name in COUNTS)
-_CALL: Final = Struct("<QH?")
-_pack_call: Final = _CALL.pack
+_PAIR_BYTES: Final = 16
+
+
+@lru_cache(maxsize=4096)
+def _rows(calls: int, tallies: int, legs: int) -> Struct:
+    """So many numbers of each list."""
+    return Struct(f"<{calls}Q{tallies}H{legs}q")
 
 
 def _pack_counts(counts: int) -> bytes:
@@ -63,32 +69,41 @@ def _unpack_counts(data: bytes) -> tuple[int, int]:
     return int.from_bytes(raw, "little"), end
 
 
-def _older_bins(data: bytes, at: int) -> tuple["array[int]", int]:
+def _older_bins(data: bytes, at: int) -> tuple[list[int], int]:
     """The bins that begin there as version 2 wrote them, and where they end."""
-    bins, number = array("H"), -1
+    bins, number = list[int](), -1
     while data[at]:
         step, at = varint(data, at)
         calls, at = varint(data, at)
         number += step >> 1
         if step & 1 or number >= NUMBERS or calls & 1 or calls >> 1 > 2 * LIMIT * NUMBERS:
             raise ValueError("no bin of a histogram")
-        bins.extend([number] * (calls >> 1))
+        bins += [number] * (calls >> 1)
     return bins, at + 1
 
 
 class Bucket:
-    """Counts as one integer (see metrics); ids, calls and legs in rows; `dirty` is for whoever writes it."""
+    """Counts as one integer (see metrics), ids one after the other, and lists; `dirty` is for whoever writes it.
+
+    `calls`: pairs of a caller's token and the ms since the minute began, doubled, one more where no agent was needed.
+    `legs`: pairs of start and end, ms since 1970 UTC.
+    """
 
     __slots__ = ("calls", "counts", "dirty", "ids", "legs", "tallies")
 
     def __init__(
-        self, counts: int = 0, ids: bytes = b"", calls: bytes = b"", legs: bytes = b"", tallies: Iterable[int] = ()
+        self,
+        counts: int = 0,
+        ids: bytes = b"",
+        calls: Sequence[int] = (),
+        legs: Sequence[int] = (),
+        tallies: Sequence[int] = (),
     ) -> None:
         self.counts = counts
         self.ids = ids
-        self.calls = calls
-        self.legs = legs
-        self.tallies = array("H", tallies)
+        self.calls = [*calls]
+        self.legs = [*legs]
+        self.tallies = [*tallies]
         self.dirty = False
 
     def each_id(self) -> list[bytes]:
@@ -96,11 +111,10 @@ class Bucket:
         ids = self.ids
         return [ids[at : at + ID_BYTES] for at in range(0, len(ids), ID_BYTES)]
 
-    def each_call(self, minute: int) -> Iterator[tuple[int, int]]:
+    def each_call(self, minute: int) -> list[tuple[int, int]]:
         """The calls one by one, of flows that were of this minute: callers, and calls as `Callers` keeps them."""
-        begin = minute * MINUTE_MS
-        for caller, ms, alone in _CALL.iter_unpack(self.calls):
-            yield caller, begin + ms << 1 | alone
+        begin, calls = minute * MINUTE_MS << 1, iter(self.calls)
+        return [(caller, begin + call) for caller, call in zip(calls, calls, strict=True)]
 
     @property
     def full(self) -> bool:
@@ -119,10 +133,11 @@ class Bucket:
         return self.counts, self.ids, self.calls, self.legs, self.tallies
 
     def pack(self) -> bytes:
-        """As bytes for the changelog; about 70 and 60 a flow."""
-        ids, calls, tallies = self.ids, self.calls, self.tallies.tobytes()
-        sizes = long(len(ids) // ID_BYTES) + long(len(calls) // _CALL.size) + long(len(tallies) // 2)
-        return b"".join((_VERSION, _pack_counts(self.counts), sizes, ids, calls, tallies, self.legs))
+        """As bytes for the changelog; about 70 and 80 a flow."""
+        ids, calls, tallies, legs = self.ids, self.calls, self.tallies, self.legs
+        sizes = long(len(ids) // ID_BYTES) + long(len(calls) // 2) + long(len(tallies))
+        rows = _rows(len(calls), len(tallies), len(legs)).pack(*calls, *tallies, *legs)
+        return b"".join((_VERSION, _pack_counts(self.counts), sizes, ids, rows))
 
     @classmethod
     def unpack(cls, data: bytes) -> "Bucket":
@@ -142,25 +157,19 @@ def _unpack(data: bytes) -> Bucket:
         size, at = varint(data, at)
         sizes.append(size >> 1)
     of_ids = at + sizes[0] * ID_BYTES
-    of_calls = of_ids + sizes[1] * _CALL.size
-    end = of_calls + sizes[2] * 2
-    if end > len(data):
+    end = of_ids + sizes[1] * _PAIR_BYTES + sizes[2] * 2
+    if end > len(data) or (len(data) - end) % _PAIR_BYTES:
         raise ValueError("a bucket cut short")
-    bucket = Bucket(counts, data[at:of_ids], data[of_ids:of_calls], data[end:])
-    bucket.tallies.frombytes(data[of_calls:end])
-    return bucket
+    rows = _rows(2 * sizes[1], sizes[2], (len(data) - end) // 8).unpack_from(data, of_ids)
+    of_tallies, of_legs = 2 * sizes[1], 2 * sizes[1] + sizes[2]
+    return Bucket(counts, data[at:of_ids], rows[:of_tallies], rows[of_legs:], rows[of_tallies:of_legs])
 
 
 def _unpack_older(data: bytes) -> Bucket:
     values, at = _read_older(data, 1)
-    counts, bins = joined((*values, *[0] * (len(COUNTS) - len(_OLDER_COUNTS)))), array("H")
+    counts, bins = joined((*values, *[0] * (len(COUNTS) - len(_OLDER_COUNTS)))), list[int]()
     if data[:1] == b"\2":
         bins, at = _older_bins(data, at)
     if (len(data) - at) % ID_BYTES:
         raise ValueError("a bucket whose ids are cut short")
     return Bucket(counts, data[at:], tallies=bins)
-
-
-def call(caller: int, ms: int, alone: bool) -> bytes:
-    """A caller's call, so many ms after the minute began. `alone`: it was answered, and no agent was called."""
-    return _pack_call(caller, ms, alone)

@@ -76,7 +76,7 @@ class Callers:
 
     def rest(self) -> None:
         """Put the latest to the others, once that is worth it."""
-        if len(self._fresh) >= len(self._callers) >> 4:
+        if len(self._fresh) >= len(self._callers) >> 3:
             old = [one for one in zip(self._callers, self._calls, strict=True) if one[0] not in self._fresh]
             new = [(caller, call) for caller, calls in self._fresh.items() for call in calls]
             self.restore([one for one in (*old, *new) if one[1] >= self._since])

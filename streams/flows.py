@@ -8,6 +8,7 @@ one way from bytes to counts.
 """
 
 from binascii import unhexlify
+from bisect import bisect_right as bisect
 from hashlib import blake2b
 from itertools import product
 from typing import Any, Final
@@ -27,11 +28,9 @@ from schemas import (
 from streams import metrics, paths
 from streams.bucket import MINUTE_MS
 from streams.decoding import BOOLEAN, Memo, compile_reader, enums, numbers, symbols
-from streams.histogram import FIRST, KINDS, bin_of
-from streams.lines import leg_up
+from streams.histogram import EDGES, FIRST, KINDS
 from streams.metrics import LANE, MOST, ONE, SERVED_WITHIN_MS, SHORT_CALL_MS
-from streams.table import Flow
-from streams.windows import Told
+from streams.windows import Flow
 
 FUTURE_MS: Final = 5 * 60_000  # the receiver puts what lies further ahead at received_at
 FIRST_MS, LAST_MS = -62_135_596_800_000, 253_402_300_799_999  # the years 1 to 9999
@@ -80,6 +79,8 @@ _TALKED, _RUNG_FOR, _WAITED = (FIRST[kind] for kind in KINDS)
 _TIMED: Final = ONE["agents_timed"]
 _SERVED: Final = _TIMED + ONE["served_in_time"]
 _VISITORS: Final = LANE["talk_ms"]  # beside it stand short_calls, ring_ms and rung: put together as small integers
+_SHORT, _RUNG = 1 << LANE["short_calls"] - _VISITORS, 1 << LANE["rung"] - _VISITORS
+_RING: Final = LANE["ring_ms"] - _VISITORS
 _new: Final = tuple.__new__  # of a NamedTuple, in half the time
 _AGENT_TALK, _TO_AGENT, _LANE = LANE["agent_talk_ms"], LANE["time_to_agent_ms"], 64
 
@@ -130,31 +131,27 @@ def _begin(value: bytes, resolve: Resolve) -> int:
 def _flow(value: bytes, begin: int) -> Flow | None:
     """The flow of a body of the present schema, as we write it; None for all else."""
     try:
-        id_, did, occurred_at, reached, to_agent_ms, legs, messages, caller, path, *keys_ms = _fields(value, begin)
-        total, amounts, (counts, is_reached, alone), up, tallies = _of_legs(legs, reached, occurred_at)
+        id_, did, at, reached, to_agent_ms, legs, messages, caller, path, first_ms, last_ms = _fields(value, begin)
+        total, amounts, (counts, is_reached, alone), up, tallies = _of_legs(legs, reached, at)
         if to_agent_ms is not None:
             amounts |= to_agent_ms
             counts += (to_agent_ms << _TO_AGENT) + (_SERVED if to_agent_ms <= SERVED_WITHIN_MS else _TIMED)
-            tallies.append(_WAITED + bin_of(to_agent_ms))
+            tallies.append(_WAITED + bisect(EDGES, to_agent_ms))
         sent = _messages[messages]
-        if sent < 0:
-            return None
-        token = 0
         if path is not None:
             tallies.append(_PATHS[path] | alone << paths.LEFT_BIT)
-            first_ms, last_ms = keys_ms
             amounts |= (first_ms or 0) | (last_ms or 0)
             counts += _of_keys(first_ms, last_ms, alone)
         elif is_reached and not sent & _PRESSES:
             counts += _SILENT
+        token = 0
         if caller is not None:
             token = _token(caller)
             if is_reached:
                 counts += _TRACEABLE
-        if amounts >> MOST:  # also where one is negative
+        if amounts >> MOST or sent < 0:  # also where an amount is negative
             return None
-        told = _new(Told, (token, alone, up, tallies))
-        return _new(Flow, (did.decode(), event_id(id_), occurred_at, total + counts + sent, told))
+        return _new(Flow, (did.decode(), event_id(id_), at, total + counts + sent, token, alone, up, tallies))
     except (IndexError, ValueError):
         return None
 
@@ -188,33 +185,33 @@ def _token(caller: bytes) -> int:
         return int.from_bytes(blake2b(caller, digest_size=8).digest()) or 1
 
 
-def _of_legs(legs: list[_Leg], reached: bytes, at: int) -> tuple[int, int, metrics.Kind, bytes, list[int]]:
+def _of_legs(legs: list[_Leg], reached: bytes, at: int) -> tuple[int, int, metrics.Kind, list[int], list[int]]:
     """What the legs add; all amounts in them, one over the other, to be checked; the flow's kind; lines and tallies."""
-    talk = short = ring = rung = agent_talk = amounts = total = 0
-    tallies = list[int]()
-    to_agent, up, over = False, b"", at - at % MINUTE_MS + MINUTE_MS
+    total = amounts = timed = agent_talk = 0
+    up: list[int] = []
+    tallies: list[int] = []
+    to_agent, over = False, at - at % MINUTE_MS + MINUTE_MS
     for kind, started, ended, ring_ms, talk_ms in legs:
         counts, visitor, agent, answered = _LEGS[kind]
         total += counts
-        if started is not None and ended is not None:
-            up += leg_up(started, ended if ended < over else over)
+        to_agent |= agent
+        if started is not None and ended is not None and started >= FIRST_MS:
+            up += (started, ended if ended < over else over)
         if talk_ms is not None:
             amounts |= talk_ms
             if visitor:
-                talk += talk_ms
-                tallies.append(_TALKED + bin_of(talk_ms))
-                short += answered and talk_ms < SHORT_CALL_MS
+                tallies.append(_TALKED + bisect(EDGES, talk_ms))
+                timed += talk_ms + _SHORT if answered and talk_ms < SHORT_CALL_MS else talk_ms
             elif agent:
                 agent_talk += talk_ms
         if ring_ms is not None:
             amounts |= ring_ms
             if visitor:
-                ring += ring_ms
-                tallies.append(_RUNG_FOR + bin_of(ring_ms))
-                rung += 1
-        to_agent |= agent
-    total += (talk | short << _LANE | ring << 2 * _LANE | rung << 3 * _LANE) << _VISITORS
-    return total + (agent_talk << _AGENT_TALK), amounts, _FLOWS[reached, to_agent], up, tallies
+                tallies.append(_RUNG_FOR + bisect(EDGES, ring_ms))
+                timed += (ring_ms << _RING) + _RUNG
+    if agent_talk:
+        total += agent_talk << _AGENT_TALK
+    return total + (timed << _VISITORS), amounts, _FLOWS[reached, to_agent], up, tallies
 
 
 def event_id(text: bytes) -> bytes:

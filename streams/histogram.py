@@ -21,11 +21,12 @@ FIRST_MS: Final = 200
 BINS: Final = 128
 ERROR: Final = (GROWTH - 1) / (GROWTH + 1)  # 4.3 %
 
-#: Where each bin but the first begins.
-EDGES: Final = tuple(FIRST_MS * GROWTH**n for n in range(BINS - 1))
-LAST_MS: Final = math.floor(EDGES[-1])  # 2.9 hours
+_EDGES: Final = tuple(FIRST_MS * GROWTH**n for n in range(BINS - 1))
+#: Where each bin but the first begins: the first whole ms in it.
+EDGES: Final = tuple(map(math.ceil, _EDGES))
+LAST_MS: Final = math.floor(_EDGES[-1])  # 2.9 hours
 #: What stands for each bin: of all values in it, none is further off than ERROR.
-MIDDLES: Final = (FIRST_MS // 2, *(round(2 * edge * GROWTH / (1 + GROWTH)) for edge in EDGES[:-1]), LAST_MS)
+MIDDLES: Final = (FIRST_MS // 2, *(round(2 * edge * GROWTH / (1 + GROWTH)) for edge in _EDGES[:-1]), LAST_MS)
 
 _NUMBER: Final = {middle: n for n, middle in enumerate(MIDDLES)}
 

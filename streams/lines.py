@@ -3,28 +3,16 @@
 Kept are the legs' starts and ends, each in order: at any moment as many legs are up as have started less those that
 have ended. A leg that comes raises the figures only while it was up, and a window that goes on loses only what it
 leaves behind; so neither walks through all legs again, unless a window has left its peak behind.
-A leg is up in [start, end), and none is up after the minute of its flow: so the flow says how long a leg is kept. Each
-is 12 bytes, its end and how long it was up, at most 49 days. Times are ms since 1970 UTC.
+A leg is up in [start, end), and none is up after the minute of its flow: so the flow says how long a leg is kept. What
+ended before it started never was up. Times are ms since 1970 UTC.
 """
 
 from array import array
 from bisect import bisect_right, insort
 from collections.abc import Sequence
-from struct import Struct
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from streams.bucket import MINUTE_MS
-
-_LEG: Final = Struct("<qI")
-_pack: Final = _LEG.pack
-MOST_MS: Final = (1 << 32) - 1
-
-
-def leg_up(start: int, end: int) -> bytes:
-    """A leg as it is kept; nothing, where it never was up."""
-    if end <= start:
-        return b""
-    return _pack(end, end - start if end - start < MOST_MS else MOST_MS)
 
 
 class Busy(NamedTuple):
@@ -51,14 +39,14 @@ class Lines:
 
     def __init__(self, minute: int, windows: int) -> None:
         self._minute = minute
-        self._new: list[bytes] = []
+        self._new: list[int] = []
         self._starts, self._ends = array("q"), array("q")
         self._spans = [_Span() for _ in range(windows)]
         self._longest = self._longest_until = 0
 
-    def note(self, legs: bytes) -> None:
-        """Take legs, one after the other as `leg_up` gives them."""
-        self._new.append(legs)
+    def note(self, legs: Sequence[int]) -> None:
+        """Take legs: the start of each, and its end."""
+        self._new += legs
 
     @property
     def longest_ms(self) -> int:
@@ -97,7 +85,8 @@ class Lines:
 
     def _take(self, begin: int) -> list[tuple[int, int]]:
         """Put the new legs to the others; those that were up after `begin`."""
-        new = [(end - up, end) for end, up in _LEG.iter_unpack(b"".join(self._new)) if end > begin]
+        times = iter(self._new)
+        new = [(start, end) for start, end in zip(times, times, strict=True) if start < end > begin]
         self._new = []
         if len(new) > len(self._starts) >> 4:
             self._starts = array("q", sorted([*self._starts, *[start for start, _ in new]]))
@@ -123,8 +112,10 @@ class Lines:
         if not new:
             return
         first, last = min([start for start, _ in new]), max([end for _, end in new])
+        walked: dict[int, tuple[int, int]] = {}
         for span, begin in zip(self._spans[anew:], begins[anew:], strict=True):
-            peak, until = self._peak(max(first, begin), last)
+            since = max(first, begin)
+            peak, until = walked[since] = walked.get(since) or self._peak(since, last)
             if peak >= span.peak:
                 span.until = until if peak > span.peak else max(until, span.until)
                 span.peak = peak

@@ -4,8 +4,10 @@ The bytes are put together here, in the order of DidMetrics.avsc, without a dict
 fifth of its time. A test holds them equal to the codec's. Windows that hold the same are encoded once.
 """
 
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
+from operator import itemgetter
 from struct import Struct
 from typing import Any, Final
 
@@ -31,11 +33,22 @@ _MIDDLE: Final = [long(ms) for ms in histogram.MIDDLE_OF]
 _SOME_MIDDLE: Final = [b"\2" + middle for middle in _MIDDLE]
 _NO_PERCENTILES: Final = [bytes(len(histogram.PERCENTILES))]
 _PARTS: Final = Struct("x".join(f"{end - begin}s" for begin, end in SPANS))
-_AT: Final = {name: n for n, name in enumerate(COUNTS)}
-_RATIOS: Final = tuple(
-    (tuple(_AT[name] for name in ratio.above), _AT[ratio.below], _AT[ratio.less] if ratio.less else None)
-    for ratio in RATIOS
-)
+
+_Term = tuple[tuple[str, ...], tuple[str, ...]]
+"""Counts that are added, and counts that are taken off."""
+
+_ABOVE: Final[list[_Term]] = [(ratio.above, ()) for ratio in RATIOS]
+_BELOW: Final[list[_Term]] = [((ratio.below,), (ratio.less,) if ratio.less else ()) for ratio in RATIOS]
+_SUMS: Final = [term for term in (*_ABOVE, *_BELOW) if len(term[0]) > 1 or term[1]]
+_SUMS_AT: Final = [[[COUNTS.index(name) for name in names] for names in term] for term in _SUMS]
+
+
+def _picked(terms: Sequence[_Term]) -> Callable[[Sequence[int]], tuple[int, ...]]:
+    """Takes these out of all counts and, behind them, the sums."""
+    return itemgetter(*[len(COUNTS) + _SUMS.index(t) if t in _SUMS else COUNTS.index(t[0][0]) for t in terms])
+
+
+_above, _below = _picked(_ABOVE), _picked(_BELOW)
 
 
 def value(live: Live, windows: tuple[Window, ...], header: bytes = _HEADER) -> bytes:
@@ -44,7 +57,7 @@ def value(live: Live, windows: tuple[Window, ...], header: bytes = _HEADER) -> b
     total_before, tallies_before, figures, menu = -1, list[tuple[int, int]](), b"", b""
     parts = [header, text(live.did), long(live.as_of), long(len(windows))]
     for window, total, span in zip(windows, live.sums, live.spans, strict=True):
-        if total != total_before or span.tallies != tallies_before:
+        if total != total_before or span.tallies is not tallies_before:
             total_before, tallies_before = total, span.tallies
             figures, menu = _figures(total, span.tallies), _menu(span.tallies)
         parts += (_place(window, end), figures, menu, _legs(span.busy, window.seconds))
@@ -76,14 +89,21 @@ def _figures(total: int, tallies: list[tuple[int, int]]) -> bytes:
     """Counts, ratios, percentiles and histograms."""
     values = lanes(total)
     out = [pack_counts(total)]
-    for above, below, less in _RATIOS:
-        divisor = values[below] - (values[less] if less is not None else 0)
-        out.append(b"\2" + _DOUBLE(sum([values[n] for n in above]) / divisor) if divisor else b"\0")
+    all_ = *values, *[sum([values[n] for n in more]) - sum([values[n] for n in less]) for more, less in _SUMS_AT]
+    pairs = zip(_above(all_), _below(all_), strict=True)
+    out += [b"\2" + _DOUBLE(above / below) if below else b"\0" for above, below in pairs]
     kinds = histogram.by_kind(tallies)
     for held in kinds:
         out += [_SOME_MIDDLE[number] for number in histogram.percentiles(held)] or _NO_PERCENTILES
-    out += [array([_MIDDLE[number] + long(calls) for number, calls in held]) for held in kinds]
+    out += [array([*map(_bin, held)]) for held in kinds]
     return b"".join(out)
+
+
+@lru_cache(maxsize=16_384)
+def _bin(tally: tuple[int, int]) -> bytes:
+    """A bin as it is written: what stands for it, and its calls."""
+    number, calls = tally
+    return _MIDDLE[number] + long(calls)
 
 
 def _menu(tallies: list[tuple[int, int]]) -> bytes:

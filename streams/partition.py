@@ -20,7 +20,8 @@ from streams.chunks import Fetched
 from streams.framing import Framing
 from streams.rejects import rejected
 from streams.rules import Rules
-from streams.table import COUNTED, DUPLICATE, LATE, Changes, Flow, Table
+from streams.table import COUNTED, DUPLICATE, LATE, Changes, Table
+from streams.windows import Flow
 
 log = logging.getLogger("streams.partition")
 
@@ -29,7 +30,7 @@ BEHIND_FLUSH_SECONDS: Final = 5.0  # while far behind: a bucket that grows is wr
 BEHIND_RECORDS: Final = 5_000
 A_TURN: Final = 500  # records counted before others have their turn
 LIVE_A_FLUSH: Final = 1_000  # metrics written in a flush, at most, so that encoding them stalls nothing
-BEHIND_LIVE_A_FLUSH: Final = 100
+BEHIND_LIVE_A_FLUSH: Final = 25
 ROLLED_A_FLUSH: Final = 5_000
 COMMIT_SECONDS: Final = 1.0
 FENCED_PAUSE_SECONDS: Final = 3.0  # more than a heartbeat: a worker that lost the partition has then heard of it

@@ -13,10 +13,9 @@ from typing import Final, NamedTuple
 
 from streams.alerts import Alert, Alerts, Held
 from streams.bucket import MINUTE_MS, Bucket
-from streams.callers import Change
 from streams.lines import Busy
 from streams.rules import NO_RULES, Rules
-from streams.windows import PART_BITS, Clock, Rolling, Told
+from streams.windows import PART_BITS, Clock, Flow, Rolling
 
 COUNTED: Final = "counted"
 DUPLICATE: Final = "duplicate"
@@ -32,16 +31,6 @@ _PLACE_BYTES: Final = 10  # big-endian: 8 for the minute, 2 for the part
 _OFFSET: Final = struct.Struct(">Bqqqq")
 _VERSION: Final = 1
 _NONE: Final = -(1 << 63)
-
-
-class Flow(NamedTuple):
-    """What of a flow record counts. `event_id` is 16 bytes, `occurred_at` ms, `counts` one integer (see metrics)."""
-
-    did: str
-    event_id: bytes
-    occurred_at: int
-    counts: int
-    told: Told
 
 
 class Span(NamedTuple):
@@ -107,7 +96,7 @@ class Table:
 
     def add(self, flow: Flow, *, timestamp: int, now: int) -> str:
         """Count a flow, or say why not. `timestamp`: Kafka's, `now`: the clock's, both ms."""
-        did, event_id, occurred_at, counts, told = flow
+        did, event_id, occurred_at = flow[:3]
         if self.clock.see(occurred_at, timestamp) or now != self._now:
             self._move_to(now)
         minute = occurred_at // MINUTE_MS
@@ -118,23 +107,19 @@ class Table:
             rolling = self.dids[did] = Rolling(self._minute, len(self.lengths))
         elif rolling.minute != self._minute:
             self._advance(did, rolling)
-        if rolling.holds(minute, event_id):
+        if not rolling.admit(minute, event_id):
             return DUPLICATE
-        changes: list[Change] = []
-        if told.caller:
-            own, changes = rolling.call(occurred_at, told)
-            counts += own
-        place, bucket = rolling.add(minute, event_id, counts, lengths=self.lengths)
+        place, bucket, changes = rolling.add(minute, flow, lengths=self.lengths)
         if not bucket.dirty:
             bucket.dirty = True
             self._dirty[did, place] = bucket
             self._at.setdefault(minute, {})[did] = None
-        rolling.tell(place, bucket, occurred_at, told, lengths=self.lengths)
         for at, change in changes:
             place, bucket = rolling.change(at // MINUTE_MS, change, lengths=self.lengths)
             self._dirty[did, place], bucket.dirty = bucket, True
         self._changed[did] = None
-        self._expect(did)
+        if self.alerts.watching:
+            self._expect(did)
         return COUNTED
 
     def passed(self, next_offset: int) -> None:
@@ -221,8 +206,7 @@ class Table:
 
     def _expect(self, did: str) -> None:
         """Its figures have changed: have them looked at once the minute is over."""
-        if self.alerts.watching:
-            self.alerts.expect(did, self._minute + 1)
+        self.alerts.expect(did, self._minute + 1)
 
     def _look(self, did: str, rolling: Rolling) -> None:
         """Let the alerts look at a DID at each minute up to the present one."""
@@ -243,7 +227,8 @@ class Table:
         self._forget(did, rolling, rolling.advance(self._minute, lengths=self.lengths))
         if sums == rolling.sums:
             return
-        self._expect(did)
+        if self.alerts.watching:
+            self._expect(did)
         if any(sums[n] != rolling.sums[n] for n in self._order):
             self._changed[did] = None
 
@@ -285,8 +270,9 @@ class Table:
             self._gone += [(did, kept) for kept in rolling.kept]
             del self.dids[did]
         busy, longest_ms = rolling.busy(self.lengths)
-        spans = [Span(rolling.tallies(n), busy[n]) for n in self._order]
-        return Live(did, as_of, tuple([rolling.sums[n] for n in self._order]), tuple(spans), longest_ms)
+        tallies = rolling.tallies()
+        spans = tuple([Span(tallies[n], busy[n]) for n in self._order])
+        return Live(did, as_of, tuple([rolling.sums[n] for n in self._order]), spans, longest_ms)
 
     def _offset(self) -> bytes:
         numbers = (self.next_offset, self.clock.w, self.clock.lag, self.clock.floor)

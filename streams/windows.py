@@ -5,32 +5,38 @@ Minutes are whole numbers, ms since 1970 UTC // 60,000. At the minute of as_of, 
 what left is subtracted, once, and nothing comes back. So a record costs the same however long the windows are.
 """
 
-import sys
-from array import array
-from bisect import bisect_left
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Final, NamedTuple
 
-from streams.bucket import ID_BYTES, LIMIT, MINUTE_MS, Bucket, call
+from streams.bucket import ID_BYTES, LIMIT, MINUTE_MS, Bucket
 from streams.callers import Callers, Change
+from streams.ids import Ids
 from streams.lines import Busy, Lines
 
 PART_BITS: Final = 16  # a place is minute << PART_BITS | which of the minute's buckets
 _FULL: Final = LIMIT * ID_BYTES
-_MANY: Final = 1024  # ids
-_NO_IDS: Final = array("Q")
+_NO_CHANGES: Final = list[Change]()
 _TALLY_BITS: Final = 32
 _TALLY: Final = (1 << _TALLY_BITS) - 1
 _LANE_MASK: Final = (1 << 64) - 1
 
 
-class Told(NamedTuple):
-    """What a flow tells besides. `caller`: 64 bits, 0 for nobody. `alone`: it was answered, without an agent leg."""
+class Flow(NamedTuple):
+    """What of a flow record counts. `event_id` is 16 bytes, `occurred_at` ms, `counts` one integer (see metrics).
 
+    `caller`: 64 bits, 0 for nobody. `alone`: it was answered, without an agent leg. `legs`: see lines. `tallies`: the
+    numbers of its bins and path.
+    """
+
+    did: str
+    event_id: bytes
+    occurred_at: int
+    counts: int
     caller: int
     alone: bool
-    legs: bytes
+    legs: list[int]
     tallies: list[int]
 
 
@@ -44,7 +50,7 @@ class Rolling:
     """
 
     __slots__ = (
-        *("_callers", "_fresh", "_halves", "_left", "_lines", "_tallies"),
+        *("_callers", "_ids", "_lines", "_tallies"),
         *("buckets", "emitted_at", "kept", "minute", "sums"),
     )
 
@@ -54,29 +60,27 @@ class Rolling:
         self.sums = [0] * windows
         self.emitted_at = float("-inf")  # when its metrics were last written, in the table's seconds
         self.kept: list[int] = []  # places to delete along with the last metrics
-        self._fresh: set[bytes] | None = None
-        self._halves = _NO_IDS
-        self._left = 0  # how many of the halves are of buckets that are gone
+        self._ids = Ids()
         self._callers: Callers | None = None
         self._tallies: dict[int, int] = {}
         self._lines: Lines | None = None
 
-    def holds(self, minute: int, event_id: bytes) -> bool:
-        """Whether a flow is counted; most likely it is in that minute."""
-        if self._fresh and event_id in self._fresh:
+    def admit(self, minute: int, event_id: bytes) -> bool:
+        """Remember a flow that is to be counted; False where it is already, most likely in that minute."""
+        if self._ids.put(event_id):
             return True
-        halves = self._halves
-        if not halves:
-            return False
-        half = int.from_bytes(event_id[:8], sys.byteorder)
-        at = bisect_left(halves, half)
-        if at == len(halves) or halves[at] != half:
-            return False
         likely = [self.buckets[place] for place in self._places(minute)]
-        return any(event_id in _opened(bucket).each_id() for bucket in (*likely, *self.buckets.values()))
+        if any(event_id in _opened(bucket).each_id() for bucket in (*likely, *self.buckets.values())):
+            return False
+        self._ids.put_too(event_id)
+        return True
 
-    def add(self, minute: int, event_id: bytes, counts: int, *, lengths: Sequence[int]) -> tuple[int, Bucket]:
-        """Count a new flow of a minute that the largest window holds; returns its bucket, and the place of that."""
+    def add(self, minute: int, flow: Flow, *, lengths: Sequence[int]) -> tuple[int, Bucket, list[Change]]:
+        """Count a new flow of a minute that the largest window holds.
+
+        Returns its bucket, the place of that, and what the flow changes of its caller's others.
+        """
+        _, event_id, at, counts, caller, alone, legs, tallies = flow
         place = minute << PART_BITS
         held = self.buckets.get(place)
         if held is None:
@@ -85,42 +89,34 @@ class Rolling:
             place, bucket = self._open(minute)
         else:
             bucket = held
-        bucket.counts += counts
-        bucket.ids += event_id
-        fresh = self._fresh
-        if fresh is None:
-            fresh = self._fresh = set()
-        fresh.add(event_id)
-        if len(fresh) > _MANY:
-            self._fold()
-        age, sums, before, after = self.minute - minute, self.sums, -1, -1
-        for n, length in enumerate(lengths):
-            if age < length:
-                if sums[n] is not before:  # windows that hold the same share one sum: most DIDs woke today
-                    before = sums[n]
-                    after = before + counts
-                sums[n] = after
-        return place, bucket
-
-    def call(self, at: int, told: Told) -> tuple[int, list[Change]]:
-        """Take a caller's call: what it counts for besides, and what it changes of his others."""
-        if self._callers is None:
-            self._callers = Callers()
-        return self._callers.add(told.caller, at, told.alone)
-
-    def tell(self, place: int, bucket: Bucket, at: int, told: Told, *, lengths: Sequence[int]) -> None:
-        """Take what else is known of the flow that was just added there."""
-        caller, alone, legs, tallies = told
+        changes = _NO_CHANGES
+        if caller:
+            if self._callers is None:
+                self._callers = Callers()
+            own, changes = self._callers.add(caller, at, alone)
+            counts += own
+            bucket.calls += (caller, at % MINUTE_MS << 1 | alone)
         if legs:
-            bucket.legs += legs
             if self._lines is None:
                 self._lines = Lines(self.minute, len(lengths))
             self._lines.note(legs)
-        if caller:
-            bucket.calls += call(caller, at % MINUTE_MS, alone)
-        if tallies:
-            bucket.tallies.extend(tallies)
-            self._tally(place >> PART_BITS, tallies, lengths)
+            bucket.legs += legs
+        bucket.counts += counts
+        bucket.ids += event_id
+        bucket.tallies += tallies
+        without = bisect_right(lengths, self.minute - minute)
+        self._sum(counts, without)
+        self._tally(tallies, without)
+        return place, bucket, changes
+
+    def _sum(self, counts: int, without: int) -> None:
+        """Add to the windows but for the shortest ones. Those that hold the same share a sum: most DIDs woke today."""
+        sums, before, after = self.sums, -1, -1
+        for n in range(without, len(sums)):
+            if sums[n] is not before:
+                before = sums[n]
+                after = before + counts
+            sums[n] = after
 
     def change(self, minute: int, counts: int, *, lengths: Sequence[int]) -> tuple[int, Bucket]:
         """Put one of one of the counts of a minute more or less; its bucket, one that has any of what gets less."""
@@ -135,11 +131,18 @@ class Rolling:
                 self.sums[n] += counts
         return place, bucket
 
-    def tallies(self, window: int) -> list[tuple[int, int]]:
-        """The tallies of a window."""
-        shift = window * _TALLY_BITS
-        held = [(number, counts >> shift & _TALLY) for number, counts in self._tallies.items()]
-        return [one for one in held if one[1]]
+    def tallies(self) -> list[list[tuple[int, int]]]:
+        """The tallies of each window, in order; one list for windows that hold the same flows."""
+        found: list[list[tuple[int, int]]] = []
+        all_ = sorted(self._tallies.items())
+        for n, total in enumerate(self.sums):
+            if n and total == self.sums[n - 1]:
+                found.append(found[-1])
+                continue
+            shift = n * _TALLY_BITS
+            held = [(number, counts >> shift & _TALLY) for number, counts in all_]
+            found.append([one for one in held if one[1]])
+        return found
 
     def busy(self, lengths: Sequence[int]) -> tuple[list[Busy], int]:
         """How many legs were up at once in each window, and how long the longest was, ms."""
@@ -174,25 +177,21 @@ class Rolling:
         return min((minute for minute in leaving if at < minute < until), default=until)
 
     def rest(self, place: int, packed: bytes) -> None:
-        """Keep a bucket packed that nothing was added to for a while, and ids as halves once that is worth it."""
+        """Keep a bucket packed that nothing was added to for a while."""
         self.buckets[place] = packed
         if self._callers is not None:
             self._callers.rest()
-        if self._fresh and len(self._fresh) >= len(self._halves) >> 4:
-            self._fold()
 
     def drop(self, places: Sequence[int]) -> list[int]:
         """Forget buckets that no window holds any more."""
+        gone = 0
         for place in places:
             bucket, minute = _opened(self.buckets.pop(place)), place >> PART_BITS
             if self._callers is not None:
                 self._callers.forget((minute + 1) * MINUTE_MS)
-            ids = bucket.each_id()
-            self._left += len(ids)
-            if self._fresh:
-                self._fresh.difference_update(ids)
-        if self._left > len(self._halves) >> 1:
-            self._index([_opened(bucket) for bucket in self.buckets.values()])
+            gone += len(bucket.ids) // ID_BYTES
+        if self._ids.forget(gone):
+            self._ids.restore([_opened(bucket).ids for bucket in self.buckets.values()])
         return list(places)
 
     def settle(self, *, lengths: Sequence[int]) -> list[int]:
@@ -202,7 +201,7 @@ class Rolling:
         for place in dropped:
             del self.buckets[place]
         opened = {place: _opened(bucket) for place, bucket in self.buckets.items()}
-        self._index(opened.values())
+        self._ids.restore([bucket.ids for bucket in opened.values()])
         for n, length in enumerate(lengths):
             first = (self.minute - length + 1) << PART_BITS
             self.sums[n] = sum([bucket.counts for place, bucket in opened.items() if place >= first])
@@ -213,7 +212,7 @@ class Rolling:
         """Make tallies, callers and lines from the buckets."""
         self._tallies = {}
         for place, bucket in buckets.items():
-            self._tally(place >> PART_BITS, bucket.tallies, lengths)
+            self._tally(bucket.tallies, bisect_right(lengths, self.minute - (place >> PART_BITS)))
         calls = [one for place, bucket in buckets.items() for one in bucket.each_call(place >> PART_BITS)]
         if calls:
             self._callers = Callers()
@@ -223,16 +222,9 @@ class Rolling:
                 self._lines = self._lines or Lines(self.minute, len(lengths))
                 self._lines.note(bucket.legs)
 
-    def _tally(self, minute: int, tallies: Iterable[int], lengths: Sequence[int]) -> None:
-        """Count a minute's tallies in the windows that hold it."""
-        age, without = self.minute - minute, 0
-        for length in lengths:
-            if age < length:
-                break
-            without += 1
-        else:
-            return
-        held, one = self._tallies, _one_in_each(len(lengths))[without]
+    def _tally(self, tallies: Iterable[int], without: int) -> None:
+        """Count tallies in the windows but for so many, the shortest ones."""
+        held, one = self._tallies, _one_in_each(len(self.sums))[without]
         for number in tallies:
             held[number] = held.get(number, 0) + one
 
@@ -255,16 +247,6 @@ class Rolling:
         self.buckets[place] = bucket
         return place, bucket
 
-    def _fold(self) -> None:
-        """Put the latest ids to the others."""
-        self._halves = array("Q", sorted([*self._halves, *_halves(self._fresh or ())]))
-        self._fresh = None
-
-    def _index(self, buckets: Iterable[Bucket]) -> None:
-        """Anew from the buckets."""
-        self._halves = array("Q", sorted(_halves([bucket.ids for bucket in buckets])))
-        self._fresh, self._left = None, 0
-
     def _places(self, minute: int) -> Iterator[int]:
         place = minute << PART_BITS
         while place in self.buckets:
@@ -277,10 +259,6 @@ class Rolling:
             return (place for minute in range(after + 1, until + 1) for place in self._places(minute))
         first, end = (after + 1) << PART_BITS, (until + 1) << PART_BITS
         return (place for place in self.buckets if first <= place < end)
-
-
-def _halves(ids: Iterable[bytes]) -> "array[int]":
-    return array("Q", b"".join(ids))[::2]
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from schemas import encode
 from streams import flows
-from streams.table import Flow
+from streams.windows import Flow
 from tests.flow_oracle import Record
 
 

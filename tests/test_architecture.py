@@ -21,7 +21,7 @@ PURE = {
     *(f"streams.{name}" for name in ("alerts", "bucket", "callers", "decoding", "flows", "gathered", "groups")),
     *(
         f"streams.{name}"
-        for name in ("histogram", "latest", "lines", "live", "metrics", "paths", "profile", "ranking", "rules")
+        for name in ("histogram", "ids", "latest", "lines", "live", "metrics", "paths", "profile", "ranking", "rules")
     ),
     *(f"streams.{name}" for name in ("table", "told", "windows")),
 }

@@ -4,14 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.bucket import LIMIT, MINUTE_MS, VERSION, Bucket, call
+from streams.bucket import LIMIT, MINUTE_MS, VERSION, Bucket
 from streams.histogram import number
 from streams.metrics import COUNTS, joined
 
 SMALL = (
     "0300020000000000000000000000000000000000000000000000000000000000000001010000000000700000000000000000"
     "00000000000000000000007017000000000000040404000102030405060708090a0b0c0d0e0f101112131415161718191a1b"
-    "1c1d1e1f0700000000000000dc050107000000000000005fea0047000220a0bb0d000000000010270000"
+    "1c1d1e1f0700000000000000b90b0000000000000700000000000000bed40100000000004700022090940d0000000000a0bb"
+    "0d0000000000"
 )
 LARGE = (
     "03012c0100000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000"
@@ -21,17 +22,18 @@ LARGE = (
     "0000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000"
     "0000000000000000010000000000000001000000000000000000000000000000000000000000000000000000000000000000"
     "0000000000000000000000000000701700000000000000000000000000000000000000000000000000000000000004040400"
-    "0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f0700000000000000dc05010700000000000000"
-    "5fea0047000220a0bb0d000000000010270000"
+    "0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f0700000000000000b90b000000000000070000"
+    "0000000000bed40100000000004700022090940d0000000000a0bb0d0000000000"
 )
 COUNTED = st.lists(st.integers(0, 2**62), min_size=len(COUNTS), max_size=len(COUNTS)).map(lambda v: joined(tuple(v)))
-CALLS = st.tuples(st.integers(0, 2**64 - 1), st.integers(0, MINUTE_MS - 1), st.booleans())
+CALLS = st.tuples(st.integers(0, 2**64 - 1), st.integers(0, 2 * MINUTE_MS - 1))
+MOMENTS = st.integers(-(2**63), 2**63 - 1)
 BUCKETS = st.builds(
     Bucket,
     COUNTED | st.lists(st.integers(0, 300), min_size=len(COUNTS), max_size=len(COUNTS)).map(joined),
     st.lists(st.binary(min_size=16, max_size=16), max_size=5).map(b"".join),
-    st.lists(CALLS.map(lambda one: call(*one)), max_size=5).map(b"".join),
-    st.binary(max_size=40),
+    st.lists(CALLS, max_size=5).map(lambda calls: [number for call in calls for number in call]),
+    st.lists(st.tuples(MOMENTS, MOMENTS), max_size=5).map(lambda legs: [at for leg in legs for at in leg]),
     st.lists(st.integers(0, 2**16 - 1), max_size=9),
 )
 
@@ -42,10 +44,9 @@ def test_unpack_undoes_pack(bucket: Bucket) -> None:
 
 
 @given(st.lists(CALLS, max_size=5), st.integers(0, 10**8))
-def test_calls_are_told_as_they_were_put(calls: list[tuple[int, int, bool]], minute: int) -> None:
-    bucket = Bucket(calls=b"".join(call(*one) for one in calls))
-    told = [(caller, (minute * MINUTE_MS + ms) << 1 | alone) for caller, ms, alone in calls]
-    assert list(bucket.each_call(minute)) == told
+def test_calls_are_told_as_they_were_put(calls: list[tuple[int, int]], minute: int) -> None:
+    bucket = Bucket(calls=[number for call in calls for number in call])
+    assert bucket.each_call(minute) == [(caller, (minute * MINUTE_MS << 1) + call) for caller, call in calls]
 
 
 @given(st.binary(max_size=80))
@@ -58,7 +59,7 @@ def test_foreign_bytes_are_a_value_error_or_a_bucket(data: bytes) -> None:
 
 @pytest.mark.parametrize("cut", range(1, 40))
 def test_a_cut_bucket_is_refused(cut: int) -> None:
-    whole = Bucket(joined((300,) * len(COUNTS)), bytes(16), call(1, 2, True)).pack()
+    whole = Bucket(joined((300,) * len(COUNTS)), bytes(16), [1, 5]).pack()
     with pytest.raises(ValueError, match="cut short"):
         Bucket.unpack(whole[:-cut])
 
@@ -91,8 +92,7 @@ def test_the_second_format_is_read() -> None:
 def test_the_third_format_is_read() -> None:
     """As version 3 writes it: 2 attempts of one caller, who chose 1 and left, 3 s in the menu; a talk, a leg."""
     counts = dict.fromkeys(COUNTS, 0) | {"attempts": 2, "callers": 1, "repeat_callers": 1, "first_key_ms": 6000}
-    calls, tallies = call(7, 1500, True) + call(7, 59_999, False), [number("talk", 90_000), 8194]
-    legs = bytes.fromhex("a0bb0d000000000010270000")
+    calls, tallies, legs = [7, 3001, 7, 119_998], [number("talk", 90_000), 8194], [890_000, 900_000]
     for attempts, recorded in ((2, SMALL), (300, LARGE)):
         total = joined((counts | {"attempts": attempts}).values())
         bucket = Bucket(total, bytes(range(32)), calls, legs, tallies)

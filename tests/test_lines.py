@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.bucket import MINUTE_MS
-from streams.lines import Busy, Lines, leg_up
+from streams.lines import Busy, Lines
 
 LENGTHS = (2, 5, 30)
 SECOND = 1000
@@ -28,7 +28,7 @@ def brute(up: list[tuple[int, int]], minute: int) -> list[Busy]:
 @given(STEPS)
 def test_figures_are_brute_force_and_a_fresh_start_has_the_same(steps: list[tuple[int, list[Any]]]) -> None:
     """Each step goes on by minutes, then takes legs of flows some minutes old, long ones and impossible ones too."""
-    now, up, noted = 100, list[tuple[int, int]](), list[bytes]()
+    now, up, noted = 100, list[tuple[int, int]](), list[list[int]]()
     lines = Lines(now, len(LENGTHS))
     for onward, legs in steps:
         now += onward
@@ -37,7 +37,7 @@ def test_figures_are_brute_force_and_a_fresh_start_has_the_same(steps: list[tupl
             start = end - seconds * SECOND
             end += beyond * SECOND
             end = min(end, (now - age + 1) * MINUTE_MS)
-            noted.append(leg_up(start, end))
+            noted.append([start, end])
             lines.note(noted[-1])
             up.append((start, end))
         if lines.outdated(now, LENGTHS[-1]):
@@ -51,7 +51,7 @@ def test_figures_are_brute_force_and_a_fresh_start_has_the_same(steps: list[tupl
             assert (lines.longest_ms, again.longest_ms) == (longest, longest)
 
 
-def fresh(minute: int, noted: list[bytes]) -> Lines:
+def fresh(minute: int, noted: list[list[int]]) -> Lines:
     lines = Lines(minute, len(LENGTHS))
     for legs in reversed(noted):
         lines.note(legs)
@@ -60,12 +60,12 @@ def fresh(minute: int, noted: list[bytes]) -> Lines:
 
 def test_a_leg_that_ends_as_another_starts_is_not_up_with_it() -> None:
     lines = Lines(0, len(LENGTHS))
-    lines.note(leg_up(0, 10_000) + leg_up(10_000, 20_000) + leg_up(5_000, 6_000))
+    lines.note([0, 10_000, 10_000, 20_000, 5_000, 6_000])
     assert lines.at(0, LENGTHS) == [Busy(2, 21_000)] * 3
 
 
-def test_a_leg_that_never_ended_before_it_began_is_held_for_49_days_at_most() -> None:
+def test_what_ended_before_it_began_never_was_up() -> None:
     lines = Lines(0, len(LENGTHS))
-    lines.note(leg_up(-(10**15), 60_000) + leg_up(1, 1) + leg_up(2, 1))
+    lines.note([-(10**15), 60_000, 1, 1, 2, 1])
     assert lines.at(0, LENGTHS)[0] == Busy(1, 2 * MINUTE_MS)
-    assert lines.longest_ms == 2**32 - 1
+    assert lines.longest_ms == 10**15 + 60_000

@@ -30,7 +30,7 @@ def test_counts_of_flows_are_the_recount(seed: int, number: int) -> None:
     rng = random.Random(seed)
     flows = [flow(rng, "+912243692987", 60_000 * 100) | {"caller": None} for _ in range(number)]
     read = [counted(record) for record in flows]
-    tallies = Counter(number for one in read for number in one.told.tallies)
+    tallies = Counter(number for one in read for number in one.tallies)
     window = window_metrics("5m", 300, 60_000 * 101, sum(one.counts for one in read), [*tallies.items()])
     [recounted] = recount(flows, "+912243692987", 60_000 * 100, [("5m", 300)])
     assert window == {name: recounted[name] for name in window}

@@ -93,7 +93,7 @@ def test_spoiled_bytes_are_undecodable_or_what_the_codec_reads(seed: int, data: 
     if all(leg["answered"] == (leg["disposition"] == "ANSWERED") for leg in fields["legs"]):
         [recounted] = recount([fields | {"occurred_at": 0, "caller": None}], read.did, 0, [("5m", 300)])
         own = ONE["flows_traceable"] if fields["caller"] is not None and fields["reached"] else 0
-        window = window_metrics("5m", 300, 60_000, read.counts - own, [*Counter(read.told.tallies).items()])
+        window = window_metrics("5m", 300, 60_000, read.counts - own, [*Counter(read.tallies).items()])
         assert window == {name: recounted[name] for name in window}
 
 

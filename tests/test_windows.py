@@ -4,11 +4,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.bucket import Bucket
-from streams.windows import Clock, Rolling
+from streams.bucket import MINUTE_MS, Bucket
+from streams.windows import Clock, Flow, Rolling
 
 LENGTHS = (5, 60, 1440)
 MINUTES = st.one_of(st.integers(0, 20), st.integers(0, 200), st.integers(0, 4000))
+
+
+def add(rolling: Rolling, minute: int, event_id: bytes, counts: int, lengths: tuple[int, ...]) -> tuple[int, Bucket]:
+    """Count a flow of that minute of which nothing else is known."""
+    rolling.admit(minute, event_id)
+    flow = Flow("", event_id, minute * MINUTE_MS, counts, 0, False, [], [])
+    return rolling.add(minute, flow, lengths=lengths)[:2]
 
 
 @given(st.lists(st.tuples(MINUTES, MINUTES, st.integers(1, 9))))
@@ -19,18 +26,18 @@ def test_rolling_sums_are_a_sum_over_all_flows(steps: list[tuple[int, int, int]]
         now += onward
         rolling.advance(now, lengths=LENGTHS)
         if age < LENGTHS[-1]:
-            rolling.add(now - age, number.to_bytes(16, "big"), counts, lengths=LENGTHS)
+            add(rolling, now - age, number.to_bytes(16, "big"), counts, LENGTHS)
             flows.append((now - age, number, counts))
         assert rolling.sums == [sum(c for minute, _, c in flows if now - length < minute <= now) for length in LENGTHS]
     held = {number for minute, number, _ in flows if now - LENGTHS[-1] < minute}
-    assert held == {number for number in range(len(steps)) if rolling.holds(now, number.to_bytes(16, "big"))}
+    assert held == {number for number in range(len(steps)) if not rolling.admit(now, number.to_bytes(16, "big"))}
 
 
 @given(st.lists(st.tuples(st.integers(0, 100), st.integers(1, 9)), min_size=1), st.integers(0, 300))
 def test_settling_a_restored_did_gives_what_was(flows: list[tuple[int, int]], onward: int) -> None:
     lived = Rolling(100, len(LENGTHS))
     for number, (age, counts) in enumerate(flows):
-        lived.add(100 - age, number.to_bytes(16, "big"), counts, lengths=LENGTHS)
+        add(lived, 100 - age, number.to_bytes(16, "big"), counts, LENGTHS)
     lived.advance(100 + onward, lengths=LENGTHS)
     restored = Rolling(100 + onward, len(LENGTHS))
     for place, bucket in reversed(lived.buckets.items()):
@@ -39,8 +46,8 @@ def test_settling_a_restored_did_gives_what_was(flows: list[tuple[int, int]], on
     assert restored.sums == lived.sums
     assert {place: packed(bucket) for place, bucket in lived.buckets.items()} == restored.buckets
     for number, (age, _) in enumerate(flows):
-        held = restored.holds(100 - age, number.to_bytes(16, "big"))
-        assert held == lived.holds(100 - age, number.to_bytes(16, "big")) == (onward + age < LENGTHS[-1])
+        new = restored.admit(100 - age, number.to_bytes(16, "big"))
+        assert new == lived.admit(100 - age, number.to_bytes(16, "big")) == (onward + age >= LENGTHS[-1])
 
 
 def packed(bucket: Bucket | bytes) -> bytes:
@@ -49,33 +56,31 @@ def packed(bucket: Bucket | bytes) -> bytes:
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 99)), max_size=300), st.data())
 def test_ids_are_held_as_long_as_their_buckets(flows: list[tuple[int, int]], data: st.DataObject) -> None:
-    """Packed or not, folded or not, in its own minute or another; ids that share their first half are told apart."""
+    """Packed or not, in its own minute or another; ids that share their first half are told apart."""
     rolling, held = Rolling(0, 1), {}
     for minute, number in flows:
         event_id = (number % 3).to_bytes(8, "big") + number.to_bytes(8, "big")
-        assert rolling.holds(data.draw(st.sampled_from((minute, 3))), event_id) == (event_id in held)
+        assert rolling.admit(data.draw(st.sampled_from((minute, 3))), event_id) == (event_id not in held)
         if event_id not in held:
             held[event_id] = minute
-            place, bucket = rolling.add(minute, event_id, 1, lengths=(4,))
+            place, bucket = add(rolling, minute, event_id, 1, (4,))
             if number % 2:
                 rolling.buckets[place] = bucket.pack()
-        if number % 10 == 0:
-            rolling._fold()
     rolling.advance(5, lengths=(4,))
     assert rolling.sums == [sum(minute > 1 for minute in held.values())]
-    assert [id_ for id_ in held if rolling.holds(3, id_)] == [id_ for id_, minute in held.items() if minute > 1]
+    assert [id_ for id_ in held if not rolling.admit(3, id_)] == [id_ for id_, minute in held.items() if minute > 1]
 
 
 def test_time_going_back_changes_nothing() -> None:
     rolling = Rolling(10, 1)
-    rolling.add(10, bytes(16), 1, lengths=(5,))
+    add(rolling, 10, bytes(16), 1, (5,))
     assert rolling.advance(9, lengths=(5,)) == []
     assert (rolling.minute, rolling.sums) == (10, [1])
 
 
 def test_a_busy_minute_has_several_buckets_that_leave_together() -> None:
     rolling = Rolling(0, 1)
-    places = [rolling.add(0, n.to_bytes(16, "big"), 1, lengths=(5,))[0] for n in range(600)]
+    places = [add(rolling, 0, n.to_bytes(16, "big"), 1, (5,))[0] for n in range(600)]
     assert [len(bucket.each_id()) for bucket in rolling.buckets.values() if isinstance(bucket, Bucket)] == [
         256,
         256,
@@ -83,10 +88,10 @@ def test_a_busy_minute_has_several_buckets_that_leave_together() -> None:
     ]
     assert set(places) == {0, 1, 2}
     rolling.buckets = {place: packed(bucket) for place, bucket in rolling.buckets.items()}
-    assert rolling.add(0, b"another one, yes", 1, lengths=(5,))[0] == 2
+    assert add(rolling, 0, b"another one, yes", 1, (5,))[0] == 2
     assert rolling.advance(5, lengths=(5,)) == [0, 1, 2]
     assert (rolling.sums, rolling.buckets) == ([0], {})
-    assert not rolling.holds(0, bytes(16))
+    assert rolling.admit(0, bytes(16))
 
 
 class TestClock:
