@@ -27,7 +27,9 @@ def main() -> None:
     )
     worker.spinner = None
     gc.freeze()
-    gc.set_threshold(1_000_000, 20, 100)  # the state is hundreds of thousands of objects without a cycle: look less often
+    gc.set_threshold(
+        1_000_000, 20, 100
+    )  # the state is a million objects without a cycle: look less often
     worker.execute_from_commandline()
 
 

@@ -5,7 +5,9 @@ calls in it that are somebody's latest, callers who called again are those that 
 are counts of minutes as all others are, exact and not estimated; a call that comes moves at most two of them. A call
 that was answered without an agent is contained as long as the same caller has no other within REPEAT_MS of it, not
 before. Two calls at one moment are each other's repeat.
-A caller is a token of 64 bits. Calls are times, ms since 1970 UTC, with one bit: whether an agent was not needed.
+A caller is a token of 64 bits. Calls are times, ms since 1970 UTC, with one bit: whether an agent was not needed. They
+lie in order of their callers, 16 bytes each, in parts by token: in one list of a hundred thousand, making room for a
+call costs more than all else of it.
 """
 
 from array import array
@@ -16,78 +18,88 @@ from typing import Final
 from streams.metrics import ONE
 
 REPEAT_MS: Final = 3_600_000
+MOST: Final = 4096  # calls in a part, on average
 
 _LATEST: Final = ONE["callers"]
 _BEFORE: Final = ONE["repeat_callers"]
 _CONTAINED: Final = ONE["flows_contained"]
 _LATEST_ALONE: Final = _LATEST + _CONTAINED
-_NOBODY: Final = array("Q")
-_NO_CALLS: Final = array("q")
 
-Calls = tuple[int, ...]
 Change = tuple[int, int]
 """When, ms, and one of one of the counts more or less in that minute."""
 
+NO_CHANGES: Final[list[Change]] = []
+
 
 class Callers:
-    """The calls of a DID by caller, from `since` on. Those of callers who called lately stand in a dictionary.
+    """The calls of a DID by caller, from `since` on."""
 
-    The others, 16 bytes each, lie in order of their callers; what stands in the dictionary too counts no more there.
-    """
-
-    __slots__ = ("_callers", "_calls", "_fresh", "_since")
+    __slots__ = ("_gone", "_number", "_parts", "_since")
 
     def __init__(self) -> None:
-        self._fresh: dict[int, Calls] = {}
-        self._callers, self._calls = _NOBODY, _NO_CALLS
+        self._parts: list[tuple[array[int], array[int]]] = [(array("Q"), array("q"))]  # callers, and their calls
+        self._number = self._gone = 0
         self._since = -(1 << 63)  # as calls are kept
 
     def add(self, caller: int, at: int, alone: bool) -> tuple[int, list[Change]]:
         """Take a call: what it counts for, and what it changes. `alone`: it was answered, and no agent was called."""
-        call, fresh = at << 1 | alone, self._fresh
-        before = fresh.get(caller) or (self._held(caller) if self._callers else ())
-        if not before or before[-1] < self._since:
-            fresh[caller] = (call,)
-            return (_LATEST_ALONE if alone else _LATEST), []
-        before = tuple([one for one in before if one >= self._since])
-        place = bisect(before, call)
-        after = fresh[caller] = (*before[:place], call, *before[place:])
-        neighbours = [(n, n - (n > place)) for n in (place - 1, place + 1) if 0 <= n < len(after)]
-        changes = [(after[n] >> 1, _contained(after, n) - _contained(before, was)) for n, was in neighbours]
-        own = _contained(after, place)
-        if place == len(before):
-            own += _LATEST
-            changes += [(before[-1] >> 1, -_LATEST), (before[-1] >> 1, _BEFORE)]
-        elif place == len(before) - 1:
-            own += _BEFORE
-        if place >= len(before) - 1 and len(before) > 1:
-            changes.append((before[-2] >> 1, -_BEFORE))
-        return own, [change for change in changes if change[1]]
+        call, parts = at << 1 | alone, self._parts
+        callers, calls = parts[caller % len(parts)]
+        first = bisect_left(callers, caller)
+        if first < len(callers) and callers[first] == caller:
+            end = bisect(callers, caller, first)
+            before = [one for one in calls[first:end] if one >= self._since]
+            place = bisect(before, call)
+            after = [*before[:place], call, *before[place:]]
+            callers[first:end], calls[first:end] = array("Q", [caller] * len(after)), array("q", after)
+            self._grow(first + len(after) - end)
+            if before:
+                return _changes(before, after, place)
+        else:
+            callers.insert(first, caller)
+            calls.insert(first, call)
+            self._grow(1)
+        return (_LATEST_ALONE if alone else _LATEST), NO_CHANGES
 
     def restore(self, calls: Iterable[tuple[int, int]]) -> None:
-        """Take calls whose counts are known: callers, and their calls as they are kept."""
+        """Take calls whose counts are known, and no others: callers, and their calls as they are kept."""
         ordered = sorted(calls)
-        self._callers = array("Q", [caller for caller, _ in ordered])
-        self._calls = array("q", [call for _, call in ordered])
+        self._number, self._gone = len(ordered), 0
+        self._parts = [(array("Q"), array("q")) for _ in range(2 * len(ordered) // MOST + 1)]
+        for caller, call in ordered:
+            callers, own = self._parts[caller % len(self._parts)]
+            callers.append(caller)
+            own.append(call)
 
-    def forget(self, before: int) -> None:
-        """Let calls before that moment, ms, go."""
+    def forget(self, before: int, number: int) -> None:
+        """Let calls before that moment, ms, go; so many more are."""
         self._since = max(self._since, before << 1)
+        self._gone += number
+        if self._gone > self._number >> 1:
+            self.restore([one for one in self._all() if one[1] >= self._since])
 
-    def rest(self) -> None:
-        """Put the latest to the others, once that is worth it."""
-        if len(self._fresh) >= len(self._callers) >> 3:
-            old = [one for one in zip(self._callers, self._calls, strict=True) if one[0] not in self._fresh]
-            new = [(caller, call) for caller, calls in self._fresh.items() for call in calls]
-            self.restore([one for one in (*old, *new) if one[1] >= self._since])
-            self._fresh = {}
+    def _grow(self, number: int) -> None:
+        self._number += number
+        if self._number > MOST * len(self._parts):
+            self.restore(self._all())
 
-    def _held(self, caller: int) -> Calls:
-        callers = self._callers
-        first = bisect_left(callers, caller)
-        if first == len(callers) or callers[first] != caller:
-            return ()
-        return tuple(self._calls[first : bisect(callers, caller, first)])
+    def _all(self) -> list[tuple[int, int]]:
+        return [one for part in self._parts for one in zip(*part, strict=True)]
+
+
+def _changes(before: list[int], after: list[int], place: int) -> tuple[int, list[Change]]:
+    """What a caller's call counts for that has that place among his calls, and what it changes of the others."""
+    neighbours = [(n, n - (n > place)) for n in (place - 1, place + 1) if 0 <= n < len(after)]
+    changes = [(after[n] >> 1, _contained(after, n) - _contained(before, was)) for n, was in neighbours]
+    own = _contained(after, place)
+    if place == len(before):
+        own += _LATEST
+        changes += [(before[-1] >> 1, -_LATEST), (before[-1] >> 1, _BEFORE)]
+    elif place == len(before) - 1:
+        own += _BEFORE
+    if place >= len(before) - 1 and len(before) > 1:
+        changes.append((before[-2] >> 1, -_BEFORE))
+    return own, [change for change in changes if change[1]]
 
 
 def _contained(calls: Sequence[int], n: int) -> int:

@@ -146,7 +146,8 @@ class Table:
             packed[at], bucket.dirty = bucket.pack(), False
         for at, value in self._warm.items():
             if at not in packed:
-                self.dids[at[0]].rest(at[1], value)
+                did, place = at
+                self.dids[did].buckets[place] = value
         self._warm = packed
         records: list[tuple[bytes, bytes | None]] = [(_key(*at), value) for at, value in packed.items()]
         records += [(_key(*at), None) for at in self._gone]

@@ -11,13 +11,12 @@ from functools import cache
 from typing import Final, NamedTuple
 
 from streams.bucket import ID_BYTES, LIMIT, MINUTE_MS, Bucket
-from streams.callers import Callers, Change
+from streams.callers import NO_CHANGES, Callers, Change
 from streams.ids import Ids
 from streams.lines import Busy, Lines
 
 PART_BITS: Final = 16  # a place is minute << PART_BITS | which of the minute's buckets
 _FULL: Final = LIMIT * ID_BYTES
-_NO_CHANGES: Final = list[Change]()
 _TALLY_BITS: Final = 32
 _TALLY: Final = (1 << _TALLY_BITS) - 1
 _LANE_MASK: Final = (1 << 64) - 1
@@ -89,7 +88,7 @@ class Rolling:
             place, bucket = self._open(minute)
         else:
             bucket = held
-        changes = _NO_CHANGES
+        changes = NO_CHANGES
         if caller:
             if self._callers is None:
                 self._callers = Callers()
@@ -176,19 +175,13 @@ class Rolling:
         leaving = ((place >> PART_BITS) + length for place in buckets for length in lengths)
         return min((minute for minute in leaving if at < minute < until), default=until)
 
-    def rest(self, place: int, packed: bytes) -> None:
-        """Keep a bucket packed that nothing was added to for a while."""
-        self.buckets[place] = packed
-        if self._callers is not None:
-            self._callers.rest()
-
     def drop(self, places: Sequence[int]) -> list[int]:
         """Forget buckets that no window holds any more."""
         gone = 0
         for place in places:
             bucket, minute = _opened(self.buckets.pop(place)), place >> PART_BITS
             if self._callers is not None:
-                self._callers.forget((minute + 1) * MINUTE_MS)
+                self._callers.forget((minute + 1) * MINUTE_MS, len(bucket.calls) >> 1)
             gone += len(bucket.ids) // ID_BYTES
         if self._ids.forget(gone):
             self._ids.restore([_opened(bucket).ids for bucket in self.buckets.values()])

@@ -2,9 +2,11 @@
 
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams import callers
 from streams.callers import REPEAT_MS, Callers
 from streams.metrics import COUNTS, lanes
 
@@ -40,14 +42,15 @@ def count(counted: Counter[int], at: int, told: tuple[int, list[tuple[int, int]]
         counted[when] += counts
 
 
-@given(CALLS, st.integers(1, 5))
-def test_counts_are_those_of_a_naive_walk(calls: list[Call], resting: int) -> None:
-    callers, counted = Callers(), Counter[int]()
-    for n, (caller, at, alone) in enumerate(calls):
-        if n % resting == 0:
-            callers.rest()
-        count(counted, at, callers.add(caller, at, alone))
-        assert told(counted) == naive(calls[: n + 1])
+@given(CALLS, st.sampled_from((1, 3, callers.MOST)))
+def test_counts_are_those_of_a_naive_walk(calls: list[Call], most: int) -> None:
+    """In one part or several."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(callers, "MOST", most)
+        held, counted = Callers(), Counter[int]()
+        for n, (caller, at, alone) in enumerate(calls):
+            count(counted, at, held.add(caller, at, alone))
+            assert told(counted) == naive(calls[: n + 1])
 
 
 @given(CALLS, CALLS, TIMES)
@@ -58,8 +61,7 @@ def test_what_is_forgotten_or_restored_goes_on_as_if_it_had_lived(
     lived, counted = Callers(), Counter[int]()
     for caller, at, alone in calls:
         count(counted, at, lived.add(caller, at, alone))
-    lived.rest()
-    lived.forget(since)
+    lived.forget(since, len([at for _, at, _ in calls if at < since]))
     left = [call for call in calls if call[1] >= since]
     restored = Callers()
     restored.restore((caller, at << 1 | alone) for caller, at, alone in left)

@@ -1,5 +1,6 @@
 """ids: whether one that began alike was taken before, whatever the order, and however many there are."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,15 +18,13 @@ def event_id(number: int) -> bytes:
 @given(NUMBERS, NUMBERS, st.sampled_from((1, 7, 4096)))
 def test_ids_are_told_by_their_first_halves(before: list[int], after: list[int], many: int) -> None:
     """Restored ones, and such as came later, in one list or two."""
-    ids.MANY, was = many, ids.MANY  # type: ignore[misc]
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ids, "MANY", many)
         held, known = Ids(), {number // 2 for number in before}
         held.restore([b"".join(map(event_id, before))])
         for number in after:
             assert held.put(event_id(number)) == (number // 2 not in known)
             known.add(number // 2)
-    finally:
-        ids.MANY = was  # type: ignore[misc]
 
 
 def test_it_is_time_to_restore_once_most_are_gone() -> None:
