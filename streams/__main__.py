@@ -27,9 +27,7 @@ def main() -> None:
     )
     worker.spinner = None
     gc.freeze()
-    gc.set_threshold(
-        1_000_000, 20, 100
-    )  # the state is a million objects without a cycle: look less often
+    gc.set_threshold(1_000_000, 20, 100)  # the state is a million objects without a cycle: look less often
     worker.execute_from_commandline()
 
 

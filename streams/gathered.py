@@ -22,15 +22,6 @@ from streams.windows import Clock
 State = list[tuple[str, bytes | None]]
 
 
-class Latest(NamedTuple):
-    """The last record of a DID: what its windows hold, in the order of the settings, as in Live; ms."""
-
-    as_of: int
-    sums: tuple[int, ...]
-    spans: tuple[Span, ...]
-    longest_ms: int
-
-
 class Together(NamedTuple):
     """Groups to be written (None: it has no figures any more), alerts, and the state that goes with these."""
 
@@ -48,13 +39,13 @@ class _Group:
     __slots__ = ("clock", "held", "members", "minute", "tallies")
 
     def __init__(self, windows: int) -> None:
-        self.members: dict[str, Latest] = {}
+        self.members: dict[str, Live] = {}
         self.tallies: list[dict[int, int]] = [{} for _ in range(windows)]
         self.clock = Clock()
         self.minute: int | None = None
         self.held: tuple[int, ...] | None = None
 
-    def put(self, did: str, latest: Latest | None) -> None:
+    def put(self, did: str, latest: Live | None) -> None:
         """Take a DID's record; None where it was deleted."""
         was = self.members.pop(did, None)
         if latest is not None:
@@ -100,7 +91,7 @@ class Gathered:
         """How many alerts have begun and are not over."""
         return self._alerts.firing()
 
-    def put(self, did: str, latest: Latest | None, timestamp: int) -> None:
+    def put(self, did: str, latest: Live | None, timestamp: int) -> None:
         """Take a DID's record, its last for now; None where it was deleted. `timestamp`: Kafka's, ms."""
         for name in self._groups_of(did):
             group = self._groups[name]

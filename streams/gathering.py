@@ -20,12 +20,12 @@ from schemas.settings import Ranked, Window
 from streams import changelog, latest, live, measures, told
 from streams.changelog import Place, Sent, Writer
 from streams.framing import Framing
-from streams.gathered import Gathered, Latest, Together
+from streams.gathered import Gathered, Together
 from streams.groups_file import GroupsFile
 from streams.partition import FENCED_PAUSE_SECONDS, LOOK_UP_SECONDS, PAUSE_SECONDS
 from streams.ranking import Ranking
 from streams.rules import Rule
-from streams.table import GROUPS_KEY
+from streams.table import GROUPS_KEY, Live
 
 log = logging.getLogger("streams.gathering")
 
@@ -174,7 +174,7 @@ class Gathering:
         else:
             gathered.put(did, found, record.timestamp)
 
-    async def _read(self, value: bytes) -> Latest:
+    async def _read(self, value: bytes) -> Live:
         """The record; a schema that is not known yet is asked for until the registry answers."""
         while True:
             try:

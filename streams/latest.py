@@ -7,16 +7,15 @@ from typing import Any, Final
 from schemas import Resolve, Undecodable, decode
 from schemas.settings import Window
 from streams import histogram, paths
-from streams.gathered import Latest
 from streams.lines import Busy
 from streams.metrics import COUNTS, joined
 from streams.paths import Node
-from streams.table import NO_SPAN, Span
+from streams.table import NO_SPAN, Live, Span
 
 _COUNTS: Final = itemgetter(*COUNTS)
 
 
-def read(value: bytes | None, windows: Sequence[Window], resolve: Resolve) -> Latest:
+def read(value: bytes | None, windows: Sequence[Window], resolve: Resolve) -> Live:
     """What these windows hold; nothing, for one that the record does not have. Raises Undecodable and UnknownId."""
     name, record = decode(value, resolve)
     if name != "DidMetrics":
@@ -31,7 +30,9 @@ def read(value: bytes | None, windows: Sequence[Window], resolve: Resolve) -> La
     found = [own.get((window.name, window.seconds), (0, NO_SPAN)) for window in windows]
     as_of, settled = record["as_of"], record["legs_settled_until"]
     longest_ms = as_of - settled if settled is not None else 0
-    return Latest(as_of, tuple([total for total, _ in found]), tuple([span for _, span in found]), longest_ms)
+    return Live(
+        record["did"], as_of, tuple([total for total, _ in found]), tuple([span for _, span in found]), longest_ms
+    )
 
 
 def _span(window: dict[str, Any]) -> Span:

@@ -12,7 +12,7 @@ from schemas import Undecodable, decode, encode, without_registry
 from schemas.settings import Ranked, Window
 from streams import latest, live, told
 from streams.alerts import FIRING, RESOLVED, Alert
-from streams.gathered import Gathered, Latest
+from streams.gathered import Gathered
 from streams.groups import Groups
 from streams.lines import Busy
 from streams.metrics import COUNTS, joined, lanes
@@ -35,20 +35,20 @@ spans = st.builds(
     *(st.dictionaries(st.integers(1, 3), st.integers(1, 9)), st.integers(0, 10**6)),
 )
 records = st.builds(
-    lambda minute, a, b, first, second, longest: Latest(
-        START + minute * MINUTE, (joined(a), joined(b)), (first, second), longest
+    lambda minute, a, b, first, second, longest: Live(
+        "", START + minute * MINUTE, (joined(a), joined(b)), (first, second), longest
     ),
     *(st.integers(0, 50), amounts, amounts, spans, spans, st.sampled_from((0, 90_000, 7_000))),
 )
 mappings = st.dictionaries(st.sampled_from(NAMES), st.lists(st.sampled_from((*DIDS, "+91224360000?")), max_size=4))
 
 
-def bare(as_of: int, sums: tuple[int, ...]) -> Latest:
+def bare(as_of: int, sums: tuple[int, ...]) -> Live:
     """A record of which only the counts matter."""
-    return Latest(as_of, sums, (NO_SPAN,) * len(sums), 0)
+    return Live("", as_of, sums, (NO_SPAN,) * len(sums), 0)
 
 
-def recount(mapping: dict[str, list[str]], held: dict[str, Latest]) -> dict[str, Any]:
+def recount(mapping: dict[str, list[str]], held: dict[str, Live]) -> dict[str, Any]:
     """What each group holds, count by count, from the latest records alone."""
     found = {}
     for name, entries in mapping.items():
@@ -77,14 +77,14 @@ def as_counted(group: Live | None) -> Any:
 
 @given(st.lists(st.tuples(st.sampled_from(DIDS), records | st.none())), mappings, mappings, st.randoms())
 def test_groups_equal_a_recount_in_any_order_and_with_any_mapping(
-    given: list[tuple[str, Latest | None]],
+    given: list[tuple[str, Live | None]],
     first: dict[str, list[str]],
     second: dict[str, list[str]],
     rng: random.Random,
 ) -> None:
     """Records of a DID in their order, those of several mixed; written now and then; then another mapping."""
     written: dict[str, Any] = {}
-    held: dict[str, Latest] = {}
+    held: dict[str, Live] = {}
     for mapping in (first, second):
         gathered = Gathered(LENGTHS, Groups(mapping))
         again = list(held)
@@ -107,7 +107,7 @@ def test_groups_equal_a_recount_in_any_order_and_with_any_mapping(
 
 
 @given(st.dictionaries(st.sampled_from(DIDS), records), st.integers(1, 4), st.integers(0, 3))
-def test_a_ranking_is_the_whole_list_sorted(held: dict[str, Latest], number: int, least: int) -> None:
+def test_a_ranking_is_the_whole_list_sorted(held: dict[str, Live], number: int, least: int) -> None:
     ranking = Ranking(Ranked("answer_seizure_ratio", "1h", number, least), WINDOWS)
     gathered = Gathered(LENGTHS, Groups({}), rankings=[ranking])
     for did, record in [*((did, bare(0, (joined([9] * len(COUNTS)),) * 2)) for did in held), *held.items()]:
@@ -143,16 +143,17 @@ def test_a_record_is_read_back_by_window() -> None:
     sums = tuple(joined([n + w for n in range(len(COUNTS))]) for w in range(2))
     one, two = number(b"1"), number(b"1>2")
     held = (Span([(7, 4), (383, 1), (one, 3), (one | LEFT, 1)], Busy(2, 123_456)), Span([(two, 1)], Busy(0, 3_599_999)))
-    value = live.value(Live("+912243600001", START, sums, held, 90_000), WINDOWS)
-    assert latest.read(value, WINDOWS, without_registry) == Latest(START, sums, held, 90_000)
+    told = Live("+912243600001", START, sums, held, 90_000)
+    value = live.value(told, WINDOWS)
+    assert latest.read(value, WINDOWS, without_registry) == told
     record = decode(value)[1]
     for window in record["windows"]:  # of a worker that did not tell these yet
         window |= {"mean_legs": None, "peak_legs": None, "menu": [], "talk_bins": [], "time_to_agent_bins": []}
     older = encode("DidMetrics", record | {"legs_settled_until": None})
-    assert latest.read(older, WINDOWS, without_registry) == Latest(START, sums, (NO_SPAN, NO_SPAN), 0)
+    assert latest.read(older, WINDOWS, without_registry) == told._replace(spans=(NO_SPAN, NO_SPAN), longest_ms=0)
     other = (Window("1h", 3600), Window("5m", 301), Window("24h", 86_400))
-    assert latest.read(value, other, without_registry) == Latest(
-        START, (sums[1], 0, 0), (held[1], NO_SPAN, NO_SPAN), 90_000
+    assert latest.read(value, other, without_registry) == told._replace(
+        sums=(sums[1], 0, 0), spans=(held[1], NO_SPAN, NO_SPAN)
     )
     record = decode(value)[1]
     record["windows"][0]["busy"] = -1
@@ -183,7 +184,7 @@ class Watched:
         self.rules: tuple[Rule, ...] = read_rules(RULES, WINDOWS).groups
         self.log: list[tuple[str, bytes | None]] = []
         self.told: list[Alert] = []
-        self.records: dict[str, Latest] = {}
+        self.records: dict[str, Live] = {}
         self.mapping = {"group/a": [DIDS[0], DIDS[1]], "campaign/c": [DIDS[0]]}
         self.begin(START)
 
