@@ -240,9 +240,9 @@ class Reader:
         found = events(await asyncio.wait_for(anext(self.stream), 5))
         for kind, content in found:
             if kind == "snapshot":
-                self.rows = {did: counts[0] for did, _, _, counts, *_ in content["rows"]}
+                self.rows = {did: counts[0] for did, _, _, _, counts, *_ in content["rows"]}
             elif kind == "changes":
-                self.rows |= {did: counts[0] for did, _, _, counts, *_ in content}
+                self.rows |= {did: counts[0] for did, _, _, _, counts, *_ in content}
         return [kind for kind, _ in found if kind != "status"]
 
 
@@ -273,7 +273,7 @@ async def test_a_page_that_does_not_read_costs_nothing_and_gets_each_did_once() 
     piece = await anext(slow.stream)
     [(kind, rows), *_] = events(piece)
     assert (kind, len(rows)) == ("changes", 100)
-    assert {did: counts[0] for did, _, _, counts, *_ in rows} == {
+    assert {did: counts[0] for did, _, _, _, counts, *_ in rows} == {
         d: r.latest.counts[0][0] for d, r in state.rows.items()
     }
     for _ in range(3):
@@ -492,6 +492,9 @@ class Sent(NamedTuple):
 
     def value(self) -> bytes:
         return self.value_
+
+    def topic(self) -> str:
+        return "phonon.did-metrics.v1"
 
     def timestamp(self) -> tuple[int, int]:
         return 1, 61_000

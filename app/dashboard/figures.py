@@ -20,7 +20,10 @@ Windows = tuple[tuple[str, int], ...]
 
 
 class Latest(NamedTuple):
-    """The last record of a DID. `windows` are names and lengths in seconds, `counts` one tuple for each of them."""
+    """The last record of a DID or, with `group`, of a group.
+
+    `windows` are names and lengths in seconds, `counts` one tuple for each of them.
+    """
 
     did: str
     shown: str
@@ -29,10 +32,11 @@ class Latest(NamedTuple):
     windows: Windows
     counts: tuple[Counts, ...]
     value: bytes
+    group: bool = False
 
 
-def latest(value: bytes, written_at: int, resolve: Resolve = without_registry) -> Latest:
-    """A record of the metrics topic and the time Kafka has for it, ms. Raises Undecodable and what `resolve` does."""
+def latest(value: bytes, written_at: int, resolve: Resolve = without_registry, *, group: bool = False) -> Latest:
+    """A record of a metrics topic and the time Kafka has for it, ms. Raises Undecodable and what `resolve` does."""
     record, fields = decode(value, resolve)
     if record != "DidMetrics":
         raise Undecodable(f"a {record} among the metrics")
@@ -45,6 +49,7 @@ def latest(value: bytes, written_at: int, resolve: Resolve = without_registry) -
         windows=tuple((window["name"], window["seconds"]) for window in windows),
         counts=tuple(tuple(window[name] for name in COUNTS) for window in windows),
         value=value if value.startswith(SINGLE_OBJECT) else encode(record, fields),
+        group=group,
     )
 
 

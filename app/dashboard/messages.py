@@ -5,7 +5,8 @@ changes    rows that changed, without trends
 alerts     alerts that began or are over
 sample     a moment has passed: each DID's calls of now become the next point of its trend
 status     how things stand: Kafka, freshness, receivers
-A row is [did, as people read it, as_of, counts per window ..., trend]. Source: WHATWG HTML, "Server-sent events".
+A row is [DID or group, as people read it, as_of, whether it is a group, counts per window ..., trend].
+Source: WHATWG HTML, "Server-sent events".
 """
 
 from collections.abc import Iterable
@@ -56,7 +57,7 @@ def sample() -> bytes:
 def one_did(state: State, row: Row) -> bytes:
     """A DID's own view as a JSON document: the whole record, its history, and what its figures mean."""
     latest, record = row.latest, decode(row.latest.value)[1]
-    head = {"did": latest.did, "shown": latest.shown, "as_of": latest.as_of, "written_at": latest.written_at}
+    head = {name: getattr(latest, name) for name in ("did", "shown", "as_of", "written_at", "group")}
     told = {name: record[name] for name in ("windows", "legs_settled_until")}
     history = {"started_at": state.started_at, "history": state.history(row), "history_windows": state.windows}
     return as_json(head | history | told | {"meanings": meanings()})
@@ -68,4 +69,4 @@ def _episode(one: Episode) -> dict[str, Any]:
 
 def _row(state: State, row: Row) -> list[Any]:
     latest = row.latest
-    return [latest.did, latest.shown, latest.as_of, *row.counts(state.windows)]
+    return [latest.did, latest.shown, latest.as_of, latest.group, *row.counts(state.windows)]

@@ -173,7 +173,8 @@ class Source:
                 if isinstance(key, tuple):
                     alerts.append(read_alert(value, self._resolve))
                 else:
-                    batch.append(latest(value, message.timestamp()[1], self._resolve))
+                    group = message.topic() == self._groups
+                    batch.append(latest(value, message.timestamp()[1], self._resolve, group=group))
             except UnknownId as one:
                 waiting[key] = message
                 unknown.add(one.id)

@@ -20,16 +20,13 @@ function valueOf(key, window) {
 
 const compare = (a, b) => (a < b ? -1 : a > b ? 1 : 0);
 
-// A group is called kind/name, and no DID is.
-export const isGroup = (row) => row.did.includes("/");
-
 export function ordered(rows, {sort, window, query, active, groups = false, least = 0}) {
   const matches = matcher(query);
   const value = valueOf(sort.key, window);
   const n = BY_KEY.get(sort.key)?.of ?? ATTEMPTS;
   const found = [];
   for (const row of rows) {
-    if (isGroup(row) !== groups || (row.counts[window]?.[n] ?? 0) < least) continue;
+    if (row.group !== groups || (row.counts[window]?.[n] ?? 0) < least) continue;
     if (matches(row) && (!active || row.counts[window]?.[ATTEMPTS])) found.push({row, value: value(row)});
   }
   const way = sort.down ? -1 : 1;

@@ -2,7 +2,6 @@
 // Rule: a view's own two fields, `groups` and `least`; there is no switch where there are no groups.
 
 import {$, h} from "./dom.js";
-import {isGroup} from "./order.js";
 
 export function createPick(store, view, changed) {
   const kinds = h("fieldset", {class: "switch kinds"}, h("legend", {class: "vh"}, "Rows"));
@@ -26,7 +25,7 @@ export function createPick(store, view, changed) {
   // How many rows there are of the kind that is shown, and its name.
   return () => {
     let groups = 0;
-    for (const row of store.rows.values()) groups += isGroup(row);
+    for (const row of store.rows.values()) groups += row.group;
     kinds.hidden = !groups && !view.groups;
     const all = view.groups ? groups : store.rows.size - groups;
     return {all, kind: view.groups ? (all === 1 ? "group" : "groups") : all === 1 ? "DID" : "DIDs"};

@@ -4,7 +4,7 @@ import {ATTEMPTS, COUNTS} from "./figures.js";
 
 export function createStore() {
   const store = {
-    rows: new Map(), // DID -> row
+    rows: new Map(), // DID or group -> row
     alerts: new Map(), // id -> episode, until: when it was over
     alertsKept: 300,
     windows: [], // {name, seconds}
@@ -26,20 +26,20 @@ export function createStore() {
       store.alertsKept = message.alerts_kept;
       store.rows.clear();
       const width = store.windows.length;
-      for (const [did, shown, asOf, ...rest] of message.rows) {
-        store.rows.set(did, row(did, shown, asOf, rest.slice(0, width), rest[width]));
+      for (const [did, shown, asOf, group, ...rest] of message.rows) {
+        store.rows.set(did, row(did, shown, asOf, group, rest.slice(0, width), rest[width]));
       }
       return undefined;
     },
 
     changes(list) {
       const at = performance.now();
-      for (const [did, shown, asOf, ...counts] of list) {
+      for (const [did, shown, asOf, group, ...counts] of list) {
         const known = store.rows.get(did);
         if (known) {
           change(known, asOf, counts, at);
         } else {
-          store.rows.set(did, {...row(did, shown, asOf, counts, []), at, grew: counts.at(-1)?.[ATTEMPTS] ?? 0});
+          store.rows.set(did, {...row(did, shown, asOf, group, counts, []), at, grew: counts.at(-1)?.[ATTEMPTS] ?? 0});
         }
       }
     },
@@ -67,8 +67,8 @@ export function createStore() {
 }
 
 // was: the counts before the last new calls; at: when those came (performance.now()); grew: how many they were.
-function row(did, shown, asOf, counts, trend) {
-  return {did, shown, digits: did.replace(/\D/g, ""), asOf, counts, trend, was: null, at: -1e9, grew: 0, version: 0};
+function row(did, shown, asOf, group, counts, trend) {
+  return {did, shown, digits: did.replace(/\D/g, ""), asOf, group, counts, trend, was: null, at: -1e9, grew: 0, version: 0};
 }
 
 // Figures also fall because time passes; only new calls are news.

@@ -1,7 +1,6 @@
 // What is said beside the figures of callers and lines. Rule: pure; what can't be known is said to be so, never 0.
 
 import {moment} from "./format.js";
-import {isGroup} from "./order.js";
 
 const OF_CALLERS = new Set(["callers", "repeat_callers", "flows_traceable", "flows_contained"]);
 
@@ -14,7 +13,7 @@ export function ofCallers(record) {
   const some = record.windows.filter((window) => window.flows);
   if (some.length && some.every(nameless)) return "Callers are told apart once PHONON_PSEUDONYM_KEY is set at the receiver; calls before that stay without.";
   const solved = "Solved: answered without an agent, and the caller has not called this number again within an hour, as far as is known by now.";
-  return isGroup(record) ? `A group's callers are the sum of its DIDs': who called two of them counts twice. ${solved}` : solved;
+  return record.group ? `A group's callers are the sum of its DIDs': who called two of them counts twice. ${solved}` : solved;
 }
 
 // Older records tell none; a group has no peak.
