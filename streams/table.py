@@ -225,7 +225,9 @@ class Table:
         sums = list(rolling.sums)
         if self.alerts.watching:
             self._look(did, rolling)
-        self._forget(did, rolling, rolling.advance(self._minute, lengths=self.lengths))
+        dropped = rolling.advance(self._minute, lengths=self.lengths)
+        if dropped or rolling.kept:
+            self._forget(did, rolling, dropped)
         if sums == rolling.sums:
             return
         if self.alerts.watching:

@@ -157,14 +157,17 @@ class Rolling:
         """Go on to a later minute (an earlier one changes nothing); the places that left the largest window."""
         if minute <= self.minute:
             return []
+        left: list[int] = []
         for n, length in enumerate(lengths):
-            for place in self._between(self.minute - length, minute - length):
+            left = self._between(self.minute - length, minute - length)
+            for place in left:
                 bucket = _opened(self.buckets[place])
                 self.sums[n] -= bucket.counts
                 self._untally(bucket.tallies, n)
-        gone = list(self._between(self.minute - lengths[-1], minute - lengths[-1]))
         self.minute = minute
-        return self.drop(gone)
+        if left:
+            self._drop(left)
+        return left
 
     def next_change(self, until: int, *, lengths: Sequence[int]) -> int:
         """The first minute after its own, or else `until`, at which something leaves a window."""
@@ -174,18 +177,6 @@ class Rolling:
             return next(ahead, until)
         leaving = ((place >> PART_BITS) + length for place in buckets for length in lengths)
         return min((minute for minute in leaving if at < minute < until), default=until)
-
-    def drop(self, places: Sequence[int]) -> list[int]:
-        """Forget buckets that no window holds any more."""
-        gone = 0
-        for place in places:
-            bucket, minute = _opened(self.buckets.pop(place)), place >> PART_BITS
-            if self._callers is not None:
-                self._callers.forget((minute + 1) * MINUTE_MS, len(bucket.calls) >> 1)
-            gone += len(bucket.ids) // ID_BYTES
-        if self._ids.forget(gone):
-            self._ids.restore([_opened(bucket).ids for bucket in self.buckets.values()])
-        return list(places)
 
     def settle(self, *, lengths: Sequence[int]) -> list[int]:
         """Make ids and sums from the buckets, after a restore; the places that no window holds."""
@@ -200,6 +191,17 @@ class Rolling:
             self.sums[n] = sum([bucket.counts for place, bucket in opened.items() if place >= first])
         self._recall(opened, lengths)
         return dropped
+
+    def _drop(self, places: Sequence[int]) -> None:
+        """Forget buckets that no window holds any more."""
+        gone = 0
+        for place in places:
+            bucket, minute = _opened(self.buckets.pop(place)), place >> PART_BITS
+            if self._callers is not None:
+                self._callers.forget((minute + 1) * MINUTE_MS, len(bucket.calls) >> 1)
+            gone += len(bucket.ids) // ID_BYTES
+        if self._ids.forget(gone):
+            self._ids.restore([_opened(bucket).ids for bucket in self.buckets.values()])
 
     def _recall(self, buckets: Mapping[int, Bucket], lengths: Sequence[int]) -> None:
         """Make tallies, callers and lines from the buckets."""
@@ -246,12 +248,13 @@ class Rolling:
             yield place
             place += 1
 
-    def _between(self, after: int, until: int) -> Iterator[int]:
+    def _between(self, after: int, until: int) -> list[int]:
         """Its places of the minutes (after, until]: by the range or by the buckets, whichever is fewer."""
         if until - after <= len(self.buckets):
-            return (place for minute in range(after + 1, until + 1) for place in self._places(minute))
+            some = [minute for minute in range(after + 1, until + 1) if minute << PART_BITS in self.buckets]
+            return [place for minute in some for place in self._places(minute)]
         first, end = (after + 1) << PART_BITS, (until + 1) << PART_BITS
-        return (place for place in self.buckets if first <= place < end)
+        return [place for place in self.buckets if first <= place < end]
 
 
 @cache
