@@ -69,6 +69,14 @@ def test_the_compiled_encoder_writes_what_fastavro_writes(name: str, data: Any) 
     assert ENCODERS[name](objects(value)) == encode(name, value)
 
 
+@given(st.data())
+def test_texts_may_be_given_as_bytes(data: Any) -> None:
+    value = data.draw(RECORDS["FlowKey"])
+    given_bytes = [value[name].encode() for name in ("did", "name")]
+    others = objects({name: item for name, item in value.items() if name not in ("did", "name")})
+    assert encoder("FlowKey", given=("did", "name"))(others, *given_bytes) == encode("FlowKey", value)
+
+
 @pytest.mark.parametrize("name", sorted(SCHEMAS))
 @given(st.data())
 def test_a_record_survives_encode_and_decode(name: str, data: Any) -> None:
