@@ -28,9 +28,13 @@ NO_MESSAGES: Final = Messages(0, 0, 0, 0, 0)
 
 def main_did(legs: list[CallLeg]) -> str:
     """The DID of what has no field for one: of the first visitor leg that has one, else of the first leg that has."""
-    known = [leg for leg in legs if leg.did != UNKNOWN_DID]
-    visitors = [leg for leg in known if leg.role == "VISITOR"]
-    return (visitors or known)[0].did if known else UNKNOWN_DID
+    found = UNKNOWN_DID
+    for leg in legs:
+        if leg.did != UNKNOWN_DID:
+            if leg.role == "VISITOR":
+                return leg.did
+            found = leg.did if found == UNKNOWN_DID else found
+    return found
 
 
 def by_did(legs: list[CallLeg], main: str) -> Iterable[tuple[str, list[CallLeg]]]:
@@ -49,6 +53,12 @@ def flow(legs: list[CallLeg], messages: Messages, menu: Menu, common: Common) ->
     starts = [leg.started_at for leg in legs if leg.started_at is not None]
     ends = [leg.ended_at for leg in legs if leg.ended_at is not None]
     last = visitors[-1] if visitors else None
+    reached, talk_ms, dtmf_count = False, 0, 0
+    for leg in visitors:
+        reached |= leg.answered
+        talk_ms += leg.talk_ms or 0
+    for leg in legs:
+        dtmf_count += leg.dtmf_count
     event_id, flow_id, did, occurred_at, received_at, anomalies, extra = common
     return Flow(
         event_id=event_id,
@@ -61,14 +71,14 @@ def flow(legs: list[CallLeg], messages: Messages, menu: Menu, common: Common) ->
         main=messages is not NO_MESSAGES,
         direction=last.direction if last else "UNKNOWN",
         disposition=last.disposition if last else "UNKNOWN",
-        reached=True in [leg.answered for leg in visitors],
+        reached=reached,
         agent_reached=bool(reached_agents),
         started_at=min(starts) if starts else None,
         ended_at=max(ends) if ends else None,
-        talk_ms=sum([leg.talk_ms for leg in visitors if leg.talk_ms is not None]),
+        talk_ms=talk_ms,
         time_to_agent_ms=_time_to_agent_ms(visitors, reached_agents) if reached_agents else None,
         legs=legs,
-        dtmf_count=sum([leg.dtmf_count for leg in legs]),
+        dtmf_count=dtmf_count,
         sms_count=messages.sms,
         email_count=messages.emails,
         key_count=messages.keys,

@@ -9,6 +9,8 @@ Source: issue 8, point 3; times are ms since 1970 UTC, spans ms.
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from msgspec import Struct
+
 DEPTH: Final = 3
 ENTRY_KEYS: Final = 4
 ENTRY_GAP_MS: Final = 1_500
@@ -20,14 +22,14 @@ SEPARATOR: Final = ">"
 HIDDEN: Final = "key"
 
 
-class Press(NamedTuple):
+class Press(Struct, gc=False):
     """A key and when it was pressed, None where that is not known."""
 
     key: str
     at: int | None
 
 
-class OnLeg(NamedTuple):
+class OnLeg(Struct, gc=False):
     """What was pressed on a leg, in its order, and when the leg was connected and ended."""
 
     presses: list[Press]
@@ -72,7 +74,8 @@ def _span(start: int | None, end: int | None) -> int | None:
 def path(presses: Sequence[Press]) -> list[str]:
     """The first DEPTH choices; presses in their order."""
     choices: list[str] = []
-    for run in _runs(presses):
+    few = sum([len(press.key) for press in presses]) < ENTRY_KEYS  # then there is no telling them apart
+    for run in [presses] if few else _runs(presses):
         keys = [press.key for press in run]
         if sum(map(len, keys)) >= ENTRY_KEYS:
             choices.append(DATA)
