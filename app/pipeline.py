@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from msgspec import Struct
+
 from app.delivery import NotADelivery, TooManyRows, read_document
 from app.json_text import NotJson
 from app.privacy import Privacy, redact
@@ -25,8 +27,7 @@ UNREADABLE: Final[Mapping[type[Exception], int]] = MappingProxyType({NotJson: 40
 LARGE_COMMAS: Final = 3_000
 
 
-@dataclass(frozen=True, slots=True)
-class Made:
+class Made(Struct, frozen=True):
     """A delivery's records, and what there is to say about them."""
 
     split: Split

@@ -6,9 +6,12 @@ the rest belongs to. Source: contract, section 4.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, tzinfo
-from typing import Final, TypeVar
+from functools import lru_cache
+from typing import Final
+
+from msgspec import Struct, to_builtins
 
 from app import flows, json_text
 from app.delivery import (
@@ -44,9 +47,6 @@ _SIGNED_AT: Final = re.compile(r"X-Amz-Date=(\d{8}T\d{6}Z)(?:&|$)", re.ASCII)
 _VALID_SECONDS: Final = re.compile(r"X-Amz-Expires=(\d{1,7})(?:&|$)", re.ASCII)
 
 
-M = TypeVar("M", SentSms, SentEmail)
-
-
 @dataclass(frozen=True, slots=True)
 class Rules:
     """How to read what a delivery leaves open: the zone of times without offset, the region of bare numbers."""
@@ -55,13 +55,12 @@ class Rules:
     region: str
 
 
-@dataclass(slots=True)
-class Split:
+class Split(Struct):
     """What a delivery became."""
 
     flow_id: str
-    events: list[Event] = field(default_factory=list)
-    rejected: list[Rejected] = field(default_factory=list)
+    events: list[Event] = []
+    rejected: list[Rejected] = []
 
     def counts(self) -> dict[str, int]:
         """How many events there are of each kind."""
@@ -82,6 +81,8 @@ def flow_id_of(document: Document) -> str:
 
 
 def _flow_id(document: Document, notes: Notes) -> str:
+    if document.usual and document.usual.flow_id:
+        return document.usual.flow_id
     sent = document.fields.get(FLOW_ID)
     flow_id = short_text(sent)
     if flow_id and not flow_id.isspace():
@@ -102,7 +103,7 @@ class _Splitter:
         self.notes = Notes(0)
         self.flow_id = _flow_id(document, self.notes)
         self.ids = Ids(self.flow_id)
-        self.rows = Rows(document.fields)
+        self.rows = Rows(document)
         self.latest = received_at + FUTURE_MS
         self.did = flows.UNKNOWN_DID
         self.at = received_at
@@ -110,17 +111,16 @@ class _Splitter:
 
     def run(self) -> Split:
         """The sections in turn."""
-        rows, events = self.rows, list[Event]()
+        rows = self.rows
+        events: list[Event] = []
         for place, leg in enumerate(rows.legs):
             events += self._leg(leg, rows.notes(place, leg))
         legs = [event for event in events if type(event) is CallLeg]
-        sms = [self._message(place, row) for place, row in enumerate(rows.sms)]
-        emails = [self._message(place, row) for place, row in enumerate(rows.emails)]
         ends = [leg.ended_at for leg in legs if leg.ended_at is not None]
-        self.at = max(ends or [at for _, _, at in (*sms, *emails) if at is not None] or [self.received_at])
+        self.at = max(ends) if ends else self._last_sent()
         self.did = flows.main_did(legs)
-        events += [self._sms(*message) for message in sms]
-        events += [self._email(*message) for message in emails]
+        events += [self._sms(row, rows.notes(place, row)) for place, row in enumerate(rows.sms)]
+        events += [self._email(row, rows.notes(place, row)) for place, row in enumerate(rows.emails)]
         events += [self._key(row, rows.notes(place, row)) for place, row in enumerate(rows.keys)]
         events += [self._recording(row, rows.notes(place, row)) for place, row in enumerate(rows.recordings)]
         events += self._flows(legs)
@@ -148,7 +148,7 @@ class _Splitter:
         at = ended if ended is not None else connected if connected is not None else started
         at = self.received_at if at is None else at
         leg = CallLeg(
-            event_id=self.ids.of("call_leg", cdr_id) if cdr_id else self._content_id("call_leg", notes),
+            event_id=self.ids.of("call_leg", cdr_id) if cdr_id else self._content_id("call_leg", row, notes),
             flow_id=self.flow_id,
             did=self._number(row.did_number) or flows.UNKNOWN_DID,
             occurred_at=self._not_in_future(at, notes),
@@ -179,11 +179,10 @@ class _Splitter:
         )
         return [
             leg,
-            *[self._press(leg, at, place, press) for place, press in enumerate(presses)],
+            *[self._press(leg, at, press, self.rows.notes(place, press)) for place, press in enumerate(presses)],
         ]
 
-    def _press(self, leg: CallLeg, leg_at: int, place: int, row: Press) -> Dtmf:
-        notes = self.rows.notes(place, row)
+    def _press(self, leg: CallLeg, leg_at: int, row: Press, notes: Notes) -> Dtmf:
         position = notes.place + 1
         at = notes.time("eventTime", row.event_time, self.zone)
         if leg.role == "VISITOR":
@@ -205,14 +204,16 @@ class _Splitter:
             ms_since_answer=None if at is None or leg.connected_at is None else at - leg.connected_at,
         )
 
-    def _message(self, place: int, row: M) -> tuple[M, Notes, int | None]:
-        """An SMS or e-mail, what is odd about it, and when it was sent."""
-        notes = self.rows.notes(place, row)
-        return row, notes, notes.time("sendTime", row.send_time, self.zone)
+    def _last_sent(self) -> int:
+        """When the last message of a delivery without calls was sent."""
+        sent = [row.send_time for row in self.rows.sms] + [row.send_time for row in self.rows.emails]
+        read = [Notes(0).time("sendTime", text, self.zone) for text in sent]
+        return max([at for at in read if at is not None], default=self.received_at)
 
-    def _sms(self, row: SentSms, notes: Notes, sent_at: int | None) -> Sms:
+    def _sms(self, row: SentSms, notes: Notes) -> Sms:
+        sent_at = notes.time("sendTime", row.send_time, self.zone)
         return Sms(
-            event_id=self.ids.of("sms", row.id, row.delivery_status) if row.id else self._content_id("sms", notes),
+            event_id=self.ids.of("sms", row.id, row.delivery_status) if row.id else self._content_id("sms", row, notes),
             flow_id=self.flow_id,
             did=self.did,
             occurred_at=self._not_in_future(self.at if sent_at is None else sent_at, notes),
@@ -227,12 +228,13 @@ class _Splitter:
             delivery_status=row.delivery_status,
         )
 
-    def _email(self, row: SentEmail, notes: Notes, sent_at: int | None) -> Email:
+    def _email(self, row: SentEmail, notes: Notes) -> Email:
+        sent_at = notes.time("sendTime", row.send_time, self.zone)
         addresses = row.addresses or []
         statuses = [(to.id, to.type, to.delivery_status) for to in addresses]
         size_kb = notes.decimal("size", row.size)
         return Email(
-            event_id=self.ids.of("email", row.id, statuses) if row.id else self._content_id("email", notes),
+            event_id=self.ids.of("email", row.id, statuses) if row.id else self._content_id("email", row, notes),
             flow_id=self.flow_id,
             did=self.did,
             occurred_at=self._not_in_future(self.at if sent_at is None else sent_at, notes),
@@ -250,7 +252,9 @@ class _Splitter:
     def _key(self, row: Key, notes: Notes) -> FlowKey:
         name, value = row.name, row.value
         return FlowKey(
-            event_id=self.ids.of("key", name, json_text.canonical(value)) if name else self._content_id("key", notes),
+            event_id=self.ids.of("key", name, json_text.canonical(value))
+            if name
+            else self._content_id("key", row, notes),
             flow_id=self.flow_id,
             did=self.did,
             occurred_at=self._not_in_future(self.at, notes),
@@ -264,7 +268,7 @@ class _Splitter:
     def _recording(self, row: SentRecording, notes: Notes) -> Recording:
         file_name, url = row.recorded_file_name, row.recorded_file_public_path
         return Recording(
-            event_id=self.ids.of("recording", file_name) if file_name else self._content_id("recording", notes),
+            event_id=self.ids.of("recording", file_name) if file_name else self._content_id("recording", row, notes),
             flow_id=self.flow_id,
             did=self.did,
             occurred_at=self._not_in_future(self.at, notes),
@@ -294,13 +298,16 @@ class _Splitter:
         """What the caller did in the voice menu."""
         if not self.presses:
             return NO_MENU
-        return menu([OnLeg(self.presses.get(leg.event_id, []), leg.connected_at, leg.ended_at) for leg in legs])
+        of = self.presses
+        return menu([OnLeg(of[leg.event_id], leg.connected_at, leg.ended_at) for leg in legs if leg.event_id in of])
 
     # what all of them need
 
-    def _content_id(self, kind: str, notes: Notes) -> str:
-        """The id of a row that nothing names."""
-        return self.ids.of_content(kind, notes.place, self.document.fields[_SECTION_OF[kind]][notes.place])
+    def _content_id(self, kind: str, row: Struct, notes: Notes) -> str:
+        """The id of a row that nothing names: by what was sent, and of a usual document nothing else is left."""
+        place, document = notes.place, self.document
+        sent = to_builtins(row) if document.usual else document.fields[_SECTION_OF[kind]][place]
+        return self.ids.of(kind, {"place": place}, json_text.canonical(sent))
 
     def _rejected(self, part: Unread) -> Rejected:
         return Rejected(
@@ -314,7 +321,7 @@ class _Splitter:
 
     def _extra(self) -> dict[str, str]:
         """What stands in the document or around it and nobody knows."""
-        if not self.document.around and KNOWN.issuperset(self.document.fields):
+        if self.document.usual:
             return self.notes.extra
         unknown = [(name, value) for name, value in self.document.fields.items() if name not in KNOWN]
         for name, value in (*unknown, *self.document.around.items()):
@@ -337,5 +344,11 @@ def _expires_at(url: str) -> int | None:
     """When a signed URL stops working (AWS Signature Version 4, query parameters), ms since 1970 UTC."""
     query = max(url.find("X-Amz-"), 0)
     signed, seconds = _SIGNED_AT.search(url, query), _VALID_SECONDS.search(url, query)
-    at = instant(signed[1], UTC) if signed else None
+    at = _signed_at(signed[1]) if signed else None
     return at + int(seconds[1]) * 1000 if seconds and at is not None else None
+
+
+@lru_cache(maxsize=256)
+def _signed_at(text: str) -> int | None:
+    """When a URL was signed: to the second, so that many deliveries have the same text."""
+    return instant(text, UTC)
