@@ -5,10 +5,10 @@ the rest belongs to. Source: contract, section 4.
 """
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from functools import lru_cache
+from operator import attrgetter
 from typing import Final
 
 from msgspec import Struct, to_builtins
@@ -42,6 +42,7 @@ _DIRECTIONS: Final = {True: "INBOUND", False: "OUTBOUND", None: "UNKNOWN"}
 _KINDS: Final[dict[type[Event], str]] = {
     record: BY_RECORD[record.__name__].kind for record in (CallLeg, Dtmf, Sms, Email, FlowKey, Recording, Flow)
 }
+_EVENT_ID: Final = attrgetter("event_id")
 _SECTION_OF: Final = dict(zip(("call_leg", "sms", "email", "key", "recording"), SECTIONS, strict=True))
 _SIGNED_AT: Final = re.compile(r"X-Amz-Date=(\d{8}T\d{6}Z)(?:&|$)", re.ASCII)
 _VALID_SECONDS: Final = re.compile(r"X-Amz-Expires=(\d{1,7})(?:&|$)", re.ASCII)
@@ -107,29 +108,33 @@ class _Splitter:
         self.latest = received_at + FUTURE_MS
         self.did = flows.UNKNOWN_DID
         self.at = received_at
+        self.events: list[Event] = []
+        self.legs: list[CallLeg] = []
         self.presses: dict[str, list[KeyPress]] = {}  # by the event_id of their leg
 
     def run(self) -> Split:
         """The sections in turn."""
-        rows = self.rows
-        events: list[Event] = []
+        rows, events = self.rows, self.events
         for place, leg in enumerate(rows.legs):
-            events += self._leg(leg, rows.notes(place, leg))
-        legs = [event for event in events if type(event) is CallLeg]
-        ends = [leg.ended_at for leg in legs if leg.ended_at is not None]
+            self._leg(leg, rows.notes(place, leg))
+        ends = [leg.ended_at for leg in self.legs if leg.ended_at is not None]
         self.at = max(ends) if ends else self._last_sent()
-        self.did = flows.main_did(legs)
-        events += [self._sms(row, rows.notes(place, row)) for place, row in enumerate(rows.sms)]
-        events += [self._email(row, rows.notes(place, row)) for place, row in enumerate(rows.emails)]
-        events += [self._key(row, rows.notes(place, row)) for place, row in enumerate(rows.keys)]
-        events += [self._recording(row, rows.notes(place, row)) for place, row in enumerate(rows.recordings)]
-        events += self._flows(legs)
+        self.did = flows.main_did(self.legs)
+        for place, sms in enumerate(rows.sms):
+            events.append(self._sms(sms, rows.notes(place, sms)))
+        for place, email in enumerate(rows.emails):
+            events.append(self._email(email, rows.notes(place, email)))
+        for place, key in enumerate(rows.keys):
+            events.append(self._key(key, rows.notes(place, key)))
+        for place, recording in enumerate(rows.recordings):
+            events.append(self._recording(recording, rows.notes(place, recording)))
+        self._flows()
         if self.notes.anomalies:
             for event in events:
                 event.anomalies = [*self.notes.anomalies, *event.anomalies]
         return Split(self.flow_id, events, [self._rejected(part) for part in rows.unread])
 
-    def _leg(self, row: Leg, notes: Notes) -> list[Event]:
+    def _leg(self, row: Leg, notes: Notes) -> None:
         """A leg, and the presses on it."""
         zone, cdr_id, callee_type = self.zone, row.cdr_id, row.callee_type
         started, ringing = notes.time("startTime", row.start_time, zone), row.ringing_start_time
@@ -177,10 +182,10 @@ class _Splitter:
             dtmf_count=len(presses),
             foreign_call_ids=row.foreign_call_ids or [],
         )
-        return [
-            leg,
-            *[self._press(leg, at, press, self.rows.notes(place, press)) for place, press in enumerate(presses)],
-        ]
+        self.legs.append(leg)
+        self.events.append(leg)
+        for place, press in enumerate(presses):
+            self.events.append(self._press(leg, at, press, self.rows.notes(place, press)))
 
     def _press(self, leg: CallLeg, leg_at: int, row: Press, notes: Notes) -> Dtmf:
         position = notes.place + 1
@@ -280,18 +285,18 @@ class _Splitter:
             url_expires_at=_expires_at(url) if url else None,
         )
 
-    def _flows(self, legs: list[CallLeg]) -> Iterator[Flow]:
+    def _flows(self) -> None:
         """One flow per visitor DID, the main one first; the document's own unknown fields stand in that."""
         rows, extra = self.rows, self._extra()
         messages = flows.Messages(
             len(rows.sms), len(rows.emails), len(rows.keys), len(rows.recordings), len(rows.unread)
         )
-        for did, own in flows.by_did(legs, self.did):
+        for did, own in flows.by_did(self.legs, self.did):
             notes = Notes(0, extra=extra)
-            id_ = self.ids.of("flow", did, [leg.event_id for leg in own])
+            id_ = self.ids.of("flow", did, list(map(_EVENT_ID, own)))
             at = self._not_in_future(self.at, notes)
             common = id_, self.flow_id, did, at, self.received_at, notes.anomalies, notes.extra
-            yield flows.flow(own, messages, self._menu(own), common)
+            self.events.append(flows.flow(own, messages, self._menu(own), common))
             extra, messages = {}, flows.NO_MESSAGES
 
     def _menu(self, legs: list[CallLeg]) -> Menu:
