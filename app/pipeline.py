@@ -3,7 +3,6 @@
 Both go through the same function with the same received_at, so that both make the same records with the same ids.
 """
 
-import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -33,10 +32,6 @@ class Made(Struct, frozen=True):
     split: Split
     records: list[Record]
 
-    def anomalies(self) -> itertools.chain[str]:
-        """The anomalies of all events."""
-        return itertools.chain.from_iterable(event.anomalies for event in self.split.events)
-
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
@@ -63,7 +58,7 @@ class Pipeline:
 
 def is_large(body: bytes) -> bool:
     """Whether making its records would hold up all others for more than some ten milliseconds."""
-    return body.count(b",") > LARGE_COMMAS
+    return len(body) > LARGE_COMMAS and body.count(b",") > LARGE_COMMAS
 
 
 def make_pipeline(settings: Settings) -> Pipeline:
