@@ -9,7 +9,8 @@ Source: the provider's page "Payload Details and Format".
 import re
 from collections.abc import Callable
 from datetime import tzinfo
-from typing import Annotated, Any, Final, NamedTuple, TypeVar
+from types import MappingProxyType
+from typing import Annotated, Any, Final, NamedTuple, TypeVar, cast
 
 import msgspec
 from msgspec import Meta, Struct, field
@@ -189,6 +190,10 @@ class Wrapped(Struct, gc=False, forbid_unknown_fields=True):
 _USUAL: Final = msgspec.json.Decoder(Wrapped)
 
 
+#: No fields. Nearly all rows have no others: one dict for all, which can't be filled by mistake (3 % with `anomalies`).
+NOTHING: Final = cast(dict[str, str], MappingProxyType({}))
+
+
 class Notes(Struct, gc=False):
     """What is odd about a row: anomalies, and JSON text by sent name of what nobody took or could read; and its place.
 
@@ -196,17 +201,23 @@ class Notes(Struct, gc=False):
     """
 
     place: int
-    anomalies: list[str] = []
-    extra: dict[str, str] = {}
+    anomalies: tuple[str, ...] = ()
+    extra: dict[str, str] = NOTHING
+
+    def note(self, anomaly: str) -> None:
+        """Notes an anomaly."""
+        self.anomalies += (anomaly,)
 
     def keep(self, name: str, value: Any) -> None:
         """Keeps a value."""
+        if self.extra is NOTHING:
+            self.extra = {}
         self.extra[name] = json_text.write(value)
 
     def unreadable(self, name: str, value: Any) -> None:
         """Keeps a value and notes that it could not be read."""
         self.keep(name, value)
-        self.anomalies.append(f"{name}:unreadable")
+        self.note(f"{name}:unreadable")
 
     def time(self, name: str, value: Any, zone: tzinfo) -> int | None:
         """An ISO 8601 time as ms since 1970 UTC."""

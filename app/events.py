@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 #: The fields of `Event`, in its order.
-Common = tuple[str, str, str, int, int, list[str], dict[str, str]]
+Common = tuple[str, str, str, int, int, tuple[str, ...], dict[str, str]]
 
 
 class Event(msgspec.Struct, gc=False, kw_only=True):
@@ -19,7 +19,7 @@ class Event(msgspec.Struct, gc=False, kw_only=True):
     did: str
     occurred_at: int
     received_at: int
-    anomalies: list[str]
+    anomalies: tuple[str, ...]
     extra: dict[str, str]
 
 
@@ -144,4 +144,4 @@ class Rejected(msgspec.Struct, gc=False, kw_only=True):
 
 def as_dict(event: Any) -> dict[str, Any]:
     """An event as builtins, for tests and tools."""
-    return dict(msgspec.to_builtins(event))
+    return dict(msgspec.json.decode(msgspec.json.encode(event, enc_hook=dict)))

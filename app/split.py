@@ -17,6 +17,7 @@ from app import flows, json_text
 from app.delivery import (
     FLOW_ID,
     KNOWN,
+    NOTHING,
     SECTIONS,
     Document,
     Key,
@@ -90,7 +91,7 @@ def _flow_id(document: Document, notes: Notes) -> str:
         return flow_id
     if flow_id is None and sent is not None:
         notes.unreadable(FLOW_ID, sent)
-    notes.anomalies.append(f"{FLOW_ID}:missing")
+    notes.note(f"{FLOW_ID}:missing")
     return event_id("delivery", json_text.canonical(document.fields))
 
 
@@ -131,7 +132,7 @@ class _Splitter:
         self._flows()
         if self.notes.anomalies:
             for event in events:
-                event.anomalies = [*self.notes.anomalies, *event.anomalies]
+                event.anomalies = self.notes.anomalies + event.anomalies
         return Split(self.flow_id, events, [self._rejected(part) for part in rows.unread])
 
     def _leg(self, row: Leg, notes: Notes) -> None:
@@ -297,7 +298,7 @@ class _Splitter:
             at = self._not_in_future(self.at, notes)
             common = id_, self.flow_id, did, at, self.received_at, notes.anomalies, notes.extra
             self.events.append(flows.flow(own, messages, self._menu(own), common))
-            extra, messages = {}, flows.NO_MESSAGES
+            extra, messages = NOTHING, flows.NO_MESSAGES
 
     def _menu(self, legs: list[CallLeg]) -> Menu:
         """What the caller did in the voice menu."""
@@ -338,7 +339,7 @@ class _Splitter:
         """When it occurred: what the row says, unless that is far after it was received."""
         if at <= self.latest:
             return at
-        notes.anomalies.append("occurred_at:in_future")
+        notes.note("occurred_at:in_future")
         return self.received_at
 
     def _number(self, text: str | None) -> str | None:

@@ -169,7 +169,7 @@ class Course(Struct, gc=False):
     setup_ms: int | None
     ring_ms: int | None
     talk_ms: int | None
-    anomalies: list[str]
+    anomalies: tuple[str, ...]
 
 
 class Times(Struct, gc=False):
@@ -184,18 +184,18 @@ class Times(Struct, gc=False):
 def course(times: Times, duration_ms: int | None, cause: int | None) -> Course:
     """What became of a leg, from its times, its duration as sent and its hangup cause (contract, section 4)."""
     started, ringing, connected, ended = times.started, times.ringing, times.connected, times.ended
-    anomalies: list[str] = []
+    anomalies: tuple[str, ...] = ()
     if ringing is not None and not _ordered(started, ringing, ended if connected is None else connected):
         ringing = None
-        anomalies.append("ringingStartTime:out_of_range")
+        anomalies += ("ringingStartTime:out_of_range",)
     answered = connected is not None and _ordered(started, connected, ended)
     by_cause = "UNKNOWN" if cause is None else DISPOSITIONS.get(cause, "UNKNOWN")
     cleared_unconnected = cause == NORMAL_CLEARING and connected is None
     if cleared_unconnected or (answered and by_cause in NEVER_ANSWERED):
-        anomalies.append("hangupCause:disagrees")
+        anomalies += ("hangupCause:disagrees",)
     talk_ms, odd = _talk(connected, ended, duration_ms) if answered else (None, None)
     if odd:
-        anomalies.append(odd)
+        anomalies += (odd,)
     return Course(
         answered=answered,
         disposition="ANSWERED" if answered else by_cause,
