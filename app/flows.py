@@ -4,7 +4,9 @@ Pure. A customer's leg and an agent's leg are never added up: one call is one fl
 """
 
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import Final
+
+from msgspec import Struct
 
 from app.events import CallLeg, Common, Flow
 from app.menu import Menu
@@ -12,7 +14,7 @@ from app.menu import Menu
 UNKNOWN_DID: Final = "unknown"
 
 
-class Messages(NamedTuple):
+class Messages(Struct, gc=False):
     """What the main flow holds besides legs, in counts."""
 
     sms: int

@@ -7,7 +7,7 @@ Source: issue 8, point 3; times are ms since 1970 UTC, spans ms.
 """
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from msgspec import Struct
 
@@ -37,7 +37,7 @@ class OnLeg(Struct, gc=False):
     ended_at: int | None
 
 
-class Menu(NamedTuple):
+class Menu(Struct, gc=False):
     """What a flow tells of the voice menu; None where it is not known."""
 
     path: str | None
@@ -74,9 +74,7 @@ def _span(start: int | None, end: int | None) -> int | None:
 def path(presses: Sequence[Press]) -> list[str]:
     """The first DEPTH choices; presses in their order."""
     choices: list[str] = []
-    few = sum([len(press.key) for press in presses]) < ENTRY_KEYS  # then there is no telling them apart
-    for run in [presses] if few else _runs(presses):
-        keys = [press.key for press in run]
+    for keys in _runs(presses):
         if sum(map(len, keys)) >= ENTRY_KEYS:
             choices.append(DATA)
         else:
@@ -84,14 +82,14 @@ def path(presses: Sequence[Press]) -> list[str]:
     return choices[:DEPTH]
 
 
-def _runs(presses: Sequence[Press]) -> list[list[Press]]:
-    """Presses that follow each other closely, together."""
-    runs: list[list[Press]] = []
+def _runs(presses: Sequence[Press]) -> list[list[str]]:
+    """Keys that follow each other closely, together."""
+    runs: list[list[str]] = []
     last: int | None = None
     for press in presses:
         if runs and (press.at is None or last is None or press.at - last <= ENTRY_GAP_MS):
-            runs[-1].append(press)
+            runs[-1].append(press.key)
         else:
-            runs.append([press])
+            runs.append([press.key])
         last = press.at if press.at is not None else last
     return runs
