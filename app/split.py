@@ -236,8 +236,10 @@ class _Splitter:
 
     def _email(self, row: SentEmail, notes: Notes) -> Email:
         sent_at = notes.time("sendTime", row.send_time, self.zone)
-        addresses = row.addresses or []
-        statuses = [(to.id, to.type, to.delivery_status) for to in addresses]
+        statuses, recipients = [], []
+        for to in row.addresses or ():
+            statuses.append((to.id, to.type, to.delivery_status))
+            recipients.append(EmailRecipient(address=to.id, type=to.type, delivery_status=to.delivery_status))
         size_kb = notes.decimal("size", row.size)
         return Email(
             event_id=self.ids.of("email", row.id, statuses) if row.id else self._content_id("email", row, notes),
@@ -252,7 +254,7 @@ class _Splitter:
             subject=row.subject,
             content=row.content,
             size_kb=size_kb,
-            recipients=[EmailRecipient(address=a, type=t, delivery_status=d) for a, t, d in statuses],
+            recipients=recipients,
         )
 
     def _key(self, row: Key, notes: Notes) -> FlowKey:
@@ -348,8 +350,8 @@ class _Splitter:
 
 def _expires_at(url: str) -> int | None:
     """When a signed URL stops working (AWS Signature Version 4, query parameters), ms since 1970 UTC."""
-    query = max(url.find("X-Amz-"), 0)
-    signed, seconds = _SIGNED_AT.search(url, query), _VALID_SECONDS.search(url, query)
+    signed = _SIGNED_AT.search(url, url.find("X-Amz-Date"))  # find is much faster than a pattern
+    seconds = _VALID_SECONDS.search(url, url.find("X-Amz-Expires"))
     at = _signed_at(signed[1]) if signed else None
     return at + int(seconds[1]) * 1000 if seconds and at is not None else None
 
