@@ -133,7 +133,7 @@ class _Splitter:
         if self.notes.anomalies:
             for event in events:
                 event.anomalies = self.notes.anomalies + event.anomalies
-        return Split(self.flow_id, events, [self._rejected(part) for part in rows.unread])
+        return Split(self.flow_id, events, list(map(self._rejected, rows.unread)))
 
     def _leg(self, row: Leg, notes: Notes) -> None:
         """A leg, and the presses on it."""
@@ -153,35 +153,35 @@ class _Splitter:
         presses = row.presses or []
         at = ended if ended is not None else connected if connected is not None else started
         at = self.received_at if at is None else at
-        leg = CallLeg(
-            event_id=self.ids.of("call_leg", cdr_id) if cdr_id else self._content_id("call_leg", row, notes),
-            flow_id=self.flow_id,
-            did=self._number(row.did_number) or flows.UNKNOWN_DID,
-            occurred_at=self._not_in_future(at, notes),
-            received_at=self.received_at,
-            anomalies=notes.anomalies,
-            extra=notes.extra,
-            cdr_id=cdr_id,
-            role=("VISITOR" if callee_type == "VISITOR" else "AGENT") if callee_type else "UNKNOWN",
-            callee_type=callee_type,
-            callee_number=self._number(row.callee_number),
-            did_as_sent=row.did_number,
-            direction=_DIRECTIONS[incoming],
-            started_at=started,
-            ringing_at=became.ringing_at,
-            connected_at=connected,
-            ended_at=ended,
-            answered=became.answered,
-            disposition=became.disposition,
-            hangup_cause=row.hangup_cause,
-            duration_ms=duration_ms,
-            setup_ms=became.setup_ms,
-            ring_ms=became.ring_ms,
-            talk_ms=became.talk_ms,
-            remote_hangup=remote_hangup,
-            is_ringing=is_ringing,
-            dtmf_count=len(presses),
-            foreign_call_ids=row.foreign_call_ids or [],
+        leg = CallLeg(  # by position, as events.py says
+            self.ids.of("call_leg", cdr_id) if cdr_id else self._content_id("call_leg", row, notes),
+            self.flow_id,
+            self._number(row.did_number) or flows.UNKNOWN_DID,
+            self._not_in_future(at, notes),
+            self.received_at,
+            notes.anomalies,
+            notes.extra,
+            cdr_id,
+            ("VISITOR" if callee_type == "VISITOR" else "AGENT") if callee_type else "UNKNOWN",
+            callee_type,
+            self._number(row.callee_number),
+            row.did_number,
+            _DIRECTIONS[incoming],
+            started,
+            became.ringing_at,
+            connected,
+            ended,
+            became.answered,
+            became.disposition,
+            row.hangup_cause,
+            duration_ms,
+            became.setup_ms,
+            became.ring_ms,
+            became.talk_ms,
+            remote_hangup,
+            is_ringing,
+            len(presses),
+            row.foreign_call_ids or [],
         )
         self.legs.append(leg)
         self.events.append(leg)

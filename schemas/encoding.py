@@ -88,6 +88,10 @@ _SIMPLE: Final = {
 }
 
 
+#: Fields that are joined in one step: beyond 30 items (a text is two) Python makes a tuple by way of a list (2 %).
+_AT_ONCE: Final = 15
+
+
 def _length(data: str, some: str = "") -> str:
     """The expression for the length of some bytes, themselves an expression."""
     return f"({some}lengths[n] if (n := len({data})) < {len(_LENGTHS)} else {some}longer(n))"
@@ -163,12 +167,14 @@ class _Compiler:
 
     def function(self, record: dict[str, Any], prefix: bytes, given: Sequence[str] = ()) -> Callable[..., bytes]:
         """The encoder of a record type; `given`: texts whose UTF-8 the caller has."""
-        fields = ", ".join(
-            f"{_length(name)}, {name}" if (name := field["name"]) in given else self._field(field["type"], f"r.{name}")
-            for field in record["fields"]
-        )
+        fields = ["prefix"]
+        for field in record["fields"]:
+            name, type_ = field["name"], field["type"]
+            fields.append(f"{_length(name)}, {name}" if name in given else self._field(type_, f"r.{name}"))
+        parts = (", ".join(fields[n : n + _AT_ONCE]) for n in range(0, len(fields), _AT_ONCE))
+        whole = " + ".join(f"b''.join(({part},))" for part in parts)
         self.names["prefix"] = prefix
-        source = f"def encode({', '.join(('r', *given))}, prefix=prefix): return b''.join((prefix, {fields}))"
+        source = f"def encode({', '.join(('r', *given))}, prefix=prefix): return {whole}"
         exec(source, self.names)  # noqa: S102 - the source is made from our own .avsc files
         return self.names.pop("encode")  # type: ignore[no-any-return]
 
