@@ -1,8 +1,9 @@
 """The provider's document as typed rows, read leniently: every field is optional, and nothing that was sent is lost.
 
-Pure. A document whose rows are all as the provider's page says becomes structs in one step, in C. Else its rows are
-read one by one, and a row that does not fit field by field, into the same structs; what it does not know, or what is of
-the wrong kind, goes to its notes. What a text means (a time, a number) is read by whoever needs it, through the notes.
+Pure. A usual document, all of which is as the provider's page says, becomes structs straight from its bytes, in C. Any
+other is read as JSON first, and its rows one by one where they do not all fit; a row that does not fit is read field by
+field, into the same structs. What nobody knows, or what is of the wrong kind, goes to the row's notes. What a text
+means (a time, a number) is read by whoever needs it, through the notes.
 Source: the provider's page "Payload Details and Format".
 """
 
@@ -84,8 +85,8 @@ def _is_known(fields: dict[str, Any]) -> bool:
     return fields.get(FLOW_ID) is not None or any(fields.get(name) is not None for name in KNOWN)
 
 
-# What a field holds once its row is read. A text that is repeated on other events (an id, a DID) must be short; what is
-# Any is read from there on by whoever needs it.
+# What a field holds once its row is read. A text that is repeated on other events (an id, a DID) must be short; a
+# Scalar is read from there on by whoever needs it.
 Text = str | None
 Scalar = str | int | float | bool | None
 ShortText = Annotated[str, Meta(max_length=_LONGEST_ID)] | None
@@ -190,7 +191,8 @@ class Wrapped(Struct, gc=False, forbid_unknown_fields=True):
 _USUAL: Final = msgspec.json.Decoder(Wrapped)
 
 
-#: No fields. Nearly all rows have no others: one dict for all, which can't be filled by mistake (3 % with `anomalies`).
+#: No fields. Nearly all rows have no others, so that they share one dict, which can't be filled by mistake: with the
+#: shared tuple of no anomalies that saves 3 % of the pure middle.
 NOTHING: Final = cast(dict[str, str], MappingProxyType({}))
 
 

@@ -15,7 +15,7 @@ NAMESPACE: Final = UUID("5d6cf9a5-6a53-5b8e-9f0e-3f1d1c3f7a10")  # of all our id
 #: What every id's digest begins with: a copy costs half of what another beginning does.
 _BEGUN: Final = hashlib.sha1(NAMESPACE.bytes, usedforsecurity=False)
 _json: Final = msgspec.json.Encoder().encode
-#: The digest's digits between the UUID's own, in one step: slice by slice costs twice as much.
+#: The digest's digits between the UUID's own, in one step: slice by slice the pure middle costs 2.5 % more.
 _PARTS: Final = itemgetter(slice(8), slice(8, 12), slice(13, 16), 16, slice(17, 20), slice(20, 32))
 _VARIANT: Final = {f"{n:x}": "89ab"[n & 3] for n in range(16)}
 
