@@ -17,10 +17,11 @@ class Deadline:
         self._late = False
 
     def __enter__(self) -> None:
-        task = asyncio.current_task()
+        loop = asyncio.get_running_loop()  # asked for once: it looks up the process's id, a system call
+        task = asyncio.current_task(loop)
         assert task is not None, "only a task can be stopped"
         self._task = task
-        self._timer = asyncio.get_running_loop().call_later(self._seconds, self._expire)
+        self._timer = loop.call_later(self._seconds, self._expire)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

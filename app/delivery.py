@@ -1,15 +1,17 @@
 """The provider's document as typed rows, read leniently: every field is optional, and nothing that was sent is lost.
 
-Pure. A document whose rows are all as the provider's page says becomes structs in one step, in C. Else its rows are
-read one by one, and a row that does not fit field by field, into the same structs; what it does not know, or what is of
-the wrong kind, goes to its notes. What a text means (a time, a number) is read by whoever needs it, through the notes.
+Pure. A usual document, all of which is as the provider's page says, becomes structs straight from its bytes, in C. Any
+other is read as JSON first, and its rows one by one where they do not all fit; a row that does not fit is read field by
+field, into the same structs. What nobody knows, or what is of the wrong kind, goes to the row's notes. What a text
+means (a time, a number) is read by whoever needs it, through the notes.
 Source: the provider's page "Payload Details and Format".
 """
 
 import re
 from collections.abc import Callable
 from datetime import tzinfo
-from typing import Annotated, Any, Final, NamedTuple, TypeVar
+from types import MappingProxyType
+from typing import Annotated, Any, Final, NamedTuple, TypeVar, cast
 
 import msgspec
 from msgspec import Meta, Struct, field
@@ -40,16 +42,35 @@ class TooManyRows(ValueError):  # noqa: N818 - it names what the delivery has
     """A delivery with more rows than any flow has: its events would not fit into memory."""
 
 
-class Document(NamedTuple):
-    """A delivery's document, and what stood around it where it was wrapped in `body`."""
+class Document(Struct, gc=False):
+    """A delivery's document, and what stood around it where it was wrapped in `body`.
+
+    Of a usual one the rows are read already, and there is nothing else in it: its fields are not kept.
+    """
 
     fields: dict[str, Any]
     around: dict[str, Any]
+    usual: "Usual | None" = None
 
 
 def read_document(body: bytes) -> Document:
     """The document of a body; raises NotJson (also where it is no object) or NotADelivery."""
-    value = json_text.read(body)
+    return _usual(body) or read_any(json_text.read(body))
+
+
+def _usual(body: bytes) -> Document | None:
+    """A document as the provider's page shows it: from bytes to rows in one step, at half the cost of two."""
+    if len(body) > MOST_ROWS:  # with fewer bytes there can't be more rows
+        return None
+    try:
+        usual = _USUAL.decode(body).body
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    return Document({}, {}, usual) if usual.flow_id and not usual.flow_id.isspace() else None
+
+
+def read_any(value: Any) -> Document:
+    """The document of any JSON. Raises NotJson or NotADelivery."""
     if not isinstance(value, dict):
         raise NotJson("JSON, but not an object")
     inner = value.get("body")
@@ -64,9 +85,10 @@ def _is_known(fields: dict[str, Any]) -> bool:
     return fields.get(FLOW_ID) is not None or any(fields.get(name) is not None for name in KNOWN)
 
 
-# What a field holds once its row is read. A text that is repeated on other events (an id, a DID) must be short; what is
-# Any is read from there on by whoever needs it.
+# What a field holds once its row is read. A text that is repeated on other events (an id, a DID) must be short; a
+# Scalar is read from there on by whoever needs it.
 Text = str | None
+Scalar = str | int | float | bool | None
 ShortText = Annotated[str, Meta(max_length=_LONGEST_ID)] | None
 Texts = list[str] | None
 
@@ -76,7 +98,7 @@ class Press(Struct, gc=False, forbid_unknown_fields=True, rename="camel"):
 
     key: Text = None
     label: Text = None
-    event_time: Any = None
+    event_time: Scalar = None
 
 
 class Leg(Struct, gc=False, forbid_unknown_fields=True, rename="camel"):
@@ -85,16 +107,16 @@ class Leg(Struct, gc=False, forbid_unknown_fields=True, rename="camel"):
     cdr_id: ShortText = None
     callee_type: Text = None
     callee_number: Text = None
-    start_time: Any = None
-    ringing_start_time: Any = None
-    connect_time: Any = None
-    end_time: Any = None
+    start_time: Scalar = None
+    ringing_start_time: Scalar = None
+    connect_time: Scalar = None
+    end_time: Scalar = None
     did_number: ShortText = None
     hangup_cause: Text = None
-    duration: Any = None
-    incoming: Any = None
-    remote_hangup: Any = None
-    is_ringing: Any = field(default=None, name="is_ringing")
+    duration: Scalar = None
+    incoming: Scalar = None
+    remote_hangup: Scalar = None
+    is_ringing: Scalar = field(default=None, name="is_ringing")
     foreign_call_ids: Texts = None
     presses: list[Press] | None = field(default=None, name="dtmfPressesd")
 
@@ -102,7 +124,7 @@ class Leg(Struct, gc=False, forbid_unknown_fields=True, rename="camel"):
 class SentSms(Struct, gc=False, forbid_unknown_fields=True, rename="camel"):
     """A row of smsDetails."""
 
-    send_time: Any = None
+    send_time: Scalar = None
     id: Text = None
     delivery_status: Text = None
     text: Text = None
@@ -121,20 +143,20 @@ class Address(Struct, gc=False, forbid_unknown_fields=True, rename="camel"):
 class SentEmail(Struct, gc=False, forbid_unknown_fields=True, rename="camel"):
     """A row of emailDetails."""
 
-    send_time: Any = None
+    send_time: Scalar = None
     id: Text = None
     sender: Text = field(default=None, name="from")
     addresses: list[Address] | None = None
     subject: Text = None
     content: Text = None
-    size: Any = None
+    size: Scalar = None
 
 
 class Key(Struct, gc=False, forbid_unknown_fields=True):
     """A row of keys."""
 
     name: Text = None
-    value: Any = None
+    value: Scalar = None
 
 
 class SentRecording(Struct, gc=False, forbid_unknown_fields=True, rename="camel"):
@@ -154,6 +176,26 @@ class Sections(Struct, gc=False):
     recordings: list[SentRecording] | None = field(default=None, name="recordingUrls")
 
 
+class Usual(Sections, gc=False, forbid_unknown_fields=True):
+    """A document of which nothing is odd: its values are no lists or objects but the rows, so that it is not deep."""
+
+    flow_id: ShortText = field(default=None, name=FLOW_ID)
+
+
+class Wrapped(Struct, gc=False, forbid_unknown_fields=True):
+    """A usual document as it is sent."""
+
+    body: Usual
+
+
+_USUAL: Final = msgspec.json.Decoder(Wrapped)
+
+
+#: No fields. Nearly all rows have no others, so that they share one dict, which can't be filled by mistake: with the
+#: shared tuple of no anomalies that saves 3 % of the pure middle.
+NOTHING: Final = cast(dict[str, str], MappingProxyType({}))
+
+
 class Notes(Struct, gc=False):
     """What is odd about a row: anomalies, and JSON text by sent name of what nobody took or could read; and its place.
 
@@ -161,17 +203,23 @@ class Notes(Struct, gc=False):
     """
 
     place: int
-    anomalies: list[str] = []
-    extra: dict[str, str] = {}
+    anomalies: tuple[str, ...] = ()
+    extra: dict[str, str] = NOTHING
+
+    def note(self, anomaly: str) -> None:
+        """Notes an anomaly."""
+        self.anomalies += (anomaly,)
 
     def keep(self, name: str, value: Any) -> None:
         """Keeps a value."""
+        if self.extra is NOTHING:
+            self.extra = {}
         self.extra[name] = json_text.write(value)
 
     def unreadable(self, name: str, value: Any) -> None:
         """Keeps a value and notes that it could not be read."""
         self.keep(name, value)
-        self.anomalies.append(f"{name}:unreadable")
+        self.note(f"{name}:unreadable")
 
     def time(self, name: str, value: Any, zone: tzinfo) -> int | None:
         """An ISO 8601 time as ms since 1970 UTC."""
@@ -186,6 +234,8 @@ class Notes(Struct, gc=False):
         """A whole number of 64 bits, or its text."""
         if value is None or (type(value) is int and value in _INT64):
             return value
+        if type(value) is str and value.isdigit() and value.isascii() and len(value) < 19:
+            return int(value)
         if type(value) is str and (match := _WHOLE.fullmatch(value)):
             return int(match[1])
         if type(value) is float and value.is_integer() and int(value) in _INT64:
@@ -204,7 +254,7 @@ class Notes(Struct, gc=False):
 
     def flag(self, name: str, value: Any) -> bool | None:
         """A boolean, or "true" or "false"."""
-        if value is None or type(value) is bool:
+        if value is None or value is True or value is False:
             return value
         if type(value) is str and (word := value.strip().lower()) in _FLAGS:
             return _FLAGS[word]
@@ -227,28 +277,32 @@ R = TypeVar("R", bound=Struct)
 class Rows:
     """The rows of a document, what is odd about some of them, and what is no row. Raises TooManyRows."""
 
-    def __init__(self, fields: dict[str, Any]) -> None:
+    def __init__(self, document: Document) -> None:
         self._odd: dict[int, Notes] = {}  # by id of the row
         self._count = 0
         self.unread: list[Unread] = []
+        sections = document.usual or self._sections(document.fields)
+        self.legs = sections.legs or []
+        self.sms = sections.sms or []
+        self.emails = sections.emails or []
+        self.keys = sections.keys or []
+        self.recordings = sections.recordings or []
+        if document.usual is None:
+            presses = sum([len(leg.presses) for leg in self.legs if leg.presses])
+            rows = len(self.legs) + presses + len(self.sms) + len(self.emails) + len(self.keys) + len(self.recordings)
+            self._limit(rows)
+
+    def _sections(self, fields: dict[str, Any]) -> Sections:
         try:
-            sections = msgspec.convert(fields, Sections)
+            return msgspec.convert(fields, Sections)
         except msgspec.ValidationError:
-            sections = Sections(
+            return Sections(
                 self._rows("callDetails", fields.get("callDetails"), Leg),
                 self._rows("smsDetails", fields.get("smsDetails"), SentSms),
                 self._rows("emailDetails", fields.get("emailDetails"), SentEmail),
                 self._rows("keys", fields.get("keys"), Key),
                 self._rows("recordingUrls", fields.get("recordingUrls"), SentRecording),
             )
-        self.legs = sections.legs or []
-        self.sms = sections.sms or []
-        self.emails = sections.emails or []
-        self.keys = sections.keys or []
-        self.recordings = sections.recordings or []
-        presses = sum([len(leg.presses) for leg in self.legs if leg.presses])
-        rows = len(self.legs) + presses + len(self.sms) + len(self.emails) + len(self.keys) + len(self.recordings)
-        self._limit(rows)
 
     def notes(self, place: int, row: Struct) -> Notes:
         """What is odd about a row that is the place-th of those that could be read."""
@@ -338,7 +392,7 @@ _TAKE: Final[dict[Any, Callable[[Any], Any]]] = {
     Text: _text,
     ShortText: short_text,
     Texts: _texts,
-    Any: lambda value: value,
+    Scalar: lambda value: value,
 }
 #: Of each kind of row: sent name -> name in the struct, and what reads it; None for rows in it.
 _FIELDS: Final[dict[type[Struct], dict[str, tuple[str, Callable[[Any], Any] | None]]]] = {

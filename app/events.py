@@ -1,6 +1,7 @@
 """The events as structs, field for field as in schemas/*.avsc (a test holds that).
 
-Pure. Times are ms since 1970 UTC, spans are ms. None stands for null.
+Pure. Times are ms since 1970 UTC, spans are ms. None stands for null. CallLeg and Flow are made by position: of more
+than 15 keyword arguments Python makes a dict first, which costs eight times as much (7 % of the pure middle).
 """
 
 from typing import Any
@@ -8,10 +9,10 @@ from typing import Any
 import msgspec
 
 #: The fields of `Event`, in its order.
-Common = tuple[str, str, str, int, int, list[str], dict[str, str]]
+Common = tuple[str, str, str, int, int, tuple[str, ...], dict[str, str]]
 
 
-class Event(msgspec.Struct, gc=False, kw_only=True):
+class Event(msgspec.Struct, gc=False):
     """What every event has."""
 
     event_id: str
@@ -19,11 +20,11 @@ class Event(msgspec.Struct, gc=False, kw_only=True):
     did: str
     occurred_at: int
     received_at: int
-    anomalies: list[str]
+    anomalies: tuple[str, ...]
     extra: dict[str, str]
 
 
-class CallLeg(Event, gc=False, kw_only=True):
+class CallLeg(Event, gc=False):
     """One leg of a call."""
 
     cdr_id: str | None
@@ -106,7 +107,7 @@ class Recording(Event, gc=False, kw_only=True):
     url_expires_at: int | None
 
 
-class Flow(Event, gc=False, kw_only=True):
+class Flow(Event, gc=False):
     """The whole call, for one DID. Its legs are CallLegs: the schema takes from them what FlowLeg has."""
 
     main: bool
@@ -144,4 +145,4 @@ class Rejected(msgspec.Struct, gc=False, kw_only=True):
 
 def as_dict(event: Any) -> dict[str, Any]:
     """An event as builtins, for tests and tools."""
-    return dict(msgspec.to_builtins(event))
+    return dict(msgspec.json.decode(msgspec.json.encode(event, enc_hook=dict)))

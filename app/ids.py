@@ -5,17 +5,18 @@ Source: contract, section 4; RFC 9562, section 5.5.
 """
 
 import hashlib
-from collections.abc import Mapping
+from operator import itemgetter
 from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 
-from app import json_text
-
 NAMESPACE: Final = UUID("5d6cf9a5-6a53-5b8e-9f0e-3f1d1c3f7a10")  # of all our ids: changing it changes every id
 #: What every id's digest begins with: a copy costs half of what another beginning does.
 _BEGUN: Final = hashlib.sha1(NAMESPACE.bytes, usedforsecurity=False)
+_json: Final = msgspec.json.Encoder().encode
+#: The digest's digits between the UUID's own, in one step: slice by slice the pure middle costs 2.5 % more.
+_PARTS: Final = itemgetter(slice(8), slice(8, 12), slice(13, 16), 16, slice(17, 20), slice(20, 32))
 _VARIANT: Final = {f"{n:x}": "89ab"[n & 3] for n in range(16)}
 
 
@@ -24,10 +25,14 @@ def event_id(*parts: Any) -> str:
 
     JSON keeps the parts apart: ("a", "bc") and ("ab", "c") differ.
     """
+    return _uuid(_json(parts))
+
+
+def _uuid(name: bytes) -> str:
     sha1 = _BEGUN.copy()
-    sha1.update(msgspec.json.encode(parts))
-    digest = sha1.hexdigest()
-    return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{_VARIANT[digest[16]]}{digest[17:20]}-{digest[20:32]}"
+    sha1.update(name)
+    a, b, c, variant, d, e = _PARTS(sha1.hexdigest())
+    return f"{a}-{b}-5{c}-{_VARIANT[variant]}{d}-{e}"
 
 
 class Ids:
@@ -41,14 +46,10 @@ class Ids:
 
     def of(self, kind: str, *natural: Any) -> str:
         """The id of a row, by what names it."""
-        found = event_id(kind, self._flow_id, *natural)
+        found = _uuid(_json((kind, self._flow_id, *natural)))
         if found not in self._given:
             self._given[found] = 1
             return found
         count = self._given[found]
         self._given[found] = count + 1
         return event_id(found, count)
-
-    def of_content(self, kind: str, place: int, row: Mapping[str, Any]) -> str:
-        """The id of a row that nothing names, by its content and its place."""
-        return self.of(kind, {"place": place}, json_text.canonical(row))

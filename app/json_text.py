@@ -12,6 +12,7 @@ from typing import Any, Final, NoReturn
 import msgspec
 
 DEEPEST: Final = 100
+_sorted: Final = msgspec.json.Encoder(order="sorted").encode
 _BOM: Final = b"\xef\xbb\xbf"
 
 
@@ -38,7 +39,7 @@ def write(value: Any) -> str:
 
 def canonical(value: Any) -> str:
     """One text for all that mean the same: keys sorted, no white space, null as absent."""
-    return msgspec.json.encode(_without_nulls(value), order="sorted").decode()
+    return _sorted(_without_nulls(value)).decode()
 
 
 def _decode(body: bytes) -> Any:

@@ -7,7 +7,9 @@ Source: issue 8, point 3; times are ms since 1970 UTC, spans ms.
 """
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
+
+from msgspec import Struct
 
 DEPTH: Final = 3
 ENTRY_KEYS: Final = 4
@@ -20,14 +22,14 @@ SEPARATOR: Final = ">"
 HIDDEN: Final = "key"
 
 
-class Press(NamedTuple):
+class Press(Struct, gc=False):
     """A key and when it was pressed, None where that is not known."""
 
     key: str
     at: int | None
 
 
-class OnLeg(NamedTuple):
+class OnLeg(Struct, gc=False):
     """What was pressed on a leg, in its order, and when the leg was connected and ended."""
 
     presses: list[Press]
@@ -35,7 +37,7 @@ class OnLeg(NamedTuple):
     ended_at: int | None
 
 
-class Menu(NamedTuple):
+class Menu(Struct, gc=False):
     """What a flow tells of the voice menu; None where it is not known."""
 
     path: str | None
@@ -72,8 +74,7 @@ def _span(start: int | None, end: int | None) -> int | None:
 def path(presses: Sequence[Press]) -> list[str]:
     """The first DEPTH choices; presses in their order."""
     choices: list[str] = []
-    for run in _runs(presses):
-        keys = [press.key for press in run]
+    for keys in _runs(presses):
         if sum(map(len, keys)) >= ENTRY_KEYS:
             choices.append(DATA)
         else:
@@ -81,14 +82,14 @@ def path(presses: Sequence[Press]) -> list[str]:
     return choices[:DEPTH]
 
 
-def _runs(presses: Sequence[Press]) -> list[list[Press]]:
-    """Presses that follow each other closely, together."""
-    runs: list[list[Press]] = []
+def _runs(presses: Sequence[Press]) -> list[list[str]]:
+    """Keys that follow each other closely, together."""
+    runs: list[list[str]] = []
     last: int | None = None
     for press in presses:
         if runs and (press.at is None or last is None or press.at - last <= ENTRY_GAP_MS):
-            runs[-1].append(press)
+            runs[-1].append(press.key)
         else:
-            runs.append([press])
+            runs.append([press.key])
         last = press.at if press.at is not None else last
     return runs

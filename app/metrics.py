@@ -119,11 +119,14 @@ class Metrics:
 
     def published(self, made: Made) -> None:
         """Count what is in Kafka now."""
+        gathered = self._gathered
         for record in made.records:
-            self._gathered["phonon_events_total", record.topic] += 1
+            gathered["phonon_events_total", record.topic] += 1
         for part in made.split.rejected:
             self.count("phonon_rejected_total", part.reason)
-        self.anomalies(made.anomalies())
+        for event in made.split.events:
+            if event.anomalies:
+                self.anomalies(event.anomalies)
 
     def exposition(self, on_scrape: dict[str, float]) -> bytes:
         """All metrics of all workers as Prometheus text."""

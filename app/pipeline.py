@@ -3,11 +3,12 @@
 Both go through the same function with the same received_at, so that both make the same records with the same ids.
 """
 
-import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
+
+from msgspec import Struct
 
 from app.delivery import NotADelivery, TooManyRows, read_document
 from app.json_text import NotJson
@@ -25,16 +26,11 @@ UNREADABLE: Final[Mapping[type[Exception], int]] = MappingProxyType({NotJson: 40
 LARGE_COMMAS: Final = 3_000
 
 
-@dataclass(frozen=True, slots=True)
-class Made:
+class Made(Struct, frozen=True):
     """A delivery's records, and what there is to say about them."""
 
     split: Split
     records: list[Record]
-
-    def anomalies(self) -> itertools.chain[str]:
-        """The anomalies of all events."""
-        return itertools.chain.from_iterable(event.anomalies for event in self.split.events)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +58,7 @@ class Pipeline:
 
 def is_large(body: bytes) -> bool:
     """Whether making its records would hold up all others for more than some ten milliseconds."""
-    return body.count(b",") > LARGE_COMMAS
+    return len(body) > LARGE_COMMAS and body.count(b",") > LARGE_COMMAS
 
 
 def make_pipeline(settings: Settings) -> Pipeline:

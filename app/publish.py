@@ -208,8 +208,8 @@ class Publisher:
         place = self._waiting if live or self.state is State.TRYING else self._drained
         try:
             produce = self._producer.produce
-            for topic, key, value, headers in records:
-                produce(topic, value, key, headers=headers, on_delivery=countdown)
+            for record in records:
+                produce(record.topic, record.value, record.key, headers=record.headers, on_delivery=countdown)
         except (BufferError, KafkaException) as error:
             raise self._refusal(error) from None
         place[countdown] = None

@@ -59,7 +59,7 @@ def part_of(rejected: Fields, flow: Fields | None, rules: Rules) -> Split:
         raise Left(NO_FLOW)
     missing = f"{FLOW_ID}:missing"
     for event in events:
-        event.anomalies = [*([missing] if missing in flow["anomalies"] else []), *event.anomalies]
+        event.anomalies = ((missing,) if missing in flow["anomalies"] else ()) + event.anomalies
     return Split(found.flow_id, events)
 
 

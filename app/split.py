@@ -5,15 +5,19 @@ the rest belongs to. Source: contract, section 4.
 """
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, tzinfo
-from typing import Final, TypeVar
+from functools import lru_cache
+from operator import attrgetter
+from typing import Final
+
+from msgspec import Struct, to_builtins
 
 from app import flows, json_text
 from app.delivery import (
     FLOW_ID,
     KNOWN,
+    NOTHING,
     SECTIONS,
     Document,
     Key,
@@ -39,12 +43,10 @@ _DIRECTIONS: Final = {True: "INBOUND", False: "OUTBOUND", None: "UNKNOWN"}
 _KINDS: Final[dict[type[Event], str]] = {
     record: BY_RECORD[record.__name__].kind for record in (CallLeg, Dtmf, Sms, Email, FlowKey, Recording, Flow)
 }
+_EVENT_ID: Final = attrgetter("event_id")
 _SECTION_OF: Final = dict(zip(("call_leg", "sms", "email", "key", "recording"), SECTIONS, strict=True))
 _SIGNED_AT: Final = re.compile(r"X-Amz-Date=(\d{8}T\d{6}Z)(?:&|$)", re.ASCII)
 _VALID_SECONDS: Final = re.compile(r"X-Amz-Expires=(\d{1,7})(?:&|$)", re.ASCII)
-
-
-M = TypeVar("M", SentSms, SentEmail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +57,12 @@ class Rules:
     region: str
 
 
-@dataclass(slots=True)
-class Split:
+class Split(Struct):
     """What a delivery became."""
 
     flow_id: str
-    events: list[Event] = field(default_factory=list)
-    rejected: list[Rejected] = field(default_factory=list)
+    events: list[Event] = []
+    rejected: list[Rejected] = []
 
     def counts(self) -> dict[str, int]:
         """How many events there are of each kind."""
@@ -82,13 +83,15 @@ def flow_id_of(document: Document) -> str:
 
 
 def _flow_id(document: Document, notes: Notes) -> str:
+    if document.usual and document.usual.flow_id:
+        return document.usual.flow_id
     sent = document.fields.get(FLOW_ID)
     flow_id = short_text(sent)
     if flow_id and not flow_id.isspace():
         return flow_id
     if flow_id is None and sent is not None:
         notes.unreadable(FLOW_ID, sent)
-    notes.anomalies.append(f"{FLOW_ID}:missing")
+    notes.note(f"{FLOW_ID}:missing")
     return event_id("delivery", json_text.canonical(document.fields))
 
 
@@ -102,34 +105,37 @@ class _Splitter:
         self.notes = Notes(0)
         self.flow_id = _flow_id(document, self.notes)
         self.ids = Ids(self.flow_id)
-        self.rows = Rows(document.fields)
+        self.rows = Rows(document)
         self.latest = received_at + FUTURE_MS
         self.did = flows.UNKNOWN_DID
         self.at = received_at
+        self.events: list[Event] = []
+        self.legs: list[CallLeg] = []
         self.presses: dict[str, list[KeyPress]] = {}  # by the event_id of their leg
 
     def run(self) -> Split:
         """The sections in turn."""
-        rows, events = self.rows, list[Event]()
+        rows, events = self.rows, self.events
         for place, leg in enumerate(rows.legs):
-            events += self._leg(leg, rows.notes(place, leg))
-        legs = [event for event in events if type(event) is CallLeg]
-        sms = [self._message(place, row) for place, row in enumerate(rows.sms)]
-        emails = [self._message(place, row) for place, row in enumerate(rows.emails)]
-        ends = [leg.ended_at for leg in legs if leg.ended_at is not None]
-        self.at = max(ends or [at for _, _, at in (*sms, *emails) if at is not None] or [self.received_at])
-        self.did = flows.main_did(legs)
-        events += [self._sms(*message) for message in sms]
-        events += [self._email(*message) for message in emails]
-        events += [self._key(row, rows.notes(place, row)) for place, row in enumerate(rows.keys)]
-        events += [self._recording(row, rows.notes(place, row)) for place, row in enumerate(rows.recordings)]
-        events += self._flows(legs)
+            self._leg(leg, rows.notes(place, leg))
+        ends = [leg.ended_at for leg in self.legs if leg.ended_at is not None]
+        self.at = max(ends) if ends else self._last_sent()
+        self.did = flows.main_did(self.legs)
+        for place, sms in enumerate(rows.sms):
+            events.append(self._sms(sms, rows.notes(place, sms)))
+        for place, email in enumerate(rows.emails):
+            events.append(self._email(email, rows.notes(place, email)))
+        for place, key in enumerate(rows.keys):
+            events.append(self._key(key, rows.notes(place, key)))
+        for place, recording in enumerate(rows.recordings):
+            events.append(self._recording(recording, rows.notes(place, recording)))
+        self._flows()
         if self.notes.anomalies:
             for event in events:
-                event.anomalies = [*self.notes.anomalies, *event.anomalies]
-        return Split(self.flow_id, events, [self._rejected(part) for part in rows.unread])
+                event.anomalies = self.notes.anomalies + event.anomalies
+        return Split(self.flow_id, events, list(map(self._rejected, rows.unread)))
 
-    def _leg(self, row: Leg, notes: Notes) -> list[Event]:
+    def _leg(self, row: Leg, notes: Notes) -> None:
         """A leg, and the presses on it."""
         zone, cdr_id, callee_type = self.zone, row.cdr_id, row.callee_type
         started, ringing = notes.time("startTime", row.start_time, zone), row.ringing_start_time
@@ -147,43 +153,42 @@ class _Splitter:
         presses = row.presses or []
         at = ended if ended is not None else connected if connected is not None else started
         at = self.received_at if at is None else at
-        leg = CallLeg(
-            event_id=self.ids.of("call_leg", cdr_id) if cdr_id else self._content_id("call_leg", notes),
-            flow_id=self.flow_id,
-            did=self._number(row.did_number) or flows.UNKNOWN_DID,
-            occurred_at=self._not_in_future(at, notes),
-            received_at=self.received_at,
-            anomalies=notes.anomalies,
-            extra=notes.extra,
-            cdr_id=cdr_id,
-            role=("VISITOR" if callee_type == "VISITOR" else "AGENT") if callee_type else "UNKNOWN",
-            callee_type=callee_type,
-            callee_number=self._number(row.callee_number),
-            did_as_sent=row.did_number,
-            direction=_DIRECTIONS[incoming],
-            started_at=started,
-            ringing_at=became.ringing_at,
-            connected_at=connected,
-            ended_at=ended,
-            answered=became.answered,
-            disposition=became.disposition,
-            hangup_cause=row.hangup_cause,
-            duration_ms=duration_ms,
-            setup_ms=became.setup_ms,
-            ring_ms=became.ring_ms,
-            talk_ms=became.talk_ms,
-            remote_hangup=remote_hangup,
-            is_ringing=is_ringing,
-            dtmf_count=len(presses),
-            foreign_call_ids=row.foreign_call_ids or [],
+        leg = CallLeg(  # by position, as events.py says
+            self.ids.of("call_leg", cdr_id) if cdr_id else self._content_id("call_leg", row, notes),
+            self.flow_id,
+            self._number(row.did_number) or flows.UNKNOWN_DID,
+            self._not_in_future(at, notes),
+            self.received_at,
+            notes.anomalies,
+            notes.extra,
+            cdr_id,
+            ("VISITOR" if callee_type == "VISITOR" else "AGENT") if callee_type else "UNKNOWN",
+            callee_type,
+            self._number(row.callee_number),
+            row.did_number,
+            _DIRECTIONS[incoming],
+            started,
+            became.ringing_at,
+            connected,
+            ended,
+            became.answered,
+            became.disposition,
+            row.hangup_cause,
+            duration_ms,
+            became.setup_ms,
+            became.ring_ms,
+            became.talk_ms,
+            remote_hangup,
+            is_ringing,
+            len(presses),
+            row.foreign_call_ids or [],
         )
-        return [
-            leg,
-            *[self._press(leg, at, place, press) for place, press in enumerate(presses)],
-        ]
+        self.legs.append(leg)
+        self.events.append(leg)
+        for place, press in enumerate(presses):
+            self.events.append(self._press(leg, at, press, self.rows.notes(place, press)))
 
-    def _press(self, leg: CallLeg, leg_at: int, place: int, row: Press) -> Dtmf:
-        notes = self.rows.notes(place, row)
+    def _press(self, leg: CallLeg, leg_at: int, row: Press, notes: Notes) -> Dtmf:
         position = notes.place + 1
         at = notes.time("eventTime", row.event_time, self.zone)
         if leg.role == "VISITOR":
@@ -205,14 +210,16 @@ class _Splitter:
             ms_since_answer=None if at is None or leg.connected_at is None else at - leg.connected_at,
         )
 
-    def _message(self, place: int, row: M) -> tuple[M, Notes, int | None]:
-        """An SMS or e-mail, what is odd about it, and when it was sent."""
-        notes = self.rows.notes(place, row)
-        return row, notes, notes.time("sendTime", row.send_time, self.zone)
+    def _last_sent(self) -> int:
+        """When the last message of a delivery without calls was sent."""
+        sent = [row.send_time for row in self.rows.sms] + [row.send_time for row in self.rows.emails]
+        read = [Notes(0).time("sendTime", text, self.zone) for text in sent]
+        return max([at for at in read if at is not None], default=self.received_at)
 
-    def _sms(self, row: SentSms, notes: Notes, sent_at: int | None) -> Sms:
+    def _sms(self, row: SentSms, notes: Notes) -> Sms:
+        sent_at = notes.time("sendTime", row.send_time, self.zone)
         return Sms(
-            event_id=self.ids.of("sms", row.id, row.delivery_status) if row.id else self._content_id("sms", notes),
+            event_id=self.ids.of("sms", row.id, row.delivery_status) if row.id else self._content_id("sms", row, notes),
             flow_id=self.flow_id,
             did=self.did,
             occurred_at=self._not_in_future(self.at if sent_at is None else sent_at, notes),
@@ -227,12 +234,15 @@ class _Splitter:
             delivery_status=row.delivery_status,
         )
 
-    def _email(self, row: SentEmail, notes: Notes, sent_at: int | None) -> Email:
-        addresses = row.addresses or []
-        statuses = [(to.id, to.type, to.delivery_status) for to in addresses]
+    def _email(self, row: SentEmail, notes: Notes) -> Email:
+        sent_at = notes.time("sendTime", row.send_time, self.zone)
+        statuses, recipients = [], []
+        for to in row.addresses or ():
+            statuses.append((to.id, to.type, to.delivery_status))
+            recipients.append(EmailRecipient(address=to.id, type=to.type, delivery_status=to.delivery_status))
         size_kb = notes.decimal("size", row.size)
         return Email(
-            event_id=self.ids.of("email", row.id, statuses) if row.id else self._content_id("email", notes),
+            event_id=self.ids.of("email", row.id, statuses) if row.id else self._content_id("email", row, notes),
             flow_id=self.flow_id,
             did=self.did,
             occurred_at=self._not_in_future(self.at if sent_at is None else sent_at, notes),
@@ -244,13 +254,15 @@ class _Splitter:
             subject=row.subject,
             content=row.content,
             size_kb=size_kb,
-            recipients=[EmailRecipient(address=a, type=t, delivery_status=d) for a, t, d in statuses],
+            recipients=recipients,
         )
 
     def _key(self, row: Key, notes: Notes) -> FlowKey:
         name, value = row.name, row.value
         return FlowKey(
-            event_id=self.ids.of("key", name, json_text.canonical(value)) if name else self._content_id("key", notes),
+            event_id=self.ids.of("key", name, json_text.canonical(value))
+            if name
+            else self._content_id("key", row, notes),
             flow_id=self.flow_id,
             did=self.did,
             occurred_at=self._not_in_future(self.at, notes),
@@ -264,7 +276,7 @@ class _Splitter:
     def _recording(self, row: SentRecording, notes: Notes) -> Recording:
         file_name, url = row.recorded_file_name, row.recorded_file_public_path
         return Recording(
-            event_id=self.ids.of("recording", file_name) if file_name else self._content_id("recording", notes),
+            event_id=self.ids.of("recording", file_name) if file_name else self._content_id("recording", row, notes),
             flow_id=self.flow_id,
             did=self.did,
             occurred_at=self._not_in_future(self.at, notes),
@@ -276,31 +288,34 @@ class _Splitter:
             url_expires_at=_expires_at(url) if url else None,
         )
 
-    def _flows(self, legs: list[CallLeg]) -> Iterator[Flow]:
+    def _flows(self) -> None:
         """One flow per visitor DID, the main one first; the document's own unknown fields stand in that."""
         rows, extra = self.rows, self._extra()
         messages = flows.Messages(
             len(rows.sms), len(rows.emails), len(rows.keys), len(rows.recordings), len(rows.unread)
         )
-        for did, own in flows.by_did(legs, self.did):
+        for did, own in flows.by_did(self.legs, self.did):
             notes = Notes(0, extra=extra)
-            id_ = self.ids.of("flow", did, [leg.event_id for leg in own])
+            id_ = self.ids.of("flow", did, list(map(_EVENT_ID, own)))
             at = self._not_in_future(self.at, notes)
             common = id_, self.flow_id, did, at, self.received_at, notes.anomalies, notes.extra
-            yield flows.flow(own, messages, self._menu(own), common)
-            extra, messages = {}, flows.NO_MESSAGES
+            self.events.append(flows.flow(own, messages, self._menu(own), common))
+            extra, messages = NOTHING, flows.NO_MESSAGES
 
     def _menu(self, legs: list[CallLeg]) -> Menu:
         """What the caller did in the voice menu."""
         if not self.presses:
             return NO_MENU
-        return menu([OnLeg(self.presses.get(leg.event_id, []), leg.connected_at, leg.ended_at) for leg in legs])
+        of = self.presses
+        return menu([OnLeg(of[leg.event_id], leg.connected_at, leg.ended_at) for leg in legs if leg.event_id in of])
 
     # what all of them need
 
-    def _content_id(self, kind: str, notes: Notes) -> str:
-        """The id of a row that nothing names."""
-        return self.ids.of_content(kind, notes.place, self.document.fields[_SECTION_OF[kind]][notes.place])
+    def _content_id(self, kind: str, row: Struct, notes: Notes) -> str:
+        """The id of a row that nothing names: by what was sent, and of a usual document nothing else is left."""
+        place, document = notes.place, self.document
+        sent = to_builtins(row) if document.usual else document.fields[_SECTION_OF[kind]][place]
+        return self.ids.of(kind, {"place": place}, json_text.canonical(sent))
 
     def _rejected(self, part: Unread) -> Rejected:
         return Rejected(
@@ -314,7 +329,7 @@ class _Splitter:
 
     def _extra(self) -> dict[str, str]:
         """What stands in the document or around it and nobody knows."""
-        if not self.document.around and KNOWN.issuperset(self.document.fields):
+        if self.document.usual:
             return self.notes.extra
         unknown = [(name, value) for name, value in self.document.fields.items() if name not in KNOWN]
         for name, value in (*unknown, *self.document.around.items()):
@@ -326,7 +341,7 @@ class _Splitter:
         """When it occurred: what the row says, unless that is far after it was received."""
         if at <= self.latest:
             return at
-        notes.anomalies.append("occurred_at:in_future")
+        notes.note("occurred_at:in_future")
         return self.received_at
 
     def _number(self, text: str | None) -> str | None:
@@ -335,7 +350,13 @@ class _Splitter:
 
 def _expires_at(url: str) -> int | None:
     """When a signed URL stops working (AWS Signature Version 4, query parameters), ms since 1970 UTC."""
-    query = max(url.find("X-Amz-"), 0)
-    signed, seconds = _SIGNED_AT.search(url, query), _VALID_SECONDS.search(url, query)
-    at = instant(signed[1], UTC) if signed else None
+    signed = _SIGNED_AT.search(url, url.find("X-Amz-Date"))  # find is much faster than a pattern
+    seconds = _VALID_SECONDS.search(url, url.find("X-Amz-Expires"))
+    at = _signed_at(signed[1]) if signed else None
     return at + int(seconds[1]) * 1000 if seconds and at is not None else None
+
+
+@lru_cache(maxsize=256)
+def _signed_at(text: str) -> int | None:
+    """When a URL was signed: to the second, so that many deliveries have the same text."""
+    return instant(text, UTC)

@@ -60,8 +60,7 @@ class Limits:
     in_flight: int
 
 
-@dataclass(slots=True)
-class Delivery:
+class Delivery(msgspec.Struct):
     """One POST on its way through. `flow_id` is that of one that is kept without being made into records."""
 
     scope: Scope

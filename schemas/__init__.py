@@ -13,7 +13,7 @@ Source: Avro specification 1.12, "Single-object encoding" and "Schema fingerprin
 import io
 import json
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
@@ -142,12 +142,12 @@ def encode(record: str, value: Mapping[str, Any], *, prefix: bytes | None = None
     return out.getvalue()
 
 
-def encoder(record: str, *, prefix: bytes | None = None) -> Callable[[Any], bytes]:
+def encoder(record: str, *, prefix: bytes | None = None, given: Sequence[str] = ()) -> Callable[..., bytes]:
     """A function that makes a framed record from an object with an attribute per field; much faster than `encode`.
 
     It trusts its input: types are the caller's promise. `prefix` replaces the single-object header (a registry's id).
     """
-    return compile_encoder(SCHEMAS[record], HEADERS[record] if prefix is None else prefix)
+    return compile_encoder(SCHEMAS[record], HEADERS[record] if prefix is None else prefix, given)
 
 
 def without_registry(id_: int) -> Written:

@@ -56,8 +56,8 @@ def settings(kafka: Any, prefix: str) -> Settings:
 
 def publish(settings: Settings, *records: Record) -> None:
     producer = Producer({"bootstrap.servers": settings.kafka["bootstrap.servers"]})
-    for topic, key, value, headers in records:
-        producer.produce(topic, value, key, headers=list(headers))
+    for record in records:
+        producer.produce(record.topic, record.value, record.key, headers=list(record.headers))
     assert producer.flush(10) == 0
 
 

@@ -1,5 +1,6 @@
 """Reading: a row read in one step is the row read field by field, and what one way refuses the other one notes."""
 
+import json
 from typing import Any
 
 import msgspec
@@ -7,8 +8,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.delivery import Address, Key, Leg, Notes, Press, Rows, SentEmail, SentRecording, SentSms, read_fields
+from app import json_text
+from app.delivery import (
+    MOST_ROWS,
+    Address,
+    Document,
+    Key,
+    Leg,
+    NotADelivery,
+    Notes,
+    Press,
+    Rows,
+    SentEmail,
+    SentRecording,
+    SentSms,
+    read_any,
+    read_document,
+    read_fields,
+)
+from app.split import split
 from tests.json_values import ADDRESS, DOCUMENTS, EMAIL, KEY, LEG, PRESS, RECORDING, SMS
+from tests.test_deliveries import RULES
 
 KINDS: list[tuple[type[msgspec.Struct], st.SearchStrategy[Any]]] = [
     (Leg, LEG),
@@ -48,15 +68,88 @@ def test_both_ways_read_the_same(kind: type[msgspec.Struct], rows: st.SearchStra
     assert len(in_one_step) > 10
 
 
+SECTIONS: dict[str, type[msgspec.Struct]] = {
+    "callDetails": Leg,
+    "smsDetails": SentSms,
+    "emailDetails": SentEmail,
+    "keys": Key,
+    "recordingUrls": SentRecording,
+}
+
+
+def tidied(document: dict[str, Any]) -> dict[str, Any]:
+    """The document without what is odd about it."""
+    return {"phonon-uuid": "a"} | {name: rows for name in SECTIONS if (rows := _rows(name, document.get(name)))}
+
+
+def _rows(name: str, sent: Any) -> list[Any]:
+    return [row for row in sent if _fits(row, SECTIONS[name])] if isinstance(sent, list) else []
+
+
+def _fits(row: Any, kind: type[msgspec.Struct]) -> bool:
+    try:
+        msgspec.convert(row, kind)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def test_a_usual_document_becomes_what_it_becomes_when_it_is_read_as_any_other() -> None:
+    read_at_once = []
+
+    @settings(max_examples=400)
+    @given(DOCUMENTS.map(tidied) | DOCUMENTS)
+    def check(document: dict[str, Any]) -> None:
+        body = json.dumps({"body": document}).encode()
+        try:
+            usual = read_document(body)
+        except NotADelivery:
+            return
+        other = read_any(json_text.read(body))
+        assert split(usual, received_at=1, rules=RULES) == split(other, received_at=1, rules=RULES)
+        if usual.usual:
+            read_at_once.append(usual)
+
+    check()
+    assert len(read_at_once) > 50
+
+
 @given(DOCUMENTS)
 def test_one_odd_row_changes_nothing_for_the_others(document: Any) -> None:
     """A document that is read row by row, because of a key that is none, gives the same rows."""
     known = {name: value for name, value in document.items() if isinstance(value, list)}
-    whole = Rows(known)
-    piecewise = Rows({**known, "keys": [*known.get("keys", []), "none"]})
+    whole = Rows(Document(known, {}))
+    piecewise = Rows(Document({**known, "keys": [*known.get("keys", []), "none"]}, {}))
     assert (piecewise.legs, piecewise.sms, piecewise.emails) == (whole.legs, whole.sms, whole.emails)
     assert piecewise.keys == whole.keys
     assert piecewise.recordings == whole.recordings
     assert [part for part in piecewise.unread if part.value != "none"] == [
         part for part in whole.unread if part.value != "none"
     ]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"body":{"phonon-uuid":"a","keys":[{"name":"n","value":1}],"keys":[{"name":"m","value":2}]}}',
+        '{"body":{"phonon-uuid":1,"phonon-uuid":"a"}}',
+        '{"body":{"phonon-uuid":"a"},"body":{"phonon-uuid":"b","keys":null}}',
+        '{"body":{"phonon-uuid":"a","keys":[{"name":"\\ud83d\\ude00","value":-0.0}]}}',
+        '{"body":{"phonon-uuid":"a","keys":[{"name":"\\ud83d","value":1}]}}',
+        '{"body":{"phonon-uuid":"a","keys":[{"name":"n","value":BIG},{"name":"n","value":1e400}]}}',
+        '{"body":{"phonon-uuid":"a","keys":[{"name":"n","value":18446744073709551616}]}}',
+        '\ufeff{"body":{"phonon-uuid":"a","callDetails":[{"foreignCallIds":["a"],"dtmfPressesd":[{"key":"1"}]}]}}',
+        '{"body":{"phonon-uuid":"a","emailDetails":[{"size":1e2,"addresses":[{"id":"x"}]}],"smsDetails":[{}]}}',
+    ],
+)
+def test_what_json_leaves_open_is_read_alike_in_both_ways(body: str) -> None:
+    sent = body.replace("BIG", "1" + "0" * 400).encode()
+    both = read_document(sent), read_any(json_text.read(sent))
+    one, other = (split(document, received_at=1, rules=RULES) for document in both)
+    assert one == other
+
+
+def test_a_usual_document_has_fewer_bytes_than_there_may_be_rows() -> None:
+    body = b'{"body":{"phonon-uuid":"a","keys":[%s]}}'
+    assert read_document(body % b"{}").usual
+    assert not read_document(body % b",".join([b"{}"] * (MOST_ROWS // 2))).usual

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.menu import DATA, OTHER, OnLeg, Press, hidden, menu, path
+from app.menu import DATA, OTHER, Menu, OnLeg, Press, hidden, menu, path
 
 PATHS: dict[str, tuple[list[tuple[str, int | None]], list[str]]] = {
     "nothing": ([], []),
@@ -59,13 +59,13 @@ def test_a_flow_tells_the_visitors_choices_over_its_legs_and_how_long_they_took(
     first = OnLeg([Press("1", 3_000)], connected_at=1_000, ended_at=4_000)
     last = OnLeg([Press("2", 9_000), Press("#", 11_000)], connected_at=5_000, ended_at=20_000)
     silent = OnLeg([], connected_at=1_000, ended_at=90_000)
-    assert menu([silent, first, last, silent]) == ("1>2>#", 2_000, 9_000)
-    assert menu([silent]) == menu([]) == (None, None, None)
+    assert menu([silent, first, last, silent]) == Menu("1>2>#", 2_000, 9_000)
+    assert menu([silent]) == menu([]) == Menu(None, None, None)
 
 
 @pytest.mark.parametrize("connected_at", [None, 4_000], ids=["never connected", "connected after the key"])
 def test_a_time_that_is_not_known_or_would_be_negative_is_none(connected_at: int | None) -> None:
-    assert menu([OnLeg([Press("1", 3_000)], connected_at, None)]) == ("1", None, None)
+    assert menu([OnLeg([Press("1", 3_000)], connected_at, None)]) == Menu("1", None, None)
 
 
 def test_a_hidden_path_tells_its_length_alone() -> None:

@@ -20,6 +20,7 @@ from app.delivery import read_document
 from app.demo.answers import FLOW_LEG
 from app.demo.misbehaviour import ROUGH, USUAL, Misbehaviour
 from app.demo.provider import Delivery, SyntheticProvider, expected_flows
+from app.events import as_dict
 from app.split import Rules, Split, split
 
 START = datetime(2026, 1, 5, 6, 0, tzinfo=UTC)
@@ -43,7 +44,7 @@ def received(delivery: Delivery) -> int:
 def told(delivery: Delivery) -> list[tuple[str, dict[str, Any]]]:
     """What the receiver reads, as the provider would say it."""
     read = split_of(delivery)
-    records = [(type(event).__name__, msgspec.to_builtins(event)) for event in (*read.events, *read.rejected)]
+    records = [(type(event).__name__, as_dict(event)) for event in (*read.events, *read.rejected)]
     for record, fields in records:
         for name in RECEIVED_ONLY:
             fields.pop(name, None)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError
+from msgspec.structs import replace
 
 from app.demo.broker import Broker
 from app.outcomes import State, Unacknowledged, Unpublishable
@@ -152,7 +153,7 @@ async def test_sizes_are_checked_before_anything_is_produced() -> None:
     setting.publisher = Publisher(setting._opened, topics=TOPICS, stall_after=STALL, most_bytes=100_000)
     await setting.publisher.start()
     with pytest.raises(Unpublishable):
-        await setting.publisher.publish([A_RECORD, A_RECORD._replace(value=bytes(100_000))])
+        await setting.publisher.publish([A_RECORD, replace(A_RECORD, value=bytes(100_000))])
     assert setting.fake.produced == []
     await setting.publisher.stop()
 
@@ -215,10 +216,10 @@ async def test_the_real_producer_does_what_the_fake_does(kafka: Broker, prefix: 
     )
     await publisher.start()
     assert await is_healthy(publisher)
-    record = A_RECORD._replace(topic=f"{prefix}.flow.v1")
+    record = replace(A_RECORD, topic=f"{prefix}.flow.v1")
     await publisher.publish([record] * 8)
     with pytest.raises(Unpublishable):
-        await publisher.publish([record._replace(value=bytes(20_000_000))])
+        await publisher.publish([replace(record, value=bytes(20_000_000))])
     assert publisher.healthy
     await publisher.stop()
 

@@ -69,6 +69,24 @@ def test_the_compiled_encoder_writes_what_fastavro_writes(name: str, data: Any) 
     assert ENCODERS[name](objects(value)) == encode(name, value)
 
 
+@pytest.mark.parametrize("characters", [63, 64, 4096, 8191, 8192, 8193, 1_100_000])
+def test_texts_of_any_length(characters: int) -> None:
+    """Those that are not in the encoder's table too."""
+    texts = dict.fromkeys(("event_id", "flow_id", "did", "name", "value"), "x" * characters)
+    value = texts | {"occurred_at": 1, "received_at": 2, "anomalies": [texts["name"]], "extra": {texts["name"]: "y"}}
+    expected = encode("FlowKey", value)
+    assert ENCODERS["FlowKey"](objects(value)) == expected
+    assert encoder("FlowKey", given=("name",))(objects(value), texts["name"].encode()) == expected
+
+
+@given(st.data())
+def test_texts_may_be_given_as_bytes(data: Any) -> None:
+    value = data.draw(RECORDS["FlowKey"])
+    given_bytes = [value[name].encode() for name in ("did", "name")]
+    others = objects({name: item for name, item in value.items() if name not in ("did", "name")})
+    assert encoder("FlowKey", given=("did", "name"))(others, *given_bytes) == encode("FlowKey", value)
+
+
 @pytest.mark.parametrize("name", sorted(SCHEMAS))
 @given(st.data())
 def test_a_record_survives_encode_and_decode(name: str, data: Any) -> None:
