@@ -11,13 +11,30 @@ import re
 from collections.abc import Callable
 from datetime import tzinfo
 from types import MappingProxyType
-from typing import Annotated, Any, Final, NamedTuple, TypeVar, cast
+from typing import Any, Final, NamedTuple, TypeVar, cast
 
 import msgspec
-from msgspec import Meta, Struct, field
+from msgspec import Struct
 
 from app import json_text
 from app.json_text import NotJson
+from app.rows import (
+    LONGEST_ID,
+    Address,
+    Key,
+    Leg,
+    Press,
+    Scalar,
+    Sections,
+    SentEmail,
+    SentRecording,
+    SentSms,
+    ShortText,
+    Text,
+    Texts,
+    Usual,
+    Wrapped,
+)
 from app.telephony import instant
 
 FLOW_ID: Final = "phonon-uuid"
@@ -27,7 +44,6 @@ PRESSES: Final = "dtmfPressesd"
 ADDRESSES: Final = "addresses"
 MOST_ROWS: Final = 50_000
 
-_LONGEST_ID: Final = 256  # ids and DIDs are repeated on every event: a longer text is none, and stays in extra
 _WHOLE: Final = re.compile(r"\s*([+-]?\d{1,18})(\.0*)?\s*", re.ASCII)
 _DECIMAL: Final = re.compile(r"\s*[+-]?\d{1,300}(\.\d*)?([eE][+-]?\d{1,2})?\s*", re.ASCII)
 _FLAGS: Final = {"true": True, "false": False}
@@ -50,7 +66,7 @@ class Document(Struct, gc=False):
 
     fields: dict[str, Any]
     around: dict[str, Any]
-    usual: "Usual | None" = None
+    usual: Usual | None = None
 
 
 def read_document(body: bytes) -> Document:
@@ -83,109 +99,6 @@ def read_any(value: Any) -> Document:
 
 def _is_known(fields: dict[str, Any]) -> bool:
     return fields.get(FLOW_ID) is not None or any(fields.get(name) is not None for name in KNOWN)
-
-
-# What a field holds once its row is read. A text that is repeated on other events (an id, a DID) must be short; a
-# Scalar is read from there on by whoever needs it.
-Text = str | None
-Scalar = str | int | float | bool | None
-ShortText = Annotated[str, Meta(max_length=_LONGEST_ID)] | None
-Texts = list[str] | None
-
-
-class Press(Struct, gc=False, forbid_unknown_fields=True, rename="camel"):
-    """A key that was pressed, in a leg."""
-
-    key: Text = None
-    label: Text = None
-    event_time: Scalar = None
-
-
-class Leg(Struct, gc=False, forbid_unknown_fields=True, rename="camel"):
-    """A row of callDetails."""
-
-    cdr_id: ShortText = None
-    callee_type: Text = None
-    callee_number: Text = None
-    start_time: Scalar = None
-    ringing_start_time: Scalar = None
-    connect_time: Scalar = None
-    end_time: Scalar = None
-    did_number: ShortText = None
-    hangup_cause: Text = None
-    duration: Scalar = None
-    incoming: Scalar = None
-    remote_hangup: Scalar = None
-    is_ringing: Scalar = field(default=None, name="is_ringing")
-    foreign_call_ids: Texts = None
-    presses: list[Press] | None = field(default=None, name="dtmfPressesd")
-
-
-class SentSms(Struct, gc=False, forbid_unknown_fields=True, rename="camel"):
-    """A row of smsDetails."""
-
-    send_time: Scalar = None
-    id: Text = None
-    delivery_status: Text = None
-    text: Text = None
-    sender: Text = field(default=None, name="from")
-    to: Text = None
-
-
-class Address(Struct, gc=False, forbid_unknown_fields=True, rename="camel"):
-    """A recipient of an e-mail."""
-
-    id: Text = None
-    type: Text = None
-    delivery_status: Text = None
-
-
-class SentEmail(Struct, gc=False, forbid_unknown_fields=True, rename="camel"):
-    """A row of emailDetails."""
-
-    send_time: Scalar = None
-    id: Text = None
-    sender: Text = field(default=None, name="from")
-    addresses: list[Address] | None = None
-    subject: Text = None
-    content: Text = None
-    size: Scalar = None
-
-
-class Key(Struct, gc=False, forbid_unknown_fields=True):
-    """A row of keys."""
-
-    name: Text = None
-    value: Scalar = None
-
-
-class SentRecording(Struct, gc=False, forbid_unknown_fields=True, rename="camel"):
-    """A row of recordingUrls."""
-
-    recorded_file_name: Text = None
-    recorded_file_public_path: Text = None
-
-
-class Sections(Struct, gc=False):
-    """The rows of a document."""
-
-    legs: list[Leg] | None = field(default=None, name="callDetails")
-    sms: list[SentSms] | None = field(default=None, name="smsDetails")
-    emails: list[SentEmail] | None = field(default=None, name="emailDetails")
-    keys: list[Key] | None = None
-    recordings: list[SentRecording] | None = field(default=None, name="recordingUrls")
-
-
-class Usual(Sections, gc=False, forbid_unknown_fields=True):
-    """A document of which nothing is odd: its values are no lists or objects but the rows, so that it is not deep."""
-
-    flow_id: ShortText = field(default=None, name=FLOW_ID)
-
-
-class Wrapped(Struct, gc=False, forbid_unknown_fields=True):
-    """A usual document as it is sent."""
-
-    body: Usual
 
 
 _USUAL: Final = msgspec.json.Decoder(Wrapped)
@@ -379,7 +292,7 @@ def _text(value: Any) -> str | None:
 def short_text(value: Any) -> str | None:
     """Text that is repeated on other events: an id or a DID."""
     found = _text(value)
-    return found if found is not None and len(found) <= _LONGEST_ID else None
+    return found if found is not None and len(found) <= LONGEST_ID else None
 
 
 def _texts(value: Any) -> list[str] | None:

@@ -14,27 +14,12 @@ from typing import Final
 from msgspec import Struct, to_builtins
 
 from app import flows, json_text
-from app.delivery import (
-    FLOW_ID,
-    KNOWN,
-    NOTHING,
-    SECTIONS,
-    Document,
-    Key,
-    Leg,
-    Notes,
-    Press,
-    Rows,
-    SentEmail,
-    SentRecording,
-    SentSms,
-    Unread,
-    short_text,
-)
+from app.delivery import FLOW_ID, KNOWN, NOTHING, SECTIONS, Document, Notes, Rows, Unread, short_text
 from app.events import CallLeg, Dtmf, Email, EmailRecipient, Event, Flow, FlowKey, Recording, Rejected, Sms
 from app.ids import Ids, event_id
 from app.menu import NO_MENU, Menu, OnLeg, menu
 from app.menu import Press as KeyPress
+from app.rows import Key, Leg, Press, SentEmail, SentRecording, SentSms
 from app.telephony import Times, cause_code, course, e164, instant
 from schemas.topics import BY_RECORD, EVENT_KINDS
 

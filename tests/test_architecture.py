@@ -15,7 +15,7 @@ Imports = Mapping[str, set[str]]
 
 PURE = {
     *(f"app.{name}" for name in ("credentials", "delivery", "events", "flows", "ids", "json_text", "menu", "privacy")),
-    *(f"app.{name}" for name in ("problems", "raw", "rebuild", "records", "segment", "split", "telephony")),
+    *(f"app.{name}" for name in ("problems", "raw", "rebuild", "records", "rows", "segment", "split", "telephony")),
     *(f"app.notify.{name}" for name in ("answers", "lane", "notification", "progress")),
     *(f"app.demo.{name}" for name in ("answers", "calls", "facts", "misbehaviour", "provider", "spelling")),
     *(f"streams.{name}" for name in ("alerts", "bucket", "callers", "decoding", "flows", "gathered", "groups")),

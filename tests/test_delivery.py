@@ -9,23 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app import json_text
-from app.delivery import (
-    MOST_ROWS,
-    Address,
-    Document,
-    Key,
-    Leg,
-    NotADelivery,
-    Notes,
-    Press,
-    Rows,
-    SentEmail,
-    SentRecording,
-    SentSms,
-    read_any,
-    read_document,
-    read_fields,
-)
+from app.delivery import MOST_ROWS, Document, NotADelivery, Notes, Rows, read_any, read_document, read_fields
+from app.rows import Address, Key, Leg, Press, SentEmail, SentRecording, SentSms
 from app.split import split
 from tests.json_values import ADDRESS, DOCUMENTS, EMAIL, KEY, LEG, PRESS, RECORDING, SMS
 from tests.test_deliveries import RULES
