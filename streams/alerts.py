@@ -119,11 +119,6 @@ class Alerts:
         self._told: list[Alert] = []
         self._changed: dict[str, None] = {}
 
-    @property
-    def silences(self) -> bool:
-        """Whether a rule wants to know of a DID's last flow."""
-        return self._rules.silences
-
     def firing(self) -> int:
         """How many episodes have begun and are not over."""
         return sum(one.state == FIRING for watched in self._watched.values() for one in watched.episodes.values())
@@ -213,6 +208,8 @@ class Alerts:
         seen = rule.look(Figures(held.sums, _missing(watched, held) if rule.window is None else 0.0))
         if rule.window is None and was is not None and was.state != QUIET and held.newest < was.minute:
             seen = seen._replace(holds=True)  # a silence is over with the next flow, not with the hour
+        if was is None and not seen.holds:
+            return
         now, told = step(rule, was, seen, held.first, held.last)
         if told is not None:
             self._tell(did, rule.name, *told, seen)

@@ -85,7 +85,6 @@ class Rules(NamedTuple):
 
     rules: tuple[Rule, ...] = ()
     lengths: frozenset[int] = frozenset()
-    silences: bool = False
     groups: tuple[Rule, ...] = ()
 
 
@@ -151,7 +150,6 @@ def read_rules(text: str, windows: Sequence[Window]) -> Rules:
     return Rules(
         tuple(rule for name, rule in rules.items() if name not in of_groups),
         frozenset(lengths | ({HOUR_MINUTES} if silences else set())),
-        silences,
         tuple(rule for name, rule in rules.items() if name in of_groups),
     )
 

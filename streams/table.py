@@ -215,8 +215,7 @@ class Table:
             first = rolling.minute + 1
             last = rolling.next_change(self._minute, lengths=self.lengths) if first < self._minute else first
             sums = dict(zip(self.lengths, rolling.sums, strict=True))
-            newest = max(rolling.buckets) >> PART_BITS if self.alerts.silences else first
-            self.alerts.look(did, Held(first, last, sums, newest))
+            self.alerts.look(did, Held(first, last, sums, rolling.newest))
             if last == self._minute:
                 return
             self._forget(did, rolling, rolling.advance(last, lengths=self.lengths))

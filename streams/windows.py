@@ -19,6 +19,7 @@ PART_BITS: Final = 16  # a place is minute << PART_BITS | which of the minute's 
 _FULL: Final = LIMIT * ID_BYTES
 _TALLY_BITS: Final = 32
 _TALLY: Final = (1 << _TALLY_BITS) - 1
+_NEVER: Final = -(1 << 63)
 _LANE_MASK: Final = (1 << 64) - 1
 
 
@@ -50,11 +51,12 @@ class Rolling:
 
     __slots__ = (
         *("_callers", "_ids", "_lines", "_tallies"),
-        *("buckets", "emitted_at", "kept", "minute", "sums"),
+        *("buckets", "emitted_at", "kept", "minute", "newest", "sums"),
     )
 
     def __init__(self, minute: int, windows: int) -> None:
         self.minute = minute
+        self.newest = _NEVER  # minute of a flow
         self.buckets: dict[int, Bucket | bytes] = {}
         self.sums = [0] * windows
         self.emitted_at = float("-inf")  # when its metrics were last written, in the table's seconds
@@ -100,6 +102,8 @@ class Rolling:
                 self._lines = Lines(self.minute, len(lengths))
             self._lines.note(legs)
             bucket.legs += legs
+        if minute > self.newest:
+            self.newest = minute
         bucket.counts += counts
         bucket.ids += event_id
         bucket.tallies += tallies
@@ -184,6 +188,7 @@ class Rolling:
         dropped = [place for place in self.buckets if place >> PART_BITS < oldest]
         for place in dropped:
             del self.buckets[place]
+        self.newest = max(self.buckets, default=_NEVER) >> PART_BITS
         opened = {place: _opened(bucket) for place, bucket in self.buckets.items()}
         self._ids.restore([bucket.ids for bucket in opened.values()])
         for n, length in enumerate(lengths):
