@@ -13,6 +13,8 @@ from typing import Final
 import phonenumbers
 from msgspec import Struct
 
+from schemas.memo import Memo
+
 #: Two-letter codes of the regions that have telephone numbers.
 REGIONS: Final = frozenset(phonenumbers.SUPPORTED_REGIONS)
 
@@ -63,36 +65,27 @@ _SECONDS: Final = {f"{n:02}": n * 1000 for n in range(60)}
 _FRACTIONS: Final[dict[str, int]] = {"": 0} | {f".{n:0{d}}": n * 10 ** (3 - d) for d in (1, 2, 3) for n in range(10**d)}
 
 
-class _Minutes(dict[str, int]):
-    """When minutes that are written like 2022-11-29T23:49: begin in UTC. KeyError where one is written otherwise."""
-
-    def __missing__(self, text: str) -> int:
-        minute = _instant(f"{text}00Z", UTC) if text[16:] == ":" and text[:2] in _CENTURIES else None
-        if minute is None:
-            raise KeyError(text)
-        if len(self) >= _MOST_MINUTES:
-            self.clear()
-        self[text] = minute
-        return minute
+def _minute(text: str) -> int:
+    """When a minute that is written like 2022-11-29T23:49: begins in UTC. KeyError where it is written otherwise."""
+    minute = _instant(f"{text}00Z", UTC) if text[16:] == ":" and text[:2] in _CENTURIES else None
+    if minute is None:
+        raise KeyError(text)
+    return minute
 
 
-class _Offsets(dict[str, int]):
-    """What an offset that is written like +05:30 adds, ms. KeyError where it is none, so that there are not many."""
-
-    def __missing__(self, text: str) -> int:
-        begin = _instant(f"1970-01-01T00:00:00{text}", UTC) if _OFFSET.fullmatch(text) else None
-        if begin is None:
-            raise KeyError(text)
-        self[text] = -begin
-        return -begin
+def _offset(text: str) -> int:
+    """What an offset that is written like +05:30 adds, ms. KeyError where it is none."""
+    begin = _instant(f"1970-01-01T00:00:00{text}", UTC) if _OFFSET.fullmatch(text) else None
+    if begin is None:
+        raise KeyError(text)
+    return -begin
 
 
 _PARTS: Final = itemgetter(slice(17), slice(17, 19), slice(19, -6), slice(-6, None))
-_MOST_MINUTES: Final = 4096
 _CENTURIES: Final = frozenset({"19", "20"})  # so that no offset leads out of what can be told
 _OFFSET: Final = re.compile(r"[+-]\d\d:\d\d", re.ASCII)
-_MINUTES: Final = _Minutes()
-_OFFSETS: Final = _Offsets()
+_MINUTES: Final = Memo(_minute, 4096)
+_OFFSETS: Final = Memo(_offset)
 
 
 def instant(text: str, zone: tzinfo) -> int | None:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
+from schemas.memo import Memo
+
 
 def _varint(n: int) -> bytes:
     """A zigzag varint, 1 to 10 bytes."""
@@ -29,21 +31,8 @@ _LAST: Final = [bytes((n,)) for n in range(0x80)]
 _MORE: Final = [bytes((n | 0x80,)) for n in range(0x80)]
 
 
-class _Longs(dict[int, bytes]):
-    """Numbers and their varints: a look-up that fills itself, since a delivery writes each of its moments many times.
-
-    It begins anew when it is full, and is small enough to stay in the processor's cache.
-    """
-
-    def __missing__(self, n: int) -> bytes:
-        if len(self) >= _MOST_LONGS:
-            self.clear()
-        data = self[n] = _base128((n << 1) ^ (n >> 63))
-        return data
-
-
-_MOST_LONGS: Final = 1024
-_LONGS: Final = _Longs()
+#: Numbers and their varints: a delivery writes each of its moments many times. So few stay in the processor's cache.
+_LONGS: Final = Memo(_varint, 1024)
 #: Before the value of a union with null, which comes first.
 _SOME: Final = b"\2"
 

@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping
 from itertools import product
 from typing import Any, Final
 
+from schemas.memo import Memo
+
 Wanted = Mapping[str, "Wanted | None"]
 """Fields to read, by name; of an array of records, which of theirs."""
 
@@ -27,20 +29,6 @@ FEW: Final = 4
 _TEXT: Final = "(?:" + "|".join([f"\\x{2 * size:02x}.{{{size}}}" for size in range(SHORT)]) + ")"
 _VARINT: Final = "[\\x80-\\xff]{0,9}+[\\0-\\x7f]"
 _VARINTS: Final = re.compile(_VARINT.encode("latin-1")).findall
-
-
-class Memo(dict[bytes, Any]):
-    """What a function makes of bytes that come again and again; of `most` at once, then it begins anew."""
-
-    def __init__(self, make: Callable[[bytes], Any], most: int = 16_384) -> None:
-        super().__init__()
-        self._make, self._most = make, most
-
-    def __missing__(self, key: bytes) -> Any:
-        if len(self) >= self._most:
-            self.clear()
-        value = self[key] = self._make(key)
-        return value
 
 
 def varint(data: bytes, at: int) -> tuple[int, int]:

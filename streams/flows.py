@@ -25,9 +25,10 @@ from schemas import (
     registry_id,
     without_registry,
 )
+from schemas.memo import Memo
 from streams import metrics, paths
 from streams.bucket import MINUTE_MS
-from streams.decoding import BOOLEAN, Memo, compile_reader, enums, numbers, symbols
+from streams.decoding import BOOLEAN, compile_reader, enums, numbers, symbols
 from streams.histogram import EDGES, FIRST, KINDS
 from streams.metrics import LANE, MOST, ONE, SERVED_WITHIN_MS, SHORT_CALL_MS
 from streams.windows import Flow
