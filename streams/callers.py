@@ -28,7 +28,7 @@ _LATEST_ALONE: Final = _LATEST + _CONTAINED
 Change = tuple[int, int]
 """When, ms, and one of one of the counts more or less in that minute."""
 
-NO_CHANGES: Final[list[Change]] = []
+NO_CHANGES: Final[Sequence[Change]] = ()
 
 
 class Callers:
@@ -41,7 +41,7 @@ class Callers:
         self._number = self._gone = 0
         self._since = -(1 << 63)  # as calls are kept
 
-    def add(self, caller: int, at: int, alone: bool) -> tuple[int, list[Change]]:
+    def add(self, caller: int, at: int, alone: bool) -> tuple[int, Sequence[Change]]:
         """Take a call: what it counts for, and what it changes. `alone`: it was answered, and no agent was called."""
         call, parts = at << 1 | alone, self._parts
         callers, calls = parts[caller % len(parts)]

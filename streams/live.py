@@ -57,7 +57,7 @@ def value(live: Live, windows: tuple[Window, ...], header: bytes = _HEADER) -> b
     total_before, tallies_before, figures, menu = -1, list[tuple[int, int]](), b"", b""
     parts = [header, text(live.did), long(live.as_of), long(len(windows))]
     for window, total, span in zip(windows, live.sums, live.spans, strict=True):
-        if total != total_before or span.tallies is not tallies_before:
+        if total != total_before or span.tallies != tallies_before:
             total_before, tallies_before = total, span.tallies
             figures, menu = _figures(total, span.tallies), _menu(span.tallies)
         parts += (_place(window, end), figures, menu, _legs(span.busy, window.seconds))

@@ -45,8 +45,7 @@ class Rolling:
 
     Tallies are by number, a count per window side by side in one integer, the shortest window lowest. What is no sum,
     or one that later calls change, has modules of its own: callers and lines; None where no flow told of any.
-    Buckets are packed but for those that are to be written to the log. Of ids the first halves are kept in order, 8
-    bytes each, the latest whole in a set; where a half is met again the bucket says whether it is the flow.
+    Buckets are packed but for those that are to be written to the log.
     """
 
     __slots__ = (
@@ -76,7 +75,7 @@ class Rolling:
         self._ids.put_too(event_id)
         return True
 
-    def add(self, minute: int, flow: Flow, *, lengths: Sequence[int]) -> tuple[int, Bucket, list[Change]]:
+    def add(self, minute: int, flow: Flow, *, lengths: Sequence[int]) -> tuple[int, Bucket, Sequence[Change]]:
         """Count a new flow of a minute that the largest window holds.
 
         Returns its bucket, the place of that, and what the flow changes of its caller's others.
@@ -123,15 +122,13 @@ class Rolling:
 
     def change(self, minute: int, counts: int, *, lengths: Sequence[int]) -> tuple[int, Bucket]:
         """Put one of one of the counts of a minute more or less; its bucket, one that has any of what gets less."""
-        age, needed = self.minute - minute, -counts * _LANE_MASK if counts < 0 else 0
+        needed = -counts * _LANE_MASK if counts < 0 else 0
         for place in self._places(minute):
             bucket = self.buckets[place] = _opened(self.buckets[place])
             if not needed or bucket.counts & needed:
                 break
         bucket.counts += counts
-        for n, length in enumerate(lengths):
-            if age < length:
-                self.sums[n] += counts
+        self._sum(counts, bisect_right(lengths, self.minute - minute))
         return place, bucket
 
     def tallies(self) -> list[list[tuple[int, int]]]:

@@ -1,6 +1,7 @@
 """callers: whatever the order of calls, the counts of every minute are those of a naive walk over all calls."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
@@ -36,7 +37,7 @@ def told(changes: Counter[int]) -> dict[int, tuple[int, ...]]:
     return {at: tuple(lanes(total)[place] for place in places) for at, total in changes.items() if total}
 
 
-def count(counted: Counter[int], at: int, told: tuple[int, list[tuple[int, int]]]) -> None:
+def count(counted: Counter[int], at: int, told: tuple[int, Sequence[tuple[int, int]]]) -> None:
     own, changes = told
     for when, counts in [(at, own), *changes]:
         counted[when] += counts
