@@ -4,9 +4,9 @@ The counterpart of schemas/encoding.py. A generic decoder makes every string and
 needs a dozen of its fields. What lies between two lists is one regular expression, which `re` runs in C in the time of
 three Python statements. It knows one schema, the present one, and what our writers make of it; all else raises
 `IndexError` or `ValueError` and goes to the codec, which knows all versions and says what is wrong.
-There are two kinds. `common` takes numbers from 0 on, texts below SHORT bytes and less than FEW of them in a list: a
-pattern can't count, so that these are as many alternatives. The other takes any, reads lengths by statements, and twice
-as long.
+There are two kinds. `common` takes numbers from 0 on, texts below SHORT bytes and lists of less than FEW: a pattern
+can't count, so that these are as many alternatives, and all of a record is one pattern. The other takes any, reads
+lengths by statements, and twice as long.
 Supported is what our schemas use: null unions with null first, no fixed, no bytes, no doubles.
 Source: Avro specification 1.12, "Binary encoding".
 """
@@ -65,6 +65,15 @@ def _bits(part: bytes) -> int:
 _HALVES: Final = {"LOW": Memo(_low), "HIGH": Memo(lambda part: _bits(part) << 13)}
 
 
+class _Run:
+    """A pattern, the variables of its groups, and the statements that make of their bytes what they stand for."""
+
+    def __init__(self) -> None:
+        self.pattern = ""
+        self.groups: list[str] = []
+        self.then: list[str] = []
+
+
 class _Compiler:
     """Turns types into statements over `data` and `at`. Fields of one kind of size are gathered in a pattern first."""
 
@@ -75,8 +84,7 @@ class _Compiler:
         self._types: dict[str, Any] = {}
         self._indent = 1
         self._variables = 0
-        self._pattern = ""
-        self._groups: list[tuple[str, str]] = []  # variables, and what bytes the pattern puts into them
+        self._run = _Run()
 
     def say(self, *lines: str) -> None:
         self.lines += ["    " * self._indent + line for line in lines]
@@ -87,6 +95,12 @@ class _Compiler:
 
     def record(self, type_: Any, wanted: Wanted) -> str:
         """Statements that read or step over a record; the expression of what was wanted of it, a tuple."""
+        found = self._record(type_, wanted)
+        self.flush()
+        return found
+
+    def _record(self, type_: Any, wanted: Wanted) -> str:
+        """The same, with what came last still to be flushed."""
         found: list[str] = []
         follows = ""  # the variable of the symbol just before, if that was wanted: they are read as one
         for field in type_["fields"]:
@@ -99,27 +113,18 @@ class _Compiler:
             self._value(resolved, into, wanted.get(field["name"]))
             if into is not None:
                 found.append(into)
-        self.flush()
         return f"({''.join(f'{name}, ' for name in found)})"
 
     def flush(self) -> None:
         """Statements for the pattern gathered so far."""
-        if not self._pattern:
+        run, self._run = self._run, _Run()
+        if not run.pattern:
             return
         name = f"RUN{len(self.names)}"
-        self.names[name] = re.compile(self._pattern.encode("latin-1"), re.DOTALL).match
+        self.names[name] = re.compile(run.pattern.encode("latin-1"), re.DOTALL).match
         self.say(f"m = {name}(data, at)", "if m is None: raise ValueError('not this schema')", "at = m.end()")
-        if self._groups:
-            self.say(f"{', '.join(variable for variable, _ in self._groups)}, = m.groups()")
-        for variable, kind in self._groups:
-            if kind == "text":
-                self.say(f"{variable} = {variable}[1:]")
-            elif kind == "optional text":
-                self.say(f"if {variable} is not None: {variable} = {variable}[1:]")
-            elif kind == "number":
-                value = "LOW[{0}[:2]] + HIGH[{0}[2:]]" if self._common else "number({0})"
-                self.say(f"if {variable} is not None: {variable} = {value.format(variable)}")
-        self._pattern, self._groups = "", []
+        if run.groups:
+            self.say(f"{', '.join(run.groups)}, = m.groups()", *run.then)
 
     def _resolved(self, type_: Any) -> Any:
         if isinstance(type_, str):
@@ -136,14 +141,15 @@ class _Compiler:
             accepted = _VARINT
         else:
             accepted = "[\\0\\1]" if type_ == "boolean" else f"[\\0-\\x{2 * len(type_['symbols']) - 2:02x}]"
+        run = self._run
         if follows and wants:
-            self._pattern = f"{self._pattern[:-1]}{accepted})"
+            run.pattern = f"{run.pattern[:-1]}{accepted})"
             return follows
-        self._pattern += f"({accepted})" if wants else accepted
+        run.pattern += f"({accepted})" if wants else accepted
         if not wants:
             return ""
         found.append(self.variable())
-        self._groups.append((found[-1], "symbols"))
+        run.groups.append(found[-1])
         return found[-1]
 
     def _value(self, type_: Any, into: str | None, wanted: Wanted | None) -> None:
@@ -154,25 +160,49 @@ class _Compiler:
                 raise ValueError(f"a union must be of null and one type: {type_}")
             type_ = self._resolved(type_)
         if type_ in ("int", "long"):
-            self._part(_VARINT, into, "number", optional=optional)
+            self._part(_VARINT, into, "LOW[{0}[:2]] + HIGH[{0}[2:]]" if self._common else "number({0})", optional)
         elif type_ == "string" and self._common:
-            self._part(_TEXT, into, "optional text" if optional else "text", optional=optional)
+            self._part(_TEXT, into, "{0}[1:]", optional)
         elif type_ == "string":
             self.flush()
             self._string(into, optional=optional)
         elif self._common and type_.get("items", type_.get("values")) == "string":
             each = 2 if "values" in type_ else 1
             filled = [f"\\x{2 * n:02x}{_TEXT}{{{n * each}}}\\0" for n in range(1, FEW)]
-            self._part("(?:" + "|".join(["\\0", *filled]) + ")", None, "", optional=False)
+            self._run.pattern += "(?:" + "|".join(["\\0", *filled]) + ")"
+        elif self._common:
+            self._few(type_["items"], into, wanted or {})
         else:
             self.flush()
             self._items(type_, into, wanted)
 
-    def _part(self, pattern: str, into: str | None, kind: str, *, optional: bool) -> None:
+    def _part(self, pattern: str, into: str | None, value: str, optional: bool) -> None:
+        """A number or text, and how its value is made of its bytes."""
+        run = self._run
         if into is not None:
             pattern = f"({pattern})"
-            self._groups.append((into, kind))
-        self._pattern += f"(?:\\0|\\x02{pattern})" if optional else pattern
+            run.groups.append(into)
+            run.then.append((f"if {into} is not None: " if optional else "") + f"{into} = {value.format(into)}")
+        run.pattern += f"(?:\\0|\\x02{pattern})" if optional else pattern
+
+    def _few(self, type_: Any, into: str | None, wanted: Wanted) -> None:
+        """An array of less than FEW records, as part of the pattern: how many there are says which of them follow."""
+        outer, then, inside = self._run, [f"{into} = []"], ""
+        marks, items, groups = [self.variable() for _ in range(1, FEW)], "", list[str]()
+        for mark in marks:
+            self._run = run = _Run()
+            found = self._record(self._resolved(type_), wanted)
+            items += f"(?({mark}){run.pattern})"
+            groups += run.groups
+            then.append(f"{inside}if {mark}:")
+            inside += "    "
+            then += [inside + line for line in (*run.then, f"{into}.append({found})")]
+        count = "|".join([f"(?P<{mark}>\\x{2 * n:02x}" for n, mark in enumerate(marks, 1)]) + ")" * len(marks)
+        self._run = outer
+        outer.pattern += f"(?:\\0|{count}{items}\\0)"
+        outer.groups += [*marks, *groups]
+        if into is not None:
+            outer.then += then
 
     def _length(self, name: str) -> None:
         self.say(
