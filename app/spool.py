@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from heapq import merge
+from itertools import accumulate
 from pathlib import Path
 from typing import Final
 
@@ -34,6 +35,10 @@ __all__ = ["Full", "Outlet", "SparingStatus", "Spool", "SpoolFailed", "SpoolStat
 SEGMENT_BYTES: Final = 8 * 1024 * 1024
 IDLE_SECONDS: Final = 0.5
 MOST_IN_GROUP: Final = 512
+#: How often the disk is asked what the spool takes of it, and how many processes may use one: each takes no more than
+#: its share of the room until it asks again. To ask is a dozen system calls, and in each the loop's thread goes on.
+LOOK_SECONDS: Final = 1.0
+SHARERS: Final = 32
 SUFFIX: Final = ".spool"
 ASIDE: Final = "aside"
 
@@ -147,6 +152,7 @@ class Spool:
         self._most_bytes = most_bytes
         self._step = step  # tests: called between any two steps, may raise
         self._writer: _Writer | None = None
+        self._surely, self._look_at = 0, 0.0  # bytes that there is room for until then, whatever others write
         self._count = 0
         self._waiting: list[Ask] = []
         self._writing = False
@@ -243,12 +249,17 @@ class Spool:
         return len(frames)
 
     def _fitting(self, frames: list[bytes]) -> list[bytes]:
-        room = self._most_bytes - used_bytes(self.folder)
-        for count, data in enumerate(frames):
-            room -= len(data)
-            if room < 0:
-                return frames[:count]
-        return frames
+        """As many as there is room for."""
+        size, now = sum(map(len, frames)), time.monotonic()
+        room = self._surely
+        if size > room or now >= self._look_at:
+            room = self._most_bytes - used_bytes(self.folder)
+            self._surely, self._look_at = room // SHARERS, now + LOOK_SECONDS
+        self._surely -= size
+        if size <= room:
+            return frames
+        sizes = accumulate(map(len, frames))
+        return frames[: sum(1 for size in sizes if size <= room)]
 
     def _begin(self) -> _Writer:
         """A new segment, locked before anyone can see it."""

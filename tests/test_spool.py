@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from app.outcomes import Full, SpoolFailed
-from app.segment import Row
+from app.segment import Row, frame
 from app.spool import ASIDE, Outlet, SparingStatus, Spool, prepare, status, used_bytes
 
 
@@ -221,6 +221,27 @@ async def test_the_share_of_the_disk_is_never_exceeded_and_comes_back(tmp_path: 
     await spool.keep(Row(1, "", b"again"))
     spool.stop()
     assert bodies(tmp_path) == [b"again"]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 3), st.lists(st.integers(0, 9_000), min_size=1, max_size=6)), max_size=80))
+def test_processes_that_share_a_spool_never_take_more_together(groups: list[tuple[int, list[int]]]) -> None:
+    most = 150_000
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        prepare(folder)
+        spools = [Spool(folder, most_bytes=most) for _ in range(4)]
+        for number, sizes in groups:
+            rows = [Row(1, "", bytes(size)) for size in sizes]
+            try:
+                kept = spools[number].commit(rows)
+            except Full:
+                kept = 0
+            used = used_bytes(folder)
+            assert used <= most
+            assert kept == len(rows) or used + len(frame(rows[kept])) > most
+        for spool in spools:
+            spool.close()
 
 
 async def test_a_full_disk_loses_nothing_and_recovers(opened: Spool, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,129 @@
+"""HTTP as the receiver speaks it: what uvicorn answers, byte for byte, each reply in one write."""
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from uvicorn import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from app import protocol
+from app.protocol import CONTINUE, TimedProtocol
+
+REQUESTS = {
+    "post": b"POST / HTTP/1.1\r\ncontent-length: 3\r\n\r\nabc",
+    "expects": b"POST / HTTP/1.1\r\ncontent-length: 3\r\nexpect: 100-continue\r\n\r\nabc",
+    "chunked": b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    "get": b"GET / HTTP/1.1\r\n\r\n",
+    "head": b"HEAD / HTTP/1.1\r\n\r\n",
+    "old": b"GET / HTTP/1.0\r\n\r\n",
+    "last": b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n",
+    "upgrade": b"GET / HTTP/1.1\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n",
+}
+
+
+class Wire(asyncio.Transport):
+    """A connection that notes what is written, and how it ended."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[bytes] = []
+        self.closed = self.aborted = False
+
+    def write(self, data: Any) -> None:
+        assert not self.closed
+        self.writes.append(bytes(data))
+
+    def close(self) -> None:
+        self.closed = True
+
+    def abort(self) -> None:
+        self.closed = self.aborted = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+
+
+async def echo(scope: Any, receive: Any, send: Any) -> None:
+    """Answer with what came, or with nothing to GET."""
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body, more = body + message.get("body", b""), message.get("more_body", False)
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+    await send({"type": "http.response.body", "body": body})
+
+
+def connected(kind: type[HttpToolsProtocol]) -> tuple[HttpToolsProtocol, Wire]:
+    made = kind(config=Config(echo, log_level="critical"), server_state=ServerState(), app_state={})
+    wire = Wire()
+    made.connection_made(wire)
+    return made, wire
+
+
+async def answers(kind: type[HttpToolsProtocol], data: bytes, sizes: list[int]) -> Wire:
+    """What is written for these bytes, which come in pieces of these sizes."""
+    made, wire = connected(kind)
+    for size in [*sizes, len(data)]:
+        piece, data = data[:size], data[size:]
+        if piece and not wire.closed:
+            made.data_received(piece)
+        for _ in range(4):
+            await asyncio.sleep(0)
+    for _ in range(40):
+        await asyncio.sleep(0)
+    made.connection_lost(None)
+    return wire
+
+
+@given(st.lists(st.sampled_from(sorted(REQUESTS)), min_size=1, max_size=5), st.lists(st.integers(1, 90), max_size=6))
+def test_replies_are_uvicorns_each_in_one_write(names: list[str], sizes: list[int]) -> None:
+    data = b"".join(REQUESTS[name] for name in names)
+    theirs, ours = (asyncio.run(answers(kind, data, sizes)) for kind in (HttpToolsProtocol, TimedProtocol))
+    assert told(ours) == told(theirs)
+    assert ours.closed == theirs.closed
+    replies = [write for write in ours.writes if write != CONTINUE]
+    assert all(write.startswith(b"HTTP/1.1 ") and write.count(b"HTTP/1.1") == 1 for write in replies)
+
+
+def told(wire: Wire) -> bytes:
+    """All that was written, up to where a request is refused that is no HTTP: ours says so in another form."""
+    return b"".join(wire.writes).partition(b"HTTP/1.1 400 ")[0]
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST / HT", b"POST / HTTP/1.1\r\ncontent-length: 3\r\n\r\nab"])
+async def test_a_request_that_does_not_end_is_cut_off(monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
+    monkeypatch.setattr(protocol, "REQUEST_SECONDS", 0.01)
+    made, wire = connected(TimedProtocol)
+    if sent:
+        made.data_received(sent)
+    await asyncio.sleep(0.05)
+    assert wire.aborted
+    made.connection_lost(None)
+
+
+async def test_a_connection_that_rests_between_requests_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, wire = connected(TimedProtocol)
+    made.data_received(REQUESTS["post"])
+    monkeypatch.setattr(protocol, "REQUEST_SECONDS", 0.01)
+    await asyncio.sleep(0.05)
+    assert not wire.aborted
+    assert len(wire.writes) == 1
+    made.data_received(REQUESTS["post"][:20])
+    await asyncio.sleep(0.05)
+    assert wire.aborted
+    made.connection_lost(None)
+
+
+async def test_a_timer_is_gone_with_the_connection() -> None:
+    made, _ = connected(TimedProtocol)
+    made.data_received(REQUESTS["post"][:20])
+    assert cast(TimedProtocol, made)._timer is not None
+    made.connection_lost(None)
+    assert cast(TimedProtocol, made)._timer is None
