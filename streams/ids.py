@@ -1,8 +1,8 @@
 """Which flows of a DID are counted: the first halves of their ids, in order. Pure.
 
 A half is 8 bytes, found by bisection and put in its place as it comes. Where one is met again, the buckets say whether
-it is the flow. To make room in a list of a hundred thousand costs more than all else of a flow: beyond MANY, the latest
-have a list of their own.
+it is the flow. They lie in parts, as calls do (see callers): to make room in a list of a hundred thousand costs more
+than all else of a flow.
 """
 
 import sys
@@ -11,45 +11,50 @@ from bisect import bisect_left, insort
 from collections.abc import Iterable
 from typing import Final
 
-MANY: Final = 4096
-_NONE: Final = array("Q")
+MOST: Final = 4096  # halves in a part, on average
 
 
 class Ids:
     """Ids of 16 bytes. Those that are gone are told by number only, and forgotten with the next `restore`."""
 
-    __slots__ = ("_gone", "_latest", "_others")
+    __slots__ = ("_gone", "_number", "_parts")
 
     def __init__(self) -> None:
-        self._latest, self._others = array("Q"), _NONE
-        self._gone = 0
+        self._parts = [array("Q")]
+        self._number = self._gone = 0
 
     def put(self, event_id: bytes) -> bool:
         """Take an id; False, and nothing else, where one that began alike was taken before."""
-        half, latest, others = int.from_bytes(event_id[:8], sys.byteorder), self._latest, self._others
-        at = bisect_left(latest, half)
-        if at < len(latest) and latest[at] == half:
+        half, parts = int.from_bytes(event_id[:8], sys.byteorder), self._parts
+        part = parts[half % len(parts)]
+        at = bisect_left(part, half)
+        if at < len(part) and part[at] == half:
             return False
-        if others:
-            before = bisect_left(others, half)
-            if before < len(others) and others[before] == half:
-                return False
-        latest.insert(at, half)
-        if len(latest) > MANY:
-            self._latest, self._others = array("Q"), array("Q", sorted([*others, *latest]))
+        part.insert(at, half)
+        self._number += 1
+        if self._number > MOST * len(parts):
+            self._spread([half for part in parts for half in part])
         return True
 
     def put_too(self, event_id: bytes) -> None:
         """Take an id though one began alike."""
-        insort(self._latest, int.from_bytes(event_id[:8], sys.byteorder))
+        half = int.from_bytes(event_id[:8], sys.byteorder)
+        insort(self._parts[half % len(self._parts)], half)
+        self._number += 1
 
     def forget(self, number: int) -> bool:
         """So many are gone; whether most are, so that it is time to restore what is left."""
         self._gone += number
-        return self._gone > (len(self._latest) + len(self._others)) >> 1
+        return self._gone > self._number >> 1
 
     def restore(self, ids: Iterable[bytes]) -> None:
         """These are all: ids, many one after the other."""
-        halves = array("Q", sorted(array("Q", b"".join(ids))[::2]))
-        self._latest, self._others = (halves, _NONE) if len(halves) <= MANY else (array("Q"), halves)
+        self._spread(array("Q", b"".join(ids))[::2])
         self._gone = 0
+
+    def _spread(self, halves: Iterable[int]) -> None:
+        ordered = sorted(halves)
+        self._number = len(ordered)
+        parts = self._parts = [array("Q") for _ in range(2 * len(ordered) // MOST + 1)]
+        for half in ordered:
+            parts[half % len(parts)].append(half)

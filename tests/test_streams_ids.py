@@ -17,9 +17,9 @@ def event_id(number: int) -> bytes:
 
 @given(NUMBERS, NUMBERS, st.sampled_from((1, 7, 4096)))
 def test_ids_are_told_by_their_first_halves(before: list[int], after: list[int], many: int) -> None:
-    """Restored ones, and such as came later, in one list or two."""
+    """Restored ones, and such as came later, in one part or several."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ids, "MANY", many)
+        patch.setattr(ids, "MOST", many)
         held, known = Ids(), {number // 2 for number in before}
         held.restore([b"".join(map(event_id, before))])
         for number in after:
