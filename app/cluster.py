@@ -42,7 +42,7 @@ class Errors:
         self.reason = ""
 
     def __call__(self, error: KafkaError) -> None:
-        told = "" if error.code() == KafkaError._ALL_BROKERS_DOWN else _one_line(error)  # that says nothing
+        told = "" if error.code() == KafkaError._ALL_BROKERS_DOWN else one_line(error)  # that says nothing
         self.reason = refusal(error) or self.reason or told
 
     @property
@@ -67,7 +67,7 @@ def connect(kind: Callable[[dict[str, Any]], Made], kafka: Mapping[str, str], er
     try:
         return kind(CLIENT | settings | {"error_cb": errors})
     except KafkaException as refusal:
-        raise SettingsError(f"KAFKA_ settings: {_one_line(refusal.args[0])}") from None
+        raise SettingsError(f"KAFKA_ settings: {one_line(refusal.args[0])}") from None
 
 
 class Client(Protocol):
@@ -85,7 +85,7 @@ def ask(client: Client, errors: Errors, question: Callable[[], Answer]) -> Answe
         error = failure.args[0]
         unreachable = error.code() in (KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN)
         if not unreachable:
-            raise ClusterError(f"Kafka refused: {_one_line(error)}") from None
+            raise ClusterError(f"Kafka refused: {one_line(error)}") from None
         client.poll(0)
         raise ClusterError(errors.line()) from None
 
@@ -102,5 +102,7 @@ def look(client: Client, errors: Errors) -> Any:
                 raise ClusterError(errors.line()) from None
 
 
-def _one_line(error: KafkaError) -> str:
-    return " ".join(str(error.str()).split())
+def one_line(failure: KafkaError | Exception) -> str:
+    """What an error of librdkafka's, or an exception, says."""
+    told: Any = failure.args[0] if isinstance(failure, Exception) and failure.args else failure
+    return " ".join(str(told.str() if isinstance(told, KafkaError) else told).split())

@@ -3,9 +3,10 @@
 FakeProducer     as confluent_kafka.Producer: acknowledges when polled, or hangs, or refuses (tests/test_publish.py)
 FakePublisher    as app.publish.Publisher
 FakeSpool        as app.spool.Spool
+FakeRegistry     as schemas.registry.Registry (tests/test_registry.py)
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +15,8 @@ from confluent_kafka import KafkaError, KafkaException
 from app.outcomes import State
 from app.records import Record
 from app.segment import Row
+from schemas import SCHEMAS, UnknownId, canonical_text, written_by
+from schemas.registry import RegistryError
 
 
 class FakeProducer:
@@ -84,3 +87,21 @@ class FakeSpool:
         if self.raises is not None:
             raise self.raises
         self.kept.append(row)
+
+
+class FakeRegistry:
+    """Away until told otherwise; then it knows these records, by their schemas' ids."""
+
+    def __init__(self, records: Mapping[int, str]) -> None:
+        self.records = records
+        self.away, self.known = True, dict[int, Any]()
+
+    def resolve(self, id_: int) -> Any:
+        if id_ not in self.known:
+            raise UnknownId(id_)
+        return self.known[id_]
+
+    def learn(self, ids: Iterable[int]) -> None:
+        if self.away:
+            raise RegistryError("the schema registry does not answer")
+        self.known |= {id_: written_by(canonical_text(SCHEMAS[self.records[id_]])) for id_ in ids}

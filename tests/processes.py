@@ -5,6 +5,7 @@ those a test gives. Every process is stopped at the end of its test, and none ma
 """
 
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from app.demo.child import Child
 from app.demo.ports import answers
 
 OURS = ("PHONON_", "KAFKA_", "SCHEMA_REGISTRY_")
+SCRIPT = str(Path(sys.executable).with_name("phonon-events"))
 TRACEBACK = "Traceback (most recent call last)"
 
 
@@ -20,6 +22,21 @@ def clean_environment(environ: Mapping[str, str], settings: Mapping[str, str]) -
     """Return the environment without settings of ours, but with those given; output is not held back."""
     kept = {name: value for name, value in environ.items() if not name.startswith(OURS)}
     return {**kept, "PYTHONUNBUFFERED": "1", **settings}
+
+
+def command(
+    *arguments: str, settings: Mapping[str, str], folder: Path, within_seconds: float
+) -> "subprocess.CompletedProcess[str]":
+    """Run `phonon-events ARGUMENTS` to its end."""
+    return subprocess.run(
+        [SCRIPT, *arguments],
+        env=clean_environment(os.environ, settings),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=within_seconds,
+        check=False,
+    )
 
 
 class Processes:
@@ -38,8 +55,7 @@ class Processes:
         traceback_expected: bool = False,
     ) -> Child:
         """Run `phonon-events ARGUMENTS`; return when it is ready: a URL answers 200, or a text is in its output."""
-        script = str(Path(sys.executable).with_name("phonon-events"))
-        child = self.command([script, *arguments], settings=settings, traceback_expected=traceback_expected)
+        child = self.command([SCRIPT, *arguments], settings=settings, traceback_expected=traceback_expected)
         if ready is not None:
             child.wait_until(readiness(child, ready), within_seconds=within_seconds)
         return child

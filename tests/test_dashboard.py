@@ -24,11 +24,11 @@ from app.dashboard.source import Batch, Link, Source
 from app.dashboard.state import MOST_POINTS, TREND, State
 from app.dashboard.stream import Streams
 from app.demo.ports import free_port
-from schemas import SCHEMAS, Undecodable, UnknownId, canonical_text, encode, registry_header, written_by
-from schemas.registry import RegistryError
+from schemas import SCHEMAS, Undecodable, encode, registry_header
 from schemas.settings import SettingsError, read_settings
 from tests import alerts as made
 from tests.dashboard_fake import FIGURES, lines
+from tests.fakes import FakeRegistry
 
 WINDOWS = (("5m", 300), ("1h", 3600))
 OTHER = (("10m", 600), ("1h", 3600))
@@ -467,24 +467,6 @@ def test_a_kafka_that_is_not_there_is_said_within_seconds() -> None:
 # a schema registry
 
 
-class Register:
-    """A registry that is away at first."""
-
-    def __init__(self) -> None:
-        self.away, self.known = True, dict[int, Any]()
-
-    def resolve(self, id_: int) -> Any:
-        if id_ not in self.known:
-            raise UnknownId(id_)
-        return self.known[id_]
-
-    def learn(self, ids: set[int]) -> None:
-        if self.away:
-            raise RegistryError("the schema registry does not answer")
-        record = {7: "DidMetrics", 8: "DidAlert"}
-        self.known |= {id_: written_by(canonical_text(SCHEMAS[record[id_]])) for id_ in ids}
-
-
 class Sent(NamedTuple):
     """A message as far as the source looks at it."""
 
@@ -503,7 +485,7 @@ class Sent(NamedTuple):
 def test_records_wait_for_the_registry_and_need_it_once() -> None:
     line = lines(1)[0]
     framed = registry_header(7) + line.value(60_000)[10:]
-    register, delivered, said = Register(), list[Latest](), list[Link]()
+    register, delivered, said = FakeRegistry({7: "DidMetrics", 8: "DidAlert"}), list[Latest](), list[Link]()
     source = Source(read_settings({}), cast(Any, register), deliver=delivered.extend, say=said.append)
     waiting: Any = {b"key": Sent(framed)}
     source._flush(waiting)
@@ -515,7 +497,7 @@ def test_records_wait_for_the_registry_and_need_it_once() -> None:
 
 
 def test_each_record_of_alerts_counts_and_is_no_metrics() -> None:
-    register, batches = Register(), list[Batch]()
+    register, batches = FakeRegistry({7: "DidMetrics", 8: "DidAlert"}), list[Batch]()
     register.away = False
     source = Source(read_settings({}), cast(Any, register), deliver=batches.append, say=lambda link: None)
     framed = registry_header(8) + made.value(1, "RESOLVED")[10:]

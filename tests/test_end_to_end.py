@@ -7,8 +7,6 @@ Nothing of app or streams is imported: deliveries and what they must become come
 import json
 import os
 import socket
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -19,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests import recount
-from tests.processes import Processes, clean_environment
+from tests.processes import Processes, command
 
 pytestmark = pytest.mark.broker
 
@@ -29,7 +27,6 @@ SAMPLE = Path(__file__).parent / "deliveries" / "sample.json"
 SAMPLE_DID = "+912243692987"
 REST_SECONDS = 2.5  # a DID is written at most once a second
 PATIENCE_SECONDS = 90.0
-SCRIPT = str(Path(sys.executable).with_name("phonon-events"))
 
 Record = Mapping[str, Any]
 
@@ -44,15 +41,7 @@ class Site:
 
     def run(self, *arguments: str) -> str:
         """What a command prints; it must end with code 0."""
-        done = subprocess.run(
-            [SCRIPT, *arguments],
-            env=clean_environment(os.environ, self.settings),
-            cwd=self.directory,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_SECONDS,
-            check=False,
-        )
+        done = command(*arguments, settings=self.settings, folder=self.directory, within_seconds=PATIENCE_SECONDS)
         assert (done.returncode, done.stderr) == (0, ""), done.stdout
         return done.stdout
 

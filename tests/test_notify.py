@@ -31,10 +31,10 @@ from app.notify.notification import read
 from app.notify.progress import Arrived, Progress, mark, metadata, read_floors
 from app.notify.server import names
 from app.notify.source import Source
-from schemas import SCHEMAS, Undecodable, UnknownId, canonical_text, encode, registry_header, written_by
-from schemas.registry import RegistryError
+from schemas import Undecodable, encode, registry_header
 from schemas.settings import read_settings
 from tests.alerts import DID, fields, value, webhook_id
+from tests.fakes import FakeRegistry
 
 NOW_MS = 1_767_607_900_000
 DAY_MS = 24 * 3600 * 1000
@@ -356,23 +356,6 @@ async def test_more_than_memory_holds_is_given_up(
 # a schema registry
 
 
-class Register:
-    """A registry that is away at first."""
-
-    def __init__(self) -> None:
-        self.away, self.known = True, dict[int, Any]()
-
-    def resolve(self, id_: int) -> Any:
-        if id_ not in self.known:
-            raise UnknownId(id_)
-        return self.known[id_]
-
-    def learn(self, ids: list[int]) -> None:
-        if self.away:
-            raise RegistryError("the schema registry does not answer")
-        self.known |= {id_: written_by(canonical_text(SCHEMAS["DidAlert"])) for id_ in ids}
-
-
 class Stored:
     """A message as librdkafka gives it."""
 
@@ -407,7 +390,7 @@ class Seeks:
 
 def test_a_partition_waits_for_the_registry_and_passes_over_what_is_no_alert(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.notify.source.RETRY_SECONDS", 0)
-    register, consumer, delivered = Register(), Seeks(), list[Arrived]()
+    register, consumer, delivered = FakeRegistry({7: "DidAlert"}), Seeks(), list[Arrived]()
     settings = read_settings({"PHONON_ALERT_WEBHOOK_URL": "http://a/ http://b/"})
     source = Source(settings, cast(Any, register), begin=lambda: None, deliver=delivered.extend)
     source._held[0] = Progress([5, 7])

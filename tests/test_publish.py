@@ -75,13 +75,17 @@ async def test_a_hang_gives_everything_back_at_once(setting: Setting) -> None:
     assert len(setting.fake.produced) == produced, "nothing is tried while Kafka is down"
 
 
-async def test_after_a_hang_one_delivery_at_a_time_tries(setting: Setting) -> None:
+async def hang_until_trying(setting: Setting) -> None:
     setting.fake.hangs = True
     with pytest.raises(Unacknowledged):
         await setting.publisher.publish([A_RECORD])
     setting.fake.hangs = False
     while setting.publisher.state is not State.TRYING:  # noqa: ASYNC110 - it has no event to wait for
         await asyncio.sleep(0.01)
+
+
+async def test_after_a_hang_one_delivery_at_a_time_tries(setting: Setting) -> None:
+    await hang_until_trying(setting)
     probe = asyncio.create_task(setting.publisher.publish([A_RECORD]))
     await asyncio.sleep(0)
     with pytest.raises(Unacknowledged):
@@ -91,12 +95,7 @@ async def test_after_a_hang_one_delivery_at_a_time_tries(setting: Setting) -> No
 
 
 async def test_a_failed_probe_is_down_again(setting: Setting) -> None:
-    setting.fake.hangs = True
-    with pytest.raises(Unacknowledged):
-        await setting.publisher.publish([A_RECORD])
-    setting.fake.hangs = False
-    while setting.publisher.state is not State.TRYING:  # noqa: ASYNC110 - it has no event to wait for
-        await asyncio.sleep(0.01)
+    await hang_until_trying(setting)
     setting.fake.hangs = True
     with pytest.raises(Unacknowledged):
         await setting.publisher.publish([A_RECORD])

@@ -8,8 +8,6 @@ import asyncio
 import http.client
 import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
@@ -27,14 +25,13 @@ from tests import recount
 from tests.clusters import PASSWORD, Node, Secured, secured, three_nodes
 from tests.conftest import opened
 from tests.oracle import Oracle, read_all
-from tests.processes import Processes, clean_environment
+from tests.processes import Processes, command
 
 pytestmark = pytest.mark.broker
 
 SAMPLE = (Path(__file__).parent / "deliveries" / "sample.json").read_bytes()
 PATIENCE_SECONDS = 40.0
 WRONG = "not-the-pass"
-SCRIPT = str(Path(sys.executable).with_name("phonon-events"))
 RATE = 40
 
 
@@ -75,15 +72,7 @@ class Site:
 
     def run(self, *arguments: str) -> tuple[int, str, str]:
         """A command's exit code, output and errors."""
-        done = subprocess.run(
-            [SCRIPT, *arguments],
-            env=clean_environment(os.environ, self.settings),
-            cwd=self._folder,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_SECONDS,
-            check=False,
-        )
+        done = command(*arguments, settings=self.settings, folder=self._folder, within_seconds=PATIENCE_SECONDS)
         return done.returncode, done.stdout, done.stderr
 
     def records(self, *topics: str) -> list[dict[str, Any]]:
@@ -147,9 +136,9 @@ def test_what_kafka_refuses_is_one_line_that_names_the_setting(
     site = Site(process, tmp_path, secure.settings | wrong)
     worker, receiver = site.worker(), site.receiver()
 
-    for command in (("topics", "create"), ("tail", "flow")):
+    for arguments in (("topics", "create"), ("tail", "flow")):
         began = time.monotonic()
-        code, out, errors = site.run(*command)
+        code, out, errors = site.run(*arguments)
         assert (code, out) == (1, "")
         assert errors == f"phonon-events: Kafka at {secure.settings['KAFKA_BOOTSTRAP_SERVERS']} {line}\n"
         assert time.monotonic() - began < 10

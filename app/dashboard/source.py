@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from app.cluster import ClusterError, Errors, connect
+from app.cluster import ClusterError, Errors, connect, one_line
 from app.dashboard.alerts import Alert, read_alert
 from app.dashboard.figures import Latest, latest
 from schemas import Undecodable, UnknownId, without_registry
@@ -103,7 +103,7 @@ class Source:
             try:
                 self._follow()
             except (ClusterError, KafkaException, SettingsError) as failure:
-                self._now(state="away", reason=_one_line(failure))
+                self._now(state="away", reason=one_line(failure))
             self._stop.wait(RETRY_SECONDS)
 
     def _follow(self) -> None:
@@ -127,7 +127,7 @@ class Source:
             )
         except KafkaException as failure:
             consumer.poll(0)
-            self._now(state="away", reason=errors.reason or _one_line(failure))
+            self._now(state="away", reason=errors.reason or one_line(failure))
             return set()
         errors.reason = ""
         if found.error is not None:
@@ -214,8 +214,3 @@ class Source:
 
 def _now_ms() -> int:
     return round(time.time() * 1000)
-
-
-def _one_line(failure: Exception) -> str:
-    first: Any = failure.args[0] if failure.args else failure
-    return " ".join((first.str() if isinstance(first, KafkaError) else str(first)).split())

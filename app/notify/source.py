@@ -15,7 +15,7 @@ from typing import Final
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
-from app.cluster import Errors, connect
+from app.cluster import Errors, connect, one_line
 from app.notify import measures
 from app.notify.notification import Notification, read
 from app.notify.progress import Arrived, Progress, mark, metadata, read_floors
@@ -95,7 +95,7 @@ class Source:
             try:
                 self._follow()
             except KafkaException as failure:
-                self._say(_one_line(failure))
+                self._say(one_line(failure))
             except Exception as failure:  # noqa: BLE001 - whoever waits for us must know that we are gone
                 self.failure = failure
                 return
@@ -154,7 +154,7 @@ class Source:
         try:
             self._read_from(consumer, self._given)
         except KafkaException as failure:
-            self._say(_one_line(failure))
+            self._say(one_line(failure))
         else:
             self._given = None
 
@@ -257,7 +257,7 @@ class Source:
         try:
             consumer.commit(offsets=places, asynchronous=False)
         except KafkaException as failure:  # the next one holds it too; what is not committed is sent again
-            log.debug("not committed: %s", _one_line(failure))
+            log.debug("not committed: %s", one_line(failure))
         else:
             self._committed = now
 
@@ -276,8 +276,3 @@ class Source:
         if self._paused != (least >= MOST_AHEAD):
             self._paused = not self._paused
             (consumer.pause if self._paused else consumer.resume)(consumer.assignment())
-
-
-def _one_line(failure: Exception) -> str:
-    first = failure.args[0] if failure.args else failure
-    return " ".join(str(first.str() if hasattr(first, "str") else first).split())
