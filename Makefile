@@ -5,6 +5,8 @@ PYTHON ?= python3
 PROCESSES ?= 3
 UV := .venv/bin/uv pip
 TO := --quiet --python .venv/bin/python
+# What is imported is compiled once: tests start hundreds of processes, and each would take two seconds more.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: run test lint docs bench profile soak lock clean
 run: .venv/ready
