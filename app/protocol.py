@@ -17,25 +17,26 @@ REQUEST_SECONDS: Final = 10.0
 HEAD_BYTES: Final = 64 * 1024
 
 
-CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+LENGTH: Final = b"\ncontent-length: "
 
 
 class Replies:
-    """A connection as uvicorn's cycles see it: a reply's head waits for the rest of it. None of ours is a stream."""
+    """A connection as uvicorn's cycles see it: a reply's head waits for its body, but not one of unknown length."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
         self._held = b""
 
     def write(self, data: bytes) -> None:
-        """Take a part of a reply. What asks for the body is no part of it, and does not wait."""
-        if data == CONTINUE:
-            self._transport.write(data)
-        else:
-            self._held += data
+        """Take the head of a reply, or a part of its body."""
+        if not self._held and data.startswith(b"HTTP/1.1 ") and LENGTH in data:
+            self._held = data
+            return
+        self._transport.write(self._held + data)
+        self._held = b""
 
     def flush(self) -> None:
-        """Send the reply; nothing is left to be sent of one that was."""
+        """Send a head that has no body."""
         held, self._held = self._held, b""
         if held:
             self._transport.write(held)
