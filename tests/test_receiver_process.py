@@ -261,6 +261,32 @@ def test_what_is_no_http_is_told_so(receiver: Ports, data: bytes) -> None:
     assert b"Internal Server Error" not in received
 
 
+UPGRADE = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABk\r\n"
+SENT = b'{"keys": []}'
+OFFERS = {
+    "sized": b"Content-Length: %d\r\n%s\r\n%s" % (len(SENT), UPGRADE, SENT),
+    "chunked": b"Transfer-Encoding: chunked\r\n%s\r\n%x\r\n%s\r\n0\r\n\r\n" % (UPGRADE, len(SENT), SENT),
+}
+
+
+@pytest.mark.parametrize("pieces", [1, 1_000], ids=["at once", "in pieces"])
+@pytest.mark.parametrize("offer", OFFERS.values(), ids=OFFERS)
+def test_an_offer_to_upgrade_is_declined_and_its_body_read(receiver: Ports, offer: bytes, pieces: int) -> None:
+    """Java's own client offers h2c with the first request of a connection, and the next ones come behind it."""
+    request = b"POST %s HTTP/1.1\r\nHost: t\r\n" % PATH.encode()
+    last = request + b"Connection: close\r\nContent-Length: 2\r\n\r\n[]"
+    data = (request + offer) * 2 + last
+    size = -(-len(data) // pieces)
+    with socket.create_connection(("127.0.0.1", receiver.webhook), timeout=5) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for at in range(0, len(data), size):
+            connection.sendall(data[at : at + size])
+        received = b""
+        while chunk := connection.recv(65536):
+            received += chunk
+    assert re.findall(rb"HTTP/1\.1 (\d{3}) ", received) == [b"202", b"202", b"400"]
+
+
 @pytest.fixture(scope="module")
 def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ports]:
     """A receiver without Kafka, shared by the tests of this module: everything goes to its spool."""
