@@ -22,6 +22,8 @@ from app.split import Split
 _CONTENT: Final = frozenset({"text", "subject", "content", "key", "value", "recordedFilePublicPath", "dtmfPressesd"})
 _NUMBERS: Final = frozenset({"calleeNumber", "to", "addresses"})
 _DIGITS: Final = re.compile(r"\+?\d{7,}", re.ASCII)
+#: What of JSON text may hold a number: a text, or a number that is none to a telephone.
+_JSON_VALUE: Final = re.compile(r'"(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*', re.ASCII | re.DOTALL)
 
 Token = Callable[[str], str]
 
@@ -107,7 +109,7 @@ def _pseudonymise(split: Split, token: Token) -> None:
             event.url = event.url and mask(event.url)
         event.extra = {name: _without_numbers(name, text, token) for name, text in event.extra.items()}
     for part in split.rejected:
-        part.payload = _DIGITS.sub(lambda found: token(found[0]), part.payload)
+        part.payload = _json_masked(part.payload, token)
 
 
 def _masked(token: Token, callees: set[str]) -> Callable[[str], str]:
@@ -121,6 +123,14 @@ def _masked(token: Token, callees: set[str]) -> Callable[[str], str]:
 
 
 def _without_numbers(name: str, text: str, token: Token) -> str:
-    if name in _NUMBERS:
-        return token(text)
-    return _DIGITS.sub(lambda found: token(found[0]), text)
+    return f'"{token(text)}"' if name in _NUMBERS else _json_masked(text, token)
+
+
+def _json_masked(text: str, token: Token) -> str:
+    """JSON text with tokens in place of numbers; it stays JSON: a number that becomes a token is a text then."""
+
+    def masked(value: re.Match[str]) -> str:
+        found = _DIGITS.sub(lambda digits: token(digits[0]), value[0])
+        return found if found == value[0] or found[0] == '"' else f'"{found}"'
+
+    return _JSON_VALUE.sub(masked, text)

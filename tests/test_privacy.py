@@ -10,9 +10,11 @@ from app.delivery import read_document
 from app.events import as_dict
 from app.privacy import Privacy, redact
 from app.split import Split, split
+from tests.json_values import ANYTHING
 from tests.test_deliveries import FOLDER, RECEIVED_AT, RULES
 
 ALL = Privacy(drop_content=True, pseudonymise=True, key=b"a key of ours")
+ALL_BUT_CONTENT = Privacy(pseudonymise=True, key=b"a key of ours")
 SAMPLE = json.loads((FOLDER / "sample.json").read_bytes())
 
 
@@ -78,6 +80,16 @@ def caller_of(number: Any, privacy: Privacy) -> Any:
             {"cdrId": "2", "calleeType": "VISITOR", "calleeNumber": number}]  # fmt: skip
     *_, flow = split_with({"callDetails": legs}, privacy).events
     return as_dict(flow)["caller"], as_dict(flow)["legs"][1]["callee_number"]
+
+
+@given(DIGITS, ANYTHING)
+def test_what_stands_in_extra_or_was_rejected_is_json_still(number: str, value: Any) -> None:
+    odd = [value, int(number), f'"\\{number}', {number: [int(number), -int(number) / 4]}]
+    leg = {"calleeNumber": [number], "duration": int(number) * 10**12, "other": odd}
+    result = split_with({"callDetails": [leg, odd], "smsDetails": [{"to": odd}], "elsewhere": odd}, ALL_BUT_CONTENT)
+    assert number not in text_of(result)
+    for text in [*(text for event in result.events for text in event.extra.values()), result.rejected[0].payload]:
+        json.loads(text)
 
 
 def test_with_a_key_a_flow_tells_its_caller_as_a_token_and_numbers_stay_as_they_were() -> None:
