@@ -127,6 +127,20 @@ def test_uvicorn_serves_it_as_well(process: Processes, ports: Ports) -> None:
     assert "a-token-in-the-path" not in child.output
 
 
+@pytest.mark.parametrize(("proxies", "status"), [("10.9.9.9", 401), ("127.0.0.1", 200)])
+def test_uvicorn_believes_no_proxy_that_we_do_not(process: Processes, ports: Ports, proxies: str, status: int) -> None:
+    """Left to itself it takes X-Forwarded-For from anyone on loopback."""
+    uvicorn = str(Path(sys.executable).with_name("uvicorn"))
+    settings = ports.settings | {"PHONON_ALLOWED_IPS": "10.0.0.0/8", "PHONON_TRUSTED_PROXIES": proxies}
+    child = process.command([uvicorn, "app.main:app", "--port", str(ports.webhook)], settings=settings)
+    child.wait_until(lambda: answers(ports.ready), within_seconds=20)
+    wait_until(lambda: answers(f"http://127.0.0.1:{ports.webhook}/openapi.json"))
+    assert ports.post(x_forwarded_for="10.1.2.3")[0] == status
+    assert ports.post(x_forwarded_for="10.1.2.3:4711")[0] == status
+    assert ports.post(x_forwarded_for="10.1.2.3, 192.0.2.1")[0] == 401
+    child.stop()
+
+
 def test_a_missing_topic_is_a_reason_and_deliveries_are_spooled(
     process: Processes, kafka: Broker, prefix: str, tmp_path: Path
 ) -> None:
