@@ -34,6 +34,8 @@ __all__ = ["Full", "Outlet", "SparingStatus", "Spool", "SpoolFailed", "SpoolStat
 SEGMENT_BYTES: Final = 8 * 1024 * 1024
 IDLE_SECONDS: Final = 0.5
 MOST_IN_GROUP: Final = 512
+#: What must have room, on the disk and in our share of it, for the spool to be ready: more than nearly all rows.
+PROBE_BYTES: Final = 64 * 1024
 SUFFIX: Final = ".spool"
 ASIDE: Final = "aside"
 
@@ -306,13 +308,13 @@ class Spool:
             self.refusal = self.refusal or str(error)
 
     def _probe(self) -> None:
-        """Raises unless the spool takes a row."""
-        if used_bytes(self.folder) >= self._most_bytes:
+        """Raises unless the spool takes a row of an ordinary size; of a small share, a quarter of it."""
+        if used_bytes(self.folder) + min(PROBE_BYTES, self._most_bytes // 4) > self._most_bytes:
             raise Full("PHONON_SPOOL_MAX_BYTES is reached")
         path = self.folder / f"probe-{os.getpid()}.new"
         try:
             with path.open("wb") as probe:
-                probe.write(bytes(64 * 1024))
+                probe.write(bytes(PROBE_BYTES))
                 probe.flush()
                 os.fsync(probe.fileno())
         finally:
