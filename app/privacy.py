@@ -130,7 +130,9 @@ def _json_masked(text: str, token: Token) -> str:
     """JSON text with tokens in place of numbers; it stays JSON: a number that becomes a token is a text then."""
 
     def masked(value: re.Match[str]) -> str:
-        found = _DIGITS.sub(lambda digits: token(digits[0]), value[0])
-        return found if found == value[0] or found[0] == '"' else f'"{found}"'
+        if value[0][0] == '"':
+            return _DIGITS.sub(lambda digits: token(digits[0]), value[0])
+        digits = _DIGITS.search(value[0])
+        return f'"{token(digits[0])}"' if digits else value[0]
 
     return _JSON_VALUE.sub(masked, text)
