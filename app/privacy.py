@@ -15,11 +15,15 @@ from functools import lru_cache
 from typing import Any, Final
 
 from app import menu
+from app.delivery import SECTIONS
 from app.events import CallLeg, Dtmf, Email, Flow, FlowKey, Recording, Sms
 from app.split import Split
 
-#: Fields of a row whose unreadable value is content or holds numbers; by the names they are sent with.
-_CONTENT: Final = frozenset({"text", "subject", "content", "key", "value", "recordedFilePublicPath", "dtmfPressesd"})
+#: Fields of a row whose unreadable value is content or holds numbers; by the names they are sent with. Sections are
+#: rows: they stand in `extra` where a document has some beside the ones in its `body`.
+_CONTENT: Final = frozenset(
+    {"text", "subject", "content", "key", "value", "recordedFilePublicPath", "dtmfPressesd", *SECTIONS}
+)
 _NUMBERS: Final = frozenset({"calleeNumber", "to", "addresses"})
 _DIGITS: Final = re.compile(r"\+?\d{7,}", re.ASCII)
 #: What of JSON text may hold a number: a text, or a number that is none to a telephone.

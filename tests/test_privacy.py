@@ -82,6 +82,12 @@ def caller_of(number: Any, privacy: Privacy) -> Any:
     return as_dict(flow)["caller"], as_dict(flow)["legs"][1]["callee_number"]
 
 
+def test_sections_beside_the_body_are_content_too() -> None:
+    beside = {"smsDetails": [{"text": "swordfish"}], "keys": [{"value": "swordfish"}], "flowStatus": "done"}
+    flow = split_with({"body": {"phonon-uuid": "f", "keys": []}} | beside, ALL).events[-1]
+    assert flow.extra == {"flowStatus": '"done"'}
+
+
 @given(DIGITS, ANYTHING)
 def test_what_stands_in_extra_or_was_rejected_is_json_still(number: str, value: Any) -> None:
     odd = [value, int(number), f'"\\{number}', {number: [int(number), -int(number) / 4]}]
