@@ -18,6 +18,7 @@ from app import menu
 from app.delivery import SECTIONS
 from app.events import CallLeg, Dtmf, Email, Flow, FlowKey, Recording, Sms
 from app.split import Split
+from app.telephony import is_valid
 
 #: Fields of a row whose unreadable value is content or holds numbers; by the names they are sent with. Sections are
 #: rows: they stand in `extra` where a document has some beside the ones in its `body`.
@@ -93,7 +94,7 @@ def _tell_callers(split: Split, token: Token) -> None:
     for event in split.events:
         if isinstance(event, Flow):
             numbers = [leg.callee_number for leg in event.legs if leg.role == "VISITOR" and leg.callee_number]
-            event.caller = next((token(number) for number in numbers if number.startswith("+")), None)
+            event.caller = next((token(number) for number in numbers if is_valid(number)), None)
 
 
 def _pseudonymise(split: Split, token: Token) -> None:

@@ -110,4 +110,6 @@ def test_with_a_key_a_flow_tells_its_caller_as_a_token_and_numbers_stay_as_they_
 def test_without_a_key_or_a_number_there_is_no_caller() -> None:
     assert caller_of("916262772728", Privacy()) == (None, "+916262772728")
     assert caller_of("anonymous", Privacy(key=b"a key of ours")) == (None, "anonymous")
+    assert caller_of("+266696687", Privacy(key=b"a key of ours")) == (None, "+266696687")  # "anonymous" in digits
+    assert caller_of("+", Privacy(key=b"a key of ours")) == (None, "+")
     assert caller_of(None, Privacy(key=b"a key of ours")) == (None, None)
