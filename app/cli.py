@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
-from app.terminal import Moment, bar, table
+from app.terminal import Moment, Number, bar, table
 
 if TYPE_CHECKING:
     from schemas.settings import Settings
@@ -222,12 +222,16 @@ def tail(names: tuple[str, ...], from_beginning: bool, count: int | None, no_fol
 @click.option("--url", help="Where to post; by default the receiver of these settings.")
 @click.option("--synthetic", type=click.IntRange(1), metavar="N", help="Post N deliveries of a synthetic provider.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of the synthetic traffic.")
-@click.option("--dids", type=click.IntRange(1), default=40, show_default=True, help="Of the synthetic traffic.")
-@click.option("--duplicates", type=click.FloatRange(0, 1), default=0.01, show_default=True, help="Share pushed twice.")
+@click.option(
+    "--dids", type=click.IntRange(1, 1_000_000), default=40, show_default=True, help="Of the synthetic traffic."
+)
+@click.option("--duplicates", type=Number(0, 1), default=0.01, show_default=True, help="Share pushed twice.")
 @click.option("--rough", is_flag=True, help="Synthetic traffic with fields missing, unreadable, unknown, broken.")
 @click.option("--until", type=click.DateTime(["%Y-%m-%dT%H:%M:%S"]), help="When the last call ended, UTC; default now.")
-@click.option("--span", type=click.FloatRange(1), default=3600, show_default=True, help="Seconds that the calls cover.")
-@click.option("--rate", type=click.FloatRange(0.001), help="Deliveries a second; default as fast as they are taken.")
+@click.option(
+    "--span", type=Number(1, 10 * 365 * 86_400), default=3600, show_default=True, help="Seconds that the calls cover."
+)
+@click.option("--rate", type=Number(0.001), help="Deliveries a second; default as fast as they are taken.")
 @click.option("--concurrency", type=click.IntRange(1, 1000), default=16, show_default=True, help="Posts at once.")
 @click.option("--output", type=click.Path(dir_okay=False), help="Write the synthetic deliveries here, as .jsonl.")
 @click.option("--expected", type=click.Path(dir_okay=False), help="Write what each delivery must become, as .jsonl.")
@@ -285,7 +289,7 @@ def _check_send(files: tuple[str, ...], synthetic: int | None, written: str | No
 @click.option("--from-rejected", "source", flag_value="rejected", help="Parts that could not be read, and now can.")
 @click.option("--since", type=Moment(), help="Received from then on: 2026-11-22T10:00 (UTC), or 2h, 3d ago.")
 @click.option("--until", type=Moment(), help="Received before then.")
-@click.option("--rate", type=click.FloatRange(0.1), help="Deliveries or parts a second; default PHONON_DRAIN_RATE.")
+@click.option("--rate", type=Number(0.1), help="Deliveries or parts a second; default PHONON_DRAIN_RATE.")
 @click.option("--dry-run", is_flag=True, help="Publish nothing, only say what would be.")
 def replay(source: str | None, since: int | None, until: int | None, rate: float | None, dry_run: bool) -> None:
     """Split again, by the present code, what topics kept, and publish it under the same ids.
@@ -395,7 +399,7 @@ def notify() -> None:
 
 
 @cli.command()
-@click.option("--rate", type=click.FloatRange(0.1, 500), default=2.0, show_default=True, help="Calls a second.")
+@click.option("--rate", type=Number(0.1, 500), default=2.0, show_default=True, help="Calls a second.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of the synthetic traffic.")
 def demo(rate: float, seed: int) -> None:
     """Everything at once on a broker of its own, with synthetic traffic; Ctrl-C stops it all.

@@ -10,6 +10,7 @@ Source: the provider's page "Payload Details and Format".
 import re
 from collections.abc import Callable
 from datetime import tzinfo
+from math import isfinite
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeVar, cast
 
@@ -161,7 +162,9 @@ class Notes(Struct, gc=False):
         if value is None or type(value) is float:
             return value
         if (type(value) is int and value in _INT64) or (type(value) is str and _DECIMAL.fullmatch(value)):
-            return float(value)
+            number = float(value)
+            if isfinite(number):
+                return number
         self.unreadable(name, value)
         return None
 

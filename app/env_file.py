@@ -22,7 +22,7 @@ def read_env_file(path: Path = Path(".env")) -> Mapping[str, str | None]:
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: cannot read it ({type(error).__name__})") from None
     for found in parse_stream(StringIO(text)):
-        if found.error:
+        if found.error or (found.key is not None and found.value is None):
             line, text = found.original.line, found.original.string  # empty lines before it are a part of it
             empty = text[: -len(text.lstrip())].count("\n")
             raise SettingsError(f"{path}: line {line + empty} is no NAME=value")

@@ -25,7 +25,7 @@ from app.credentials import read_credentials, refuse_open_door
 from app.drain import Drainer
 from app.env_file import read_env_file
 from app.health import Management, Readiness
-from app.listen import GentleServer, listen, serve_management, server_config
+from app.listen import GentleServer, TruePeer, listen, serve_management, server_config
 from app.metrics import Metrics
 from app.openapi import openapi
 from app.outcomes import SpoolFailed
@@ -275,9 +275,8 @@ def __getattr__(name: str) -> Any:
         settings = read_settings(environ, read_env_file())
         check(settings)
         log.configure(settings.log_level, settings.log_format)
-        receiver = Receiver(settings)
+        made = globals()["app"] = TruePeer(Receiver(settings))
     except SettingsError as error:
         sys.stderr.write(f"phonon-events: {error}\n")
         raise SystemExit(2) from None
-    globals()["app"] = receiver
-    return receiver
+    return made

@@ -15,13 +15,20 @@ from functools import lru_cache
 from typing import Any, Final
 
 from app import menu
+from app.delivery import SECTIONS
 from app.events import CallLeg, Dtmf, Email, Flow, FlowKey, Recording, Sms
 from app.split import Split
+from app.telephony import is_valid
 
-#: Fields of a row whose unreadable value is content or holds numbers; by the names they are sent with.
-_CONTENT: Final = frozenset({"text", "subject", "content", "key", "value", "recordedFilePublicPath", "dtmfPressesd"})
+#: Fields of a row whose unreadable value is content or holds numbers; by the names they are sent with. Sections are
+#: rows: they stand in `extra` where a document has some beside the ones in its `body`.
+_CONTENT: Final = frozenset(
+    {"text", "subject", "content", "key", "value", "recordedFilePublicPath", "dtmfPressesd", *SECTIONS}
+)
 _NUMBERS: Final = frozenset({"calleeNumber", "to", "addresses"})
 _DIGITS: Final = re.compile(r"\+?\d{7,}", re.ASCII)
+#: What of JSON text may hold a number: a text, or a number that is none to a telephone.
+_JSON_VALUE: Final = re.compile(r'"(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*', re.ASCII | re.DOTALL)
 
 Token = Callable[[str], str]
 
@@ -87,7 +94,7 @@ def _tell_callers(split: Split, token: Token) -> None:
     for event in split.events:
         if isinstance(event, Flow):
             numbers = [leg.callee_number for leg in event.legs if leg.role == "VISITOR" and leg.callee_number]
-            event.caller = next((token(number) for number in numbers if number.startswith("+")), None)
+            event.caller = next((token(number) for number in numbers if is_valid(number)), None)
 
 
 def _pseudonymise(split: Split, token: Token) -> None:
@@ -107,7 +114,7 @@ def _pseudonymise(split: Split, token: Token) -> None:
             event.url = event.url and mask(event.url)
         event.extra = {name: _without_numbers(name, text, token) for name, text in event.extra.items()}
     for part in split.rejected:
-        part.payload = _DIGITS.sub(lambda found: token(found[0]), part.payload)
+        part.payload = _json_masked(part.payload, token)
 
 
 def _masked(token: Token, callees: set[str]) -> Callable[[str], str]:
@@ -121,6 +128,16 @@ def _masked(token: Token, callees: set[str]) -> Callable[[str], str]:
 
 
 def _without_numbers(name: str, text: str, token: Token) -> str:
-    if name in _NUMBERS:
-        return token(text)
-    return _DIGITS.sub(lambda found: token(found[0]), text)
+    return f'"{token(text)}"' if name in _NUMBERS else _json_masked(text, token)
+
+
+def _json_masked(text: str, token: Token) -> str:
+    """JSON text with tokens in place of numbers; it stays JSON: a number that becomes a token is a text then."""
+
+    def masked(value: re.Match[str]) -> str:
+        if value[0][0] == '"':
+            return _DIGITS.sub(lambda digits: token(digits[0]), value[0])
+        digits = _DIGITS.search(value[0])
+        return f'"{token(digits[0])}"' if digits else value[0]
+
+    return _JSON_VALUE.sub(masked, text)

@@ -4,11 +4,16 @@ uvicorn times neither headers nor what it discards, and bounds no header: a send
 ever. Here a request has REQUEST_SECONDS from its first byte to its last (the body alone has less, see app/body.py), its
 head has HEAD_BYTES, and what is no HTTP at all is told so in the same form as every other problem. And a reply is one
 write: uvicorn's two are a system call and a segment more, 8 % of what a delivery costs that is spooled.
+
+An offer to upgrade is not taken up, and the request is answered as if it had not been made (RFC 9110, 7.8). The parser
+takes no body behind one, so that such a delivery would be empty: Java's own HTTP client offers h2c with the first
+request of each connection without TLS, and whoever posts with it would be told 400.
 """
 
 import asyncio
 from typing import Any, Final, cast
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.problems import Problem, problem_reply
@@ -57,6 +62,7 @@ class TimedProtocol(HttpToolsProtocol):
     _timer: asyncio.TimerHandle | None = None
     _head_bytes = 0
     _whole = True  # whether no request is under way
+    _head_again = False  # the parser reads a head that was read already
     _replies: Replies
 
     def connection_made(self, transport: Any) -> None:
@@ -74,21 +80,51 @@ class TimedProtocol(HttpToolsProtocol):
         """Bytes of a request. Most are whole at once, and need no timer."""
         self._whole = False
         self._head_bytes += len(data)
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self._parse(data)
+        except httptools.HttpParserError:
+            self.logger.warning("Invalid HTTP request received.")
+            self.send_400_response("Invalid HTTP request received.")
         if self._timer is None and not self._whole:
             self._arm()
         if self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
             self.send_400_response("the request's head is too large")
 
+    def _parse(self, data: bytes) -> None:
+        """Parse; where the parser stops for an upgrade, go on behind the head. Raises HttpParserError."""
+        while data:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as offer:
+                data = data[offer.args[0] :]
+                self._decline()
+            else:
+                return
+
+    def _decline(self) -> None:
+        """Have the body read by another parser, which knows only how long it is."""
+        names = (b"content-length", b"transfer-encoding")
+        lines = [b"%s: %s\r\n" % header for header in self.headers if header[0] in names]
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        self._head_again = True
+        self.parser.feed_data(b"POST / HTTP/1.1\r\n" + b"".join(lines) + b"\r\n")
+        self._head_again = False
+
     def on_headers_complete(self) -> None:
         """The head is whole."""
+        if self._head_again:
+            return
         self._head_bytes = -(1 << 62)
         super().on_headers_complete()
         if self.cycle is not None:
             self.cycle.transport = cast(asyncio.Transport, self._replies)
 
     def on_message_complete(self) -> None:
-        """The request is whole."""
+        """The request is whole, unless the parser only stops for an upgrade."""
+        if self.parser.should_upgrade():
+            return
         self._whole = True
         self._disarm()
         self._head_bytes = 0

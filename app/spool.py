@@ -39,6 +39,8 @@ MOST_IN_GROUP: Final = 512
 #: its share of the room until it asks again. To ask is a dozen system calls, and in each the loop's thread goes on.
 LOOK_SECONDS: Final = 1.0
 SHARERS: Final = 32
+#: What must have room, on the disk and in our share of it, for the spool to be ready: more than nearly all rows.
+PROBE_BYTES: Final = 64 * 1024
 SUFFIX: Final = ".spool"
 ASIDE: Final = "aside"
 
@@ -317,13 +319,13 @@ class Spool:
             self.refusal = self.refusal or str(error)
 
     def _probe(self) -> None:
-        """Raises unless the spool takes a row."""
-        if used_bytes(self.folder) >= self._most_bytes:
+        """Raises unless the spool takes a row of an ordinary size; of a small share, a quarter of it."""
+        if used_bytes(self.folder) + min(PROBE_BYTES, self._most_bytes // 4) > self._most_bytes:
             raise Full("PHONON_SPOOL_MAX_BYTES is reached")
         path = self.folder / f"probe-{os.getpid()}.new"
         try:
             with path.open("wb") as probe:
-                probe.write(bytes(64 * 1024))
+                probe.write(bytes(PROBE_BYTES))
                 probe.flush()
                 os.fsync(probe.fileno())
         finally:

@@ -145,6 +145,22 @@ def parsed(text: str, region: str) -> str:
     return text
 
 
+def is_valid(number: str) -> bool:
+    """Whether what `e164` gave is a number; what is none may begin with a plus too: +266696687 spells "anonymous"."""
+    if number[:1] != "+":
+        return False
+    indian = _INDIAN.fullmatch(number)
+    return bool(indian and _NATIONAL.fullmatch(indian[1])) or _is_valid(number)
+
+
+@lru_cache(maxsize=65_536)
+def _is_valid(number: str) -> bool:
+    try:
+        return phonenumbers.is_valid_number(phonenumbers.parse(number))
+    except phonenumbers.NumberParseException:
+        return False
+
+
 def cause_code(text: str | None) -> int | None:
     """The hangup cause as a number, None where it is none."""
     if text in _CODES:

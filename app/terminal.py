@@ -1,5 +1,6 @@
 """What a person types and sees: times, progress bars, tables. rich is only imported where something is shown."""
 
+import math
 import re
 import sys
 import time
@@ -27,6 +28,17 @@ class Moment(click.ParamType):
         except ValueError:
             self.fail(f"{value!r} is no time: expected 2026-11-22T10:00, or 30m, 2h, 3d for so long ago", param, ctx)
         return round((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+class Number(click.FloatRange):
+    """A number in a range. click takes NaN for one that is in every range."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read what was typed; fails as click does."""
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return number
 
 
 @contextmanager

@@ -115,9 +115,12 @@ def _rankings(value: str) -> tuple[Ranked, ...]:
 
 def _networks(value: str) -> tuple[Network, ...]:
     try:
-        return tuple(ipaddress.ip_network(item) for item in re.split(r"[\s,]+", value.strip()) if item)
+        networks = tuple(ipaddress.ip_network(item) for item in re.split(r"[\s,]+", value.strip()) if item)
     except ValueError:
-        raise ValueError("expected addresses or networks, for example 203.0.113.7, 10.0.0.0/8") from None
+        networks = ()
+    if value and not networks:
+        raise ValueError("expected addresses or networks, for example 203.0.113.7, 10.0.0.0/8")
+    return networks
 
 
 def _addresses(value: str) -> tuple[str, ...]:
@@ -168,8 +171,15 @@ def _prefix(value: str) -> str:
 
 
 def _basic(value: str) -> str:
-    if ":" not in value:
+    if ":" not in value or value == ":":
         raise ValueError("expected user:password")
+    return value
+
+
+def _signing(value: str) -> str:
+    """Secrets to sign with; what holds none would be no check at all."""
+    if not value.split():
+        raise ValueError("expected whsec_ and base64, several with spaces between them")
     return value
 
 
@@ -213,7 +223,7 @@ class Settings:
     basic_auth: str | None = _setting(_basic, None, "user:password that senders must give", secret=True)
     token: str | None = _setting(_token, None, "token, as bearer or as the path's last segment", secret=True)
     signing_secret: str | None = _setting(
-        _text, None, "Standard Webhooks secrets, space-separated for rotation", secret=True
+        _signing, None, "Standard Webhooks secrets, space-separated for rotation", secret=True
     )
     allowed_ips: tuple[Network, ...] = _setting(_networks, "", "addresses or networks that may post; empty: any")
     trusted_proxies: tuple[Network, ...] = _setting(_networks, "", "proxies whose X-Forwarded-For is believed")
@@ -244,7 +254,7 @@ class Settings:
         _webhooks, "", "where `notify` POSTs alerts; several with spaces between them", secret=True
     )
     alert_webhook_secret: str | None = _setting(
-        _text, None, "Standard Webhooks secrets that `notify` signs with; empty: unsigned", secret=True
+        _signing, None, "Standard Webhooks secrets that `notify` signs with; empty: unsigned", secret=True
     )
     groups: Path | None = _setting(_groups_file, None, "CSV or TOML file of groups of DIDs; empty: no groups")
     rankings: tuple[Ranked, ...] = _setting(
@@ -319,7 +329,15 @@ def _kafka(given: Mapping[str, str]) -> Mapping[str, str]:
     for name in FILES_OF_KAFKA:
         if name in sent and sent[name] != "probe" and not Path(sent[name]).exists():
             raise SettingsError(f"KAFKA_{name.upper().replace('.', '_')}: there is no file {sent[name]!r}")
+    servers = sent.get("bootstrap.servers")
+    if servers is not None and not all(map(_is_server, servers.split(","))):
+        raise SettingsError(f"KAFKA_BOOTSTRAP_SERVERS is {servers!r}: expected host:port, with commas between several")
     return MappingProxyType({"bootstrap.servers": "localhost:9092"} | sent)
+
+
+def _is_server(text: str) -> bool:
+    match = re.fullmatch(r"\s*(\w+://)?(\[[^\[\]\s]+\]|[^:/\[\]\s]+)(:(\d{1,5}))?\s*", text, re.ASCII)
+    return match is not None and 0 < int(match[4] or 1) <= 65535
 
 
 #: What to look at where Kafka does not let us in; to follow "Kafka at ...".

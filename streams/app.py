@@ -193,7 +193,7 @@ def read_or_exit() -> tuple[Settings, Rules, GroupsFile]:
     """Settings, alert rules and groups, from environment and .env; one line and exit code 2 where they are wrong."""
     try:
         settings = read_settings(os.environ, dotenv_values(".env"))
-        connection.tls(settings.kafka)
+        connection.check(settings.kafka)
         return settings, _rules(settings), _groups(settings)
     except (SettingsError, GroupsError, OSError) as error:
         print(f"settings: {error}", file=sys.stderr)  # noqa: T201

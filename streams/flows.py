@@ -1,8 +1,8 @@
 """From a record's bytes to what counts of it. Pure. What is no flow record raises Undecodable, and nothing else.
 
-Beyond the schema, two things are refused that no receiver of ours writes, and that would harm more than their own DID:
-an occurred_at far beyond both its received_at and Kafka's timestamp, which would carry the whole partition's clock
-away, and amounts no call has.
+Beyond the schema, two things are refused that would harm more than their own DID: an occurred_at far beyond both its
+received_at and Kafka's timestamp, which would carry the whole partition's clock away and which no receiver of ours
+writes; and amounts no call has, which it writes where times are centuries apart or a duration is as long.
 What was not written with the present schema, or not as we write it, is decoded by the codec and written anew: there is
 one way from bytes to counts.
 """

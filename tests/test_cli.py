@@ -78,6 +78,15 @@ def test_help_imports_nothing_heavy() -> None:
         (["topics"], "Missing command."),
         (["frobnicate"], "No such command 'frobnicate'."),
         (["serve", "--workers", "0"], "Invalid value for '--workers': 0 is not in the range 1<=x<=64."),
+        (["send", "--synthetic", "1", "--rate", "nan"], "Invalid value for '--rate': 'nan' is not a number."),
+        (
+            ["send", "--synthetic", "1", "--span", "1e300"],
+            "Invalid value for '--span': 1e+300 is not in the range 1<=x<=315360000.",
+        ),
+        (
+            ["send", "--synthetic", "1", "--dids", "9" * 11],
+            "Invalid value for '--dids': 99999999999 is not in the range 1<=x<=1000000.",
+        ),
         (["send"], "give FILES or --synthetic N, one of the two"),
         (["send", "missing.json"], "Invalid value for '[FILES]...': Path 'missing.json' does not exist."),
         (["send", __file__, "--output", "x"], "--output and --expected need --synthetic"),
@@ -142,6 +151,7 @@ def test_settings_come_from_the_env_file_too(tmp_path: Path, capsys: pytest.Capt
     ("content", "said"),
     [
         (b"PHONON_PORT=1\n\nno equals sign\n", ".env: line 3 is no NAME=value"),
+        (b"PHONON_PORT=1\nPHONON_HOST\n", ".env: line 2 is no NAME=value"),
         (b"\xff\xfe\x00", ".env: cannot read it (UnicodeDecodeError)"),
     ],
 )

@@ -138,3 +138,10 @@ def test_a_usual_document_has_fewer_bytes_than_there_may_be_rows() -> None:
     body = b'{"body":{"phonon-uuid":"a","keys":[%s]}}'
     assert read_document(body % b"{}").usual
     assert not read_document(body % b",".join([b"{}"] * (MOST_ROWS // 2))).usual
+
+
+@pytest.mark.parametrize("size", ["9" * 300 + "e99", "1e400", 2**64, "0x10", "nan", True])
+def test_a_number_that_is_none_or_too_large_is_unreadable(size: Any) -> None:
+    notes = Notes(0)
+    assert notes.decimal("size", size) is None
+    assert (notes.anomalies, notes.extra) == (("size:unreadable",), {"size": json.dumps(size)})

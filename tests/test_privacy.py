@@ -10,9 +10,11 @@ from app.delivery import read_document
 from app.events import as_dict
 from app.privacy import Privacy, redact
 from app.split import Split, split
+from tests.json_values import ANYTHING
 from tests.test_deliveries import FOLDER, RECEIVED_AT, RULES
 
 ALL = Privacy(drop_content=True, pseudonymise=True, key=b"a key of ours")
+ALL_BUT_CONTENT = Privacy(pseudonymise=True, key=b"a key of ours")
 SAMPLE = json.loads((FOLDER / "sample.json").read_bytes())
 
 
@@ -80,6 +82,22 @@ def caller_of(number: Any, privacy: Privacy) -> Any:
     return as_dict(flow)["caller"], as_dict(flow)["legs"][1]["callee_number"]
 
 
+def test_sections_beside_the_body_are_content_too() -> None:
+    beside = {"smsDetails": [{"text": "swordfish"}], "keys": [{"value": "swordfish"}], "flowStatus": "done"}
+    flow = split_with({"body": {"phonon-uuid": "f", "keys": []}} | beside, ALL).events[-1]
+    assert flow.extra == {"flowStatus": '"done"'}
+
+
+@given(DIGITS, ANYTHING)
+def test_what_stands_in_extra_or_was_rejected_is_json_still(number: str, value: Any) -> None:
+    odd = [value, int(number), f'"\\{number}', {number: [int(number), -int(number) / 4]}]
+    leg = {"calleeNumber": [number], "duration": int(number) * 10**12, "other": odd}
+    result = split_with({"callDetails": [leg, odd], "smsDetails": [{"to": odd}], "elsewhere": odd}, ALL_BUT_CONTENT)
+    assert number not in text_of(result)
+    for text in [*(text for event in result.events for text in event.extra.values()), result.rejected[0].payload]:
+        json.loads(text)
+
+
 def test_with_a_key_a_flow_tells_its_caller_as_a_token_and_numbers_stay_as_they_were() -> None:
     token, callee = caller_of("06262772728", Privacy(key=b"a key of ours"))
     assert callee == "+916262772728"
@@ -92,4 +110,6 @@ def test_with_a_key_a_flow_tells_its_caller_as_a_token_and_numbers_stay_as_they_
 def test_without_a_key_or_a_number_there_is_no_caller() -> None:
     assert caller_of("916262772728", Privacy()) == (None, "+916262772728")
     assert caller_of("anonymous", Privacy(key=b"a key of ours")) == (None, "anonymous")
+    assert caller_of("+266696687", Privacy(key=b"a key of ours")) == (None, "+266696687")  # "anonymous" in digits
+    assert caller_of("+", Privacy(key=b"a key of ours")) == (None, "+")
     assert caller_of(None, Privacy(key=b"a key of ours")) == (None, None)

@@ -127,6 +127,20 @@ def test_uvicorn_serves_it_as_well(process: Processes, ports: Ports) -> None:
     assert "a-token-in-the-path" not in child.output
 
 
+@pytest.mark.parametrize(("proxies", "status"), [("10.9.9.9", 401), ("127.0.0.1", 200)])
+def test_uvicorn_believes_no_proxy_that_we_do_not(process: Processes, ports: Ports, proxies: str, status: int) -> None:
+    """Left to itself it takes X-Forwarded-For from anyone on loopback."""
+    uvicorn = str(Path(sys.executable).with_name("uvicorn"))
+    settings = ports.settings | {"PHONON_ALLOWED_IPS": "10.0.0.0/8", "PHONON_TRUSTED_PROXIES": proxies}
+    child = process.command([uvicorn, "app.main:app", "--port", str(ports.webhook)], settings=settings)
+    child.wait_until(lambda: answers(ports.ready), within_seconds=20)
+    wait_until(lambda: answers(f"http://127.0.0.1:{ports.webhook}/openapi.json"))
+    assert ports.post(x_forwarded_for="10.1.2.3")[0] == status
+    assert ports.post(x_forwarded_for="10.1.2.3:4711")[0] == status
+    assert ports.post(x_forwarded_for="10.1.2.3, 192.0.2.1")[0] == 401
+    child.stop()
+
+
 def test_a_missing_topic_is_a_reason_and_deliveries_are_spooled(
     process: Processes, kafka: Broker, prefix: str, tmp_path: Path
 ) -> None:
@@ -259,6 +273,32 @@ def test_what_is_no_http_is_told_so(receiver: Ports, data: bytes) -> None:
     statuses = {int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", received)}
     assert statuses <= set(MEANINGS)
     assert b"Internal Server Error" not in received
+
+
+UPGRADE = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABk\r\n"
+SENT = b'{"keys": []}'
+OFFERS = {
+    "sized": b"Content-Length: %d\r\n%s\r\n%s" % (len(SENT), UPGRADE, SENT),
+    "chunked": b"Transfer-Encoding: chunked\r\n%s\r\n%x\r\n%s\r\n0\r\n\r\n" % (UPGRADE, len(SENT), SENT),
+}
+
+
+@pytest.mark.parametrize("pieces", [1, 1_000], ids=["at once", "in pieces"])
+@pytest.mark.parametrize("offer", OFFERS.values(), ids=OFFERS)
+def test_an_offer_to_upgrade_is_declined_and_its_body_read(receiver: Ports, offer: bytes, pieces: int) -> None:
+    """Java's own client offers h2c with the first request of a connection, and the next ones come behind it."""
+    request = b"POST %s HTTP/1.1\r\nHost: t\r\n" % PATH.encode()
+    last = request + b"Connection: close\r\nContent-Length: 2\r\n\r\n[]"
+    data = (request + offer) * 2 + last
+    size = -(-len(data) // pieces)
+    with socket.create_connection(("127.0.0.1", receiver.webhook), timeout=5) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for at in range(0, len(data), size):
+            connection.sendall(data[at : at + size])
+        received = b""
+        while chunk := connection.recv(65536):
+            received += chunk
+    assert re.findall(rb"HTTP/1\.1 (\d{3}) ", received) == [b"202", b"202", b"400"]
 
 
 @pytest.fixture(scope="module")

@@ -113,6 +113,10 @@ def test_a_bad_value_is_named(name: str) -> None:
         {"PHONON_RAW_TOPIC": "true", "PHONON_NUMBERS": "pseudonymise", "PHONON_PSEUDONYM_KEY": "long enough"},
         {"PHONON_TOKEN": "abc", "PHONON_TOKEN_FILE": "/dev/null"},
         {"PHONON_TOKEN_FILE": "/nonexistent"},
+        {"PHONON_SIGNING_SECRET": " "},
+        {"PHONON_ALLOWED_IPS": " , "},
+        {"PHONON_TRUSTED_PROXIES": ","},
+        {"PHONON_BASIC_AUTH": ":"},
         {"PHONON_WINDOWS": "60m,1h"},
         {"PHONON_RANKINGS": "flows:2h:5"},
         {"PHONON_RANKINGS": "flows:1h:5,flows:1h:6"},
@@ -121,6 +125,17 @@ def test_a_bad_value_is_named(name: str) -> None:
 def test_what_is_unknown_or_contradicts_is_refused(environ: dict[str, str]) -> None:
     with pytest.raises(SettingsError, match="PHONON_"):
         read_settings(environ)
+
+
+@pytest.mark.parametrize("servers", [" ", ",", ":::", "a:b", "a:0", "a:70000", "a:1;b:2", "a:1,,b:2", "a/b"])
+def test_bootstrap_servers_that_are_none_are_named(servers: str) -> None:
+    with pytest.raises(SettingsError, match=r"^KAFKA_BOOTSTRAP_SERVERS is "):
+        read_settings({"KAFKA_BOOTSTRAP_SERVERS": servers})
+
+
+@pytest.mark.parametrize("servers", ["a", "a:1", "a.b-c_d:9092, 10.0.0.1:1", "[::1]:9092", "SASL_SSL://a:1,b:65535"])
+def test_bootstrap_servers_are_taken_as_librdkafka_takes_them(servers: str) -> None:
+    assert read_settings({"KAFKA_BOOTSTRAP_SERVERS": servers}).kafka["bootstrap.servers"] == servers
 
 
 def test_a_short_answer_time_needs_no_other_setting() -> None:

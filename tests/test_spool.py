@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from app.outcomes import Full, SpoolFailed
 from app.segment import Row, frame
-from app.spool import ASIDE, Outlet, SparingStatus, Spool, prepare, status, used_bytes
+from app.spool import ASIDE, IDLE_SECONDS, Outlet, SparingStatus, Spool, prepare, status, used_bytes
 
 
 class Crash(BaseException):
@@ -242,6 +242,22 @@ def test_processes_that_share_a_spool_never_take_more_together(groups: list[tupl
             assert kept == len(rows) or used + len(frame(rows[kept])) > most
         for spool in spools:
             spool.close()
+
+
+async def test_a_spool_that_is_nearly_full_is_not_ready(tmp_path: Path) -> None:
+    """What is left of its share takes no row of the usual size, and such a spool never says otherwise."""
+    spool = Spool(tmp_path, most_bytes=200_000)
+    spool.start()
+    await spool.keep(Row(1, "", bytes(195_000)))
+    with pytest.raises(Full):
+        await spool.keep(Row(2, "", bytes(5_000)))
+    await asyncio.sleep(3 * IDLE_SECONDS)
+    assert spool.refusal
+    await asyncio.to_thread(spool.stop)
+    again = Spool(tmp_path, most_bytes=200_000)
+    again.start()
+    assert again.refusal
+    await asyncio.to_thread(again.stop)
 
 
 async def test_a_full_disk_loses_nothing_and_recovers(opened: Spool, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ import ssl
 import faust
 import pytest
 
+from schemas.settings import SettingsError
 from streams import connection
 
 
@@ -17,6 +18,13 @@ def test_plain() -> None:
     }
     assert connection.credentials(kafka) is None
     assert connection.urls(kafka) == ["kafka://a:1", "kafka://b:2"]
+
+
+def test_servers_as_librdkafka_takes_them() -> None:
+    servers = "a, b:2 ,SASL_SSL://c:3,[::1],[::1]:4"
+    assert connection.arguments({"bootstrap.servers": servers})["bootstrap_servers"] == [
+        "a:9092", "b:2", "c:3", "[::1]:9092", "[::1]:4",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["sasl.mechanism", "sasl.mechanisms"])
@@ -45,3 +53,22 @@ def test_tls_checks_the_name_unless_told_otherwise() -> None:
     assert (context.check_hostname, lenient.check_hostname) == (True, False)
     assert lenient.verify_mode is ssl.CERT_REQUIRED
     assert isinstance(connection.credentials(kafka), faust.SSLCredentials)
+
+
+SASL = {"bootstrap.servers": "a:1", "security.protocol": "sasl_ssl", "sasl.username": "svc", "sasl.password": "secret"}
+WRONG = [
+    ({"security.protocol": "TLS"}, "KAFKA_SECURITY_PROTOCOL is 'TLS'"),
+    ({"sasl.mechanism": "GSSAPI"}, "KAFKA_SASL_MECHANISM is 'GSSAPI'"),
+    ({"sasl.username": ""}, "KAFKA_SECURITY_PROTOCOL=SASL_SSL needs KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD"),
+    ({"sasl.password": ""}, "KAFKA_SECURITY_PROTOCOL=SASL_SSL needs KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD"),
+    ({"ssl.ca.location": __file__}, "KAFKA_SSL_CA_LOCATION"),
+]
+
+
+@pytest.mark.parametrize(("kafka", "told"), WRONG)
+def test_what_no_worker_can_start_with_is_named(kafka: dict[str, str], told: str) -> None:
+    connection.check(SASL)
+    with pytest.raises(SettingsError, match=told) as error:
+        connection.check(SASL | kafka)
+    assert "\n" not in str(error.value)
+    assert "secret" not in str(error.value)

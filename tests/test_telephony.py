@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.telephony import DISPOSITIONS, Times, course, e164, instant, parsed
+from app.telephony import DISPOSITIONS, Times, course, e164, instant, is_valid, parsed
 
 KOLKATA = ZoneInfo("Asia/Kolkata")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -109,3 +109,13 @@ def test_what_became_of_a_leg_is_consistent(times: Times, duration_ms: int | Non
         assert times.ended is None or (
             became.talk_ms is not None and abs(became.talk_ms - times.ended + times.connected) <= 1000
         )
+
+
+@pytest.mark.parametrize("text", ["912243692987", "06262772728", "14155552671", "+442079460958", "18001234567"])
+def test_what_became_e164_is_valid(text: str) -> None:
+    assert is_valid(e164(text, "IN"))
+
+
+@pytest.mark.parametrize("text", ["", "+", "100", "anonymous", "+266696687", "+9112", "+910000000000", "sip:+91@x"])
+def test_what_is_no_number_is_not_valid(text: str) -> None:
+    assert not is_valid(e164(text, "IN"))
