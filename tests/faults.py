@@ -99,7 +99,7 @@ class Outage:
         """
         assert set(phase.answers) <= {"200", "202"}
         seconds = phase.seconds("202", self._noticed, self._over)
-        assert len(seconds) > RATE
+        assert len(seconds) > RATE, phase.line()
         assert seconds[len(seconds) * 3 // 4] < AT_ONCE_SECONDS, phase.line()
 
 
