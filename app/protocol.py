@@ -5,8 +5,8 @@ ever. Here a request has REQUEST_SECONDS from its first byte to its last (the bo
 head has HEAD_BYTES, and what is no HTTP at all is told so in the same form as every other problem.
 
 An offer to upgrade is not taken up, and the request is answered as if it had not been made (RFC 9110, 7.8). The parser
-takes no body behind one, so that such a delivery would be empty: Java's own HTTP client offers h2c with the first
-request of each connection without TLS, and whoever posts with it would be told 400.
+takes no body behind one, so that such a delivery would be empty: Java's own HTTP client offers h2c with its requests
+where there is no TLS, and whoever posts with it would be told 400.
 """
 
 import asyncio
