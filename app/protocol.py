@@ -6,8 +6,8 @@ head has HEAD_BYTES, and what is no HTTP at all is told so in the same form as e
 write: uvicorn's two are a system call and a segment more, 8 % of what a delivery costs that is spooled.
 
 An offer to upgrade is not taken up, and the request is answered as if it had not been made (RFC 9110, 7.8). The parser
-takes no body behind one, so that such a delivery would be empty: Java's own HTTP client offers h2c with the first
-request of each connection without TLS, and whoever posts with it would be told 400.
+takes no body behind one, so that such a delivery would be empty: Java's own HTTP client offers h2c with its requests
+where there is no TLS, and whoever posts with it would be told 400.
 """
 
 import asyncio

@@ -286,7 +286,7 @@ OFFERS = {
 @pytest.mark.parametrize("pieces", [1, 1_000], ids=["at once", "in pieces"])
 @pytest.mark.parametrize("offer", OFFERS.values(), ids=OFFERS)
 def test_an_offer_to_upgrade_is_declined_and_its_body_read(receiver: Ports, offer: bytes, pieces: int) -> None:
-    """Java's own client offers h2c with the first request of a connection, and the next ones come behind it."""
+    """Java's own client offers h2c where there is no TLS, and the next request comes behind it."""
     request = b"POST %s HTTP/1.1\r\nHost: t\r\n" % PATH.encode()
     last = request + b"Connection: close\r\nContent-Length: 2\r\n\r\n[]"
     data = (request + offer) * 2 + last
