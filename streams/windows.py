@@ -159,7 +159,11 @@ class Rolling:
         if minute <= self.minute:
             return []
         left: list[int] = []
+        one_on = minute == self.minute + 1
         for n, length in enumerate(lengths):
+            if one_on and (minute - length) << PART_BITS not in self.buckets:
+                left = []
+                continue
             left = self._between(self.minute - length, minute - length)
             for place in left:
                 bucket = _opened(self.buckets[place])
