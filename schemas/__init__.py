@@ -32,6 +32,7 @@ __all__ = [
     "Undecodable",
     "UnknownId",
     "Written",
+    "begin",
     "canonical_text",
     "decode",
     "encode",
@@ -153,6 +154,14 @@ def encoder(record: str, *, prefix: bytes | None = None, given: Sequence[str] = 
 def without_registry(id_: int) -> Written:
     """What an id means where no registry is known."""
     raise Undecodable(f"framed by a schema registry (id {id_}), and SCHEMA_REGISTRY_URL is not set")
+
+
+def begin(value: bytes, header_: bytes, resolve: Resolve = without_registry) -> int:
+    """Where the body begins of what was written with the schema of a single-object header; 0 for all else."""
+    if value[:HEADER_BYTES] == header_:
+        return HEADER_BYTES
+    id_ = registry_id(value)
+    return WIRE_HEADER_BYTES if id_ is not None and resolve(id_).header == header_ else 0
 
 
 def decode(value: bytes | None, resolve: Resolve = without_registry) -> tuple[str, dict[str, Any]]:

@@ -2,18 +2,21 @@
 
 Rules are looked at once a minute of the partition's clock, at its end, for the figures that held then: so a replay of
 the same records finds the same episodes, however it is flushed. A DID is looked at when it goes on to another minute,
-and the minutes in between, in which its figures did not change, are made up for. What has become of an episode is
-written in one transaction with the alert and the buckets: one FIRING and one RESOLVED for each, whatever dies.
+and the minutes in between, in which its figures did not change, are made up for. What a silence lacks grows all the
+same, but when it can be enough is known an hour ahead: nobody is looked at every minute for that. What has become of an
+episode is written in one transaction with the alert and the buckets: one FIRING and one RESOLVED for each, whatever
+dies.
 Minutes are whole numbers, ms since 1970 UTC // 60,000; looked at "at" a minute means at its first moment.
 """
 
+from bisect import bisect_left
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 import msgspec
 
-from streams.metrics import COUNTS, lanes
+from streams.metrics import LANE, LANE_MASK
 from streams.profile import Profile
 from streams.rules import HOUR_MINUTES, Figures, Rule, Rules, Seen
 
@@ -26,7 +29,7 @@ NOTHING: Final = Seen(False, None, 0, None)
 KEPT_MINUTES: Final = 14 * 24 * 60  # what is usual for a DID is kept so long after its last flow
 DAY_MINUTES: Final = 24 * 60
 _VERSION: Final = 1
-_FLOWS: Final = COUNTS.index("flows")
+_FLOWS: Final = LANE["flows"]
 
 
 class Episode(NamedTuple):
@@ -100,12 +103,17 @@ def _go_on(rule: Rule, was: Episode, seen: Seen, first: int, last: int) -> Step:
 
 @dataclass(slots=True)
 class Watched:
-    """What is known of a DID: the rules that mean it, where they stand, what is usual for it."""
+    """What is known of a DID: the rules that mean it, where they stand, what is usual for it.
+
+    Silences are apart from the other rules: none of them can begin before the minute `listen`, and no hour ends.
+    """
 
     rules: tuple[Rule, ...]
+    silences: tuple[Rule, ...]
+    profile: Profile | None
     episodes: dict[str, Episode] = field(default_factory=dict)
-    profile: Profile | None = None
     newest: int = 0
+    listen: int = 0
 
 
 class Alerts:
@@ -138,15 +146,13 @@ class Alerts:
         """Look at a DID at all minutes of `held`."""
         watched = self._watched.get(did) or self._watch(did)
         watched.newest = held.newest
-        if watched.profile is not None:
-            self._learn(did, watched.profile, held)
-            self.expect(did, held.last + 1)
+        figures = Figures(held.sums)
         for rule in watched.rules:
-            if rule.window is None:  # what a silence lacks grows from minute to minute
-                for minute in range(held.first, held.last + 1):
-                    self._step(did, watched, rule, held._replace(first=minute, last=minute))
-            else:
-                self._step(did, watched, rule, held)
+            seen = rule.look(figures)
+            if seen.holds or rule.name in watched.episodes:
+                self._step(did, watched, rule, seen, held.first, held.last)
+        if watched.profile is not None and held.last >= watched.listen:
+            self._listen(did, watched, watched.profile, held)
 
     def forget(self, did: str, minute: int) -> None:
         """No window holds anything of the DID: all is over, but a silence; what is usual for it is kept for a while."""
@@ -185,7 +191,7 @@ class Alerts:
     def settle(self, dids: Collection[str], minute: int) -> None:
         """Make what was restored whole: what no rule means any more is over, and all DIDs are looked at again."""
         for did, watched in list(self._watched.items()):
-            meant = {rule.name: rule for rule in watched.rules}
+            meant = {rule.name: rule for rule in (*watched.rules, *watched.silences)}
             for name, episode in list(watched.episodes.items()):
                 if name not in meant or (episode.window is not None and did not in dids):
                     self._end(did, watched, name, minute)
@@ -198,19 +204,42 @@ class Alerts:
                 self.expect(did, minute + 1)
 
     def _watch(self, did: str) -> Watched:
-        rules = tuple(rule for rule in self._rules.rules if rule.matches(did))
-        silences = any(rule.window is None for rule in rules)
-        watched = self._watched[did] = Watched(rules, profile=Profile() if silences else None)
+        meant = [rule for rule in self._rules.rules if rule.matches(did)]
+        rules = tuple(rule for rule in meant if rule.window is not None)
+        silences = tuple(rule for rule in meant if rule.window is None)
+        watched = self._watched[did] = Watched(rules, silences, Profile() if silences else None)
         return watched
 
-    def _step(self, did: str, watched: Watched, rule: Rule, held: Held) -> None:
-        was = watched.episodes.get(rule.name)
-        seen = rule.look(Figures(held.sums, _missing(watched, held) if rule.window is None else 0.0))
-        if rule.window is None and was is not None and was.state != QUIET and held.newest < was.minute:
-            seen = seen._replace(holds=True)  # a silence is over with the next flow, not with the hour
-        if was is None and not seen.holds:
+    def _listen(self, did: str, watched: Watched, profile: Profile, held: Held) -> None:
+        """Look for silences, an hour at a time: at its first minute what the one before brought becomes known."""
+        first = max(held.first, watched.listen)
+        while first <= held.last:
+            if first % HOUR_MINUTES == 0:
+                profile.brought(first // HOUR_MINUTES - 1, held.sums[HOUR_MINUTES] >> _FLOWS & LANE_MASK)
+                self._changed[did] = None
+            end = (first // HOUR_MINUTES + 1) * HOUR_MINUTES
+            last = min(held.last, end - 1)
+            for rule in watched.silences:
+                self._hear(did, watched, rule, range(first, last + 1))
+            first = end
+        ahead = range(held.last + 1, end)
+        watched.listen = min(_next(rule, watched, ahead) for rule in watched.silences)
+        self.expect(did, watched.listen)
+
+    def _hear(self, did: str, watched: Watched, rule: Rule, minutes: range) -> None:
+        """Look for a silence at minutes of one hour, in which it can begin but not end by itself."""
+        if rule.name not in watched.episodes and not _heard(rule, watched, minutes[-1]).holds:
             return
-        now, told = step(rule, was, seen, held.first, held.last)
+        for minute in minutes:
+            was, seen = watched.episodes.get(rule.name), _heard(rule, watched, minute)
+            if was is not None and was.state != QUIET and watched.newest < was.minute:
+                seen = seen._replace(holds=True)  # a silence is over with the next flow, not with the hour
+            if was is not None or seen.holds:
+                self._step(did, watched, rule, seen, minute, minute)
+
+    def _step(self, did: str, watched: Watched, rule: Rule, seen: Seen, first: int, last: int) -> None:
+        was = watched.episodes.get(rule.name)
+        now, told = step(rule, was, seen, first, last)
         if told is not None:
             self._tell(did, rule.name, *told, seen)
         if now == was:
@@ -231,12 +260,6 @@ class Alerts:
 
     def _tell(self, did: str, rule: str, episode: Episode, state: str, as_of: int, seen: Seen) -> None:
         self._told.append(Alert(did, rule, episode, state, as_of, seen))
-
-    def _learn(self, did: str, profile: Profile, held: Held) -> None:
-        """Take in the hours that are over by now."""
-        for hour in range(-(-held.first // HOUR_MINUTES), held.last // HOUR_MINUTES + 1):
-            profile.brought(hour - 1, lanes(held.sums[HOUR_MINUTES])[_FLOWS])
-            self._changed[did] = None
 
     def _expire(self, minute: int) -> None:
         for did, watched in list(self._watched.items()):
@@ -261,6 +284,14 @@ def _decides(rule: Rule, episode: Episode) -> int | None:
     return episode.minute + rule.hold if episode.state == PENDING else episode.minute
 
 
-def _missing(watched: Watched, held: Held) -> float:
-    """The flows that should have come since the last one."""
-    return 0.0 if watched.profile is None else watched.profile.expected(held.newest, held.first)
+def _heard(rule: Rule, watched: Watched, minute: int) -> Seen:
+    """What a silence's rule finds at a minute: it looks at the flows that should have come since the last one."""
+    missing = 0.0 if watched.profile is None else watched.profile.expected(watched.newest, minute)
+    return rule.look(Figures({}, missing))
+
+
+def _next(rule: Rule, watched: Watched, ahead: range) -> int:
+    """The first of these minutes of one hour at which a silence's rule may find anything, else what follows them."""
+    if rule.name in watched.episodes:
+        return ahead.start
+    return ahead.start + bisect_left(ahead, True, key=lambda minute: _heard(rule, watched, minute).holds)

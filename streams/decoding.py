@@ -26,9 +26,9 @@ Reader = Callable[[bytes, int], tuple[tuple[Any, ...], int]]
 BOOLEAN: Final = {0: False, 1: True}
 SHORT: Final = 64  # bytes
 FEW: Final = 4
-_TEXT: Final = "(?:" + "|".join([f"\\x{2 * size:02x}.{{{size}}}" for size in range(SHORT)]) + ")"
-_VARINT: Final = "[\\x80-\\xff]{0,9}+[\\0-\\x7f]"
-_VARINTS: Final = re.compile(_VARINT.encode("latin-1")).findall
+TEXT: Final = "(?:" + "|".join([f"\\x{2 * size:02x}.{{{size}}}" for size in range(SHORT)]) + ")"
+VARINT: Final = "[\\x80-\\xff]{0,9}+[\\0-\\x7f]"
+VARINTS: Final = re.compile(VARINT.encode("latin-1")).findall
 
 
 def varint(data: bytes, at: int) -> tuple[int, int]:
@@ -138,7 +138,7 @@ class _Compiler:
     def _symbol(self, type_: Any, wants: bool, follows: str, found: list[str]) -> str:
         """What is a byte, in most cases. Wanted neighbours share a group; returns its variable."""
         if type_ == "int":
-            accepted = _VARINT
+            accepted = VARINT
         else:
             accepted = "[\\0\\1]" if type_ == "boolean" else f"[\\0-\\x{2 * len(type_['symbols']) - 2:02x}]"
         run = self._run
@@ -160,15 +160,15 @@ class _Compiler:
                 raise ValueError(f"a union must be of null and one type: {type_}")
             type_ = self._resolved(type_)
         if type_ in ("int", "long"):
-            self._part(_VARINT, into, "LOW[{0}[:2]] + HIGH[{0}[2:]]" if self._common else "number({0})", optional)
+            self._part(VARINT, into, "LOW[{0}[:2]] + HIGH[{0}[2:]]" if self._common else "number({0})", optional)
         elif type_ == "string" and self._common:
-            self._part(_TEXT, into, "{0}[1:]", optional)
+            self._part(TEXT, into, "{0}[1:]", optional)
         elif type_ == "string":
             self.flush()
             self._string(into, optional=optional)
         elif self._common and type_.get("items", type_.get("values")) == "string":
             each = 2 if "values" in type_ else 1
-            filled = [f"\\x{2 * n:02x}{_TEXT}{{{n * each}}}\\0" for n in range(1, FEW)]
+            filled = [f"\\x{2 * n:02x}{TEXT}{{{n * each}}}\\0" for n in range(1, FEW)]
             self._run.pattern += "(?:" + "|".join(["\\0", *filled]) + ")"
         elif self._common:
             self._few(type_["items"], into, wanted or {})
@@ -285,4 +285,4 @@ def symbols(*choices: Mapping[int, Any]) -> dict[bytes, tuple[Any, ...]]:
 
 def numbers(data: bytes) -> list[int]:
     """The ints that are neighbours, from their bytes."""
-    return [number(one) for one in _VARINTS(data)]
+    return [number(one) for one in VARINTS(data)]

@@ -13,18 +13,7 @@ from hashlib import blake2b
 from itertools import product
 from typing import Any, Final
 
-from schemas import (
-    HEADER_BYTES,
-    SCHEMAS,
-    WIRE_HEADER_BYTES,
-    Resolve,
-    Undecodable,
-    decode,
-    encode,
-    header,
-    registry_id,
-    without_registry,
-)
+from schemas import HEADER_BYTES, SCHEMAS, Resolve, Undecodable, begin, decode, encode, header, without_registry
 from schemas.memo import Memo
 from streams import metrics, paths
 from streams.bucket import MINUTE_MS
@@ -100,8 +89,8 @@ def _messages(data: bytes) -> int:
 
 def read(value: bytes | None, resolve: Resolve = without_registry, *, timestamp: int = 0) -> Flow:
     """The flow of a record's value. `timestamp`: Kafka's, ms. Raises Undecodable, and UnknownId as `resolve` does."""
-    begin = 0 if value is None else _begin(value, resolve)
-    flow = value is not None and begin and _flow(value, begin)
+    at = 0 if value is None else begin(value, _HEADER, resolve)
+    flow = value is not None and at and _flow(value, at)
     if not flow:
         name, fields = decode(value, resolve)  # says what is wrong
         if name != "Flow":
@@ -119,14 +108,6 @@ def _check_time(value: bytes | None, occurred_at: int, resolve: Resolve) -> None
     received_at = decode(value, resolve)[1]["received_at"]
     if not FIRST_MS <= occurred_at <= min(LAST_MS, received_at + FUTURE_MS):
         raise Undecodable("an occurred_at that no receiver writes")
-
-
-def _begin(value: bytes, resolve: Resolve) -> int:
-    """Where the body begins of what was written with the present schema; 0 for all else."""
-    if value[:HEADER_BYTES] == _HEADER:
-        return HEADER_BYTES
-    id_ = registry_id(value)
-    return WIRE_HEADER_BYTES if id_ is not None and resolve(id_).header == _HEADER else 0
 
 
 def _flow(value: bytes, begin: int) -> Flow | None:

@@ -62,6 +62,7 @@ SERVED_WITHIN_MS: Final = 20_000  # up to it a caller was served in time
 
 LANE: Final = {name: 64 * n for n, name in enumerate(COUNTS)}
 ONE: Final = {name: 1 << shift for name, shift in LANE.items()}
+LANE_MASK: Final = (1 << 64) - 1
 _LANES: Final = struct.Struct(f"<{len(COUNTS)}Q")
 MOST: Final = 44  # bits of any amount; of ms, 557 years
 

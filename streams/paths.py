@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Final, NamedTuple
 
+from schemas.memo import Memo
+
 DEPTH: Final = 3
 CHOICES: Final = (*"0123456789*#", "data", "other", "key")
 SEPARATOR: Final = ">"
@@ -35,6 +37,9 @@ def number(path: bytes) -> int:
     return PATH | sum(_NUMBER.get(choice, _OTHER) << 4 * n for n, choice in enumerate(choices))
 
 
+_NUMBERS: Final = Memo[str, int](lambda path: number(path.encode()), most=4096)
+
+
 @cache
 def text(number: int) -> str:
     """The path of a number."""
@@ -44,7 +49,7 @@ def text(number: int) -> str:
 
 def tallied(nodes: Iterable[Node]) -> list[tuple[int, int]]:
     """How many flows went each path; `nodes` undone, but for the places that were left out."""
-    passed = {number(node.path.encode()): node for node in nodes}
+    passed = {_NUMBERS[node.path]: node for node in nodes}
     ended = {end: node.flows - node.left for end, node in passed.items()}
     for end, node in passed.items():
         parent = _nodes_on(end)[-2:-1]

@@ -12,7 +12,7 @@ from schemas import encode
 from schemas.settings import Ranked, Window
 from streams.live import Headers, common_headers
 from streams.metrics import COUNTS, RATIOS
-from streams.rules import LEAST_OF_A_RATIO, measured
+from streams.rules import LEAST_OF_A_RATIO, measure
 
 _TYPE: Final = b"phonon.did-ranking.v1"
 
@@ -28,18 +28,19 @@ class Ranking:
     """One ranking and all DIDs in it. Raises ValueError where WindowMetrics has no such metric."""
 
     def __init__(self, ranked: Ranked, windows: Sequence[Window]) -> None:
-        self._ratio = next((ratio for ratio in RATIOS if ratio.name == ranked.metric), None)
-        if self._ratio is None and ranked.metric not in COUNTS:
+        if ranked.metric not in (*COUNTS, *(ratio.name for ratio in RATIOS)):
             raise ValueError(f"WindowMetrics has no {ranked.metric!r}")
         self.ranked = ranked
-        self.least = ranked.least if ranked.least is not None else LEAST_OF_A_RATIO if self._ratio else 1
+        usual = 1 if ranked.metric in COUNTS else LEAST_OF_A_RATIO
+        self.least = ranked.least if ranked.least is not None else usual
+        self._measured = measure(ranked.metric)
         self._window = [window.name for window in windows].index(ranked.window)
         self._values: dict[str, tuple[float, int]] = {}
         self._written: Places | None = None
 
     def put(self, did: str, sums: Sequence[int]) -> None:
         """What a DID's windows hold now; nothing, where it is gone."""
-        value, n = measured(sums[self._window], self._ratio, self.ranked.metric) if sums else (None, 0)
+        value, n = self._measured(sums[self._window]) if sums else (None, 0)
         if value is None or n < self.least:
             self._values.pop(did, None)
         else:

@@ -134,7 +134,7 @@ class Table:
         for _ in range(min(most, len(self._leaving))):
             did = self._leaving.popleft()
             rolling = self.dids.get(did)
-            if rolling is not None:
+            if rolling is not None and rolling.minute != self._minute:
                 self._advance(did, rolling)
 
     def take(self, *, now: int, seconds: float, most: int) -> Changes:

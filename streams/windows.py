@@ -14,13 +14,13 @@ from streams.bucket import ID_BYTES, LIMIT, MINUTE_MS, Bucket
 from streams.callers import NO_CHANGES, Callers, Change
 from streams.ids import Ids
 from streams.lines import Busy, Lines
+from streams.metrics import LANE_MASK
 
 PART_BITS: Final = 16  # a place is minute << PART_BITS | which of the minute's buckets
 _FULL: Final = LIMIT * ID_BYTES
 _TALLY_BITS: Final = 32
 _TALLY: Final = (1 << _TALLY_BITS) - 1
 _NEVER: Final = -(1 << 63)
-_LANE_MASK: Final = (1 << 64) - 1
 
 
 class Flow(NamedTuple):
@@ -122,7 +122,7 @@ class Rolling:
 
     def change(self, minute: int, counts: int, *, lengths: Sequence[int]) -> tuple[int, Bucket]:
         """Put one of one of the counts of a minute more or less; its bucket, one that has any of what gets less."""
-        needed = -counts * _LANE_MASK if counts < 0 else 0
+        needed = -counts * LANE_MASK if counts < 0 else 0
         for place in self._places(minute):
             bucket = self.buckets[place] = _opened(self.buckets[place])
             if not needed or bucket.counts & needed:
@@ -159,7 +159,11 @@ class Rolling:
         if minute <= self.minute:
             return []
         left: list[int] = []
+        one_on = minute == self.minute + 1
         for n, length in enumerate(lengths):
+            if one_on and (minute - length) << PART_BITS not in self.buckets:
+                left = []
+                continue
             left = self._between(self.minute - length, minute - length)
             for place in left:
                 bucket = _opened(self.buckets[place])

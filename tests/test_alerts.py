@@ -1,6 +1,7 @@
 """alerts: what a table tells of its DIDs equals a naive walk from minute to minute, whatever crashes in between."""
 
 import random
+from bisect import bisect_left
 from collections.abc import Iterator
 
 from hypothesis import given, settings
@@ -10,6 +11,7 @@ from schemas import decode
 from schemas.settings import Window
 from streams import told
 from streams.alerts import FIRING, RESOLVED, Alert
+from streams.profile import Profile
 from streams.rules import read_rules
 from streams.table import Table
 from tests.counted import counted
@@ -227,6 +229,44 @@ def silent_run(*spans: range, windows: tuple[Window, ...] = (*WINDOWS, Window("2
         run.pass_until(record["occurred_at"] - MINUTE)
         run.add(record)
     return run
+
+
+def naive_silence(minutes: list[int], until: int, rule: Naive) -> Iterator[tuple[str, str, int, int]]:
+    """Alerts of the rule that three flows are missing, by a look a minute at what is usual."""
+    profile = Profile()
+    for minute in range(minutes[0] + 1, until + 1):
+        newest = minutes[bisect_left(minutes, minute) - 1]
+        if minute % 60 == 0:
+            profile.brought(minute // 60 - 1, bisect_left(minutes, minute) - bisect_left(minutes, minute - 60))
+        goes_on = rule.since is not None and newest < rule.since
+        yield from rule.look(minute, goes_on or profile.expected(newest, minute) >= 3)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32), st.booleans())
+def test_silences_equal_a_look_a_minute(seed: int, crashing: bool) -> None:
+    """Three or four days of one DID with breaks of up to some hours, flushed now and then."""
+    rng = random.Random(seed)
+    hold, keep, quiet = (rng.choice(spans) for spans in ((0, 4), (0, 3), (0, 50)))
+    run = Run(
+        f'[[rule]]\nkind="silence"\nname="s"\nexpected=3\nfor="{hold}m"\nkeep="{keep}m"\nquiet="{quiet}m"\n',
+        (*WINDOWS, Window("24h", 86_400)),
+    )
+    at, times = START, list[int]()
+    while at < START + 4 * DAY:
+        times.append(at)
+        at += rng.choice((0, 1, 2, 5, 9)) if rng.random() < 0.97 else rng.randrange(600)
+    for minute in times:
+        run.add(flow(rng, "A", minute * MINUTE))
+        if rng.random() < 0.2:
+            run.flush(minute * MINUTE)
+            if crashing and rng.random() < 0.2:
+                run.crash()
+    end = times[-1] + 700
+    run.pass_until(end * MINUTE, rng.choice((MINUTE, 13 * MINUTE, 300 * MINUTE)))
+    assert found(run.alerts) == sorted(
+        ("A", *alert) for alert in naive_silence(times, end, Naive("s", hold, keep, quiet))
+    )
 
 
 def test_a_silence_is_told_when_ten_calls_are_missing_and_over_with_the_next() -> None:

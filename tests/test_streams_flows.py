@@ -6,13 +6,23 @@ from functools import cache
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas import SCHEMAS, Undecodable, decode, encode, header
+from schemas import (
+    HEADERS,
+    SCHEMAS,
+    Undecodable,
+    canonical_text,
+    decode,
+    encode,
+    header,
+    registry_header,
+    written_by,
+)
 from schemas.encoding import long
 from schemas.settings import Window
-from streams import flows, live
+from streams import flows, latest, live
 from streams.decoding import FEW, SHORT, Reader, compile_reader, enums
 from streams.lines import Busy
 from streams.metrics import COUNTS, ONE, joined, window_metrics
@@ -145,6 +155,7 @@ SPANS = st.builds(
     st.dictionaries(st.integers(0, 383) | PATHS, st.integers(1, 2**31), max_size=150).map(lambda held: [*held.items()]),
     st.builds(Busy, st.integers(0, 2**20), st.integers(0, 2**50)),
 )
+COUNT = st.one_of(st.integers(0, 9), st.integers(0, 300), st.integers(0, 2**62))
 AMOUNTS = st.lists(st.integers(0, 2**62), min_size=len(COUNTS), max_size=len(COUNTS))
 
 
@@ -160,6 +171,38 @@ def test_metrics_of_few_are_the_codecs_bytes_too() -> None:
     """As a rule nearly all counts are small."""
     record = Live("A", 0, (joined([*range(20), 90_000, *[1] * (len(COUNTS) - 21)]), 0, 0), (NO_SPAN,) * 3, 0)
     assert live.value(record, WINDOWS) == encode("DidMetrics", live.as_dict(record, WINDOWS))
+
+
+BY_CODEC = written_by(canonical_text(SCHEMAS["DidMetrics"]))._replace(header=b"")
+
+
+@settings(max_examples=300)
+@given(
+    *(
+        st.text(max_size=70),
+        st.integers(0, 4_000_000_000_000),
+        st.lists(COUNT, min_size=len(COUNTS), max_size=len(COUNTS)),
+    ),
+    *(st.lists(SPANS, min_size=3, max_size=3), st.booleans(), st.none() | st.tuples(st.integers(0), st.binary())),
+)
+def test_metrics_are_read_as_the_codec_reads_them(
+    did: str, as_of: int, counts: list[int], spans: list[Span], same: bool, broken: tuple[int, bytes] | None
+) -> None:
+    """Also where bytes of a record were replaced by others."""
+    total = joined(counts)
+    record = Live(did, as_of, (total, total, 0), (spans[0], spans[0] if same else spans[1], spans[2]), 60_000)
+    body = live.value(record, WINDOWS)[10:]
+    if broken:
+        at = broken[0] % len(body)
+        body = body[:at] + broken[1] + body[at + len(broken[1]) :]
+
+    def outcome(value: bytes) -> Live | None:
+        try:
+            return latest.read(value, WINDOWS, lambda _: BY_CODEC)
+        except Undecodable:
+            return None
+
+    assert outcome(HEADERS["DidMetrics"] + body) == outcome(registry_header(7) + body)
 
 
 def test_headers_are_cloud_events() -> None:
