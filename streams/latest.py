@@ -2,7 +2,7 @@
 
 A generic decoder makes a dict of each window and of each of its bins, 84 fields of which half are wanted. So what
 `live` put together is taken apart here, in the order of DidMetrics.avsc, a window by one regular expression (see
-decoding), and windows that hold the same are read once: a quarter of its time. That is for the present schema and the
+decoding), and windows that hold the same are read once: 0.3 of its time. That is for the present schema and the
 windows that are set; all else goes to the codec. A test holds both ways to the same.
 """
 

@@ -273,7 +273,7 @@ def _silence(written: _Silence, longest: int) -> Callable[[Figures], Seen]:
 def measure(metric: str) -> Callable[[int], tuple[float | None, int]]:
     """What reads a metric of a window's sum, and what it rests on: a ratio's denominator, else the count itself.
 
-    It takes the lanes that it needs out of the sum: to unpack all takes three times as long.
+    It takes the lanes that it needs out of the sum: to unpack all takes up to three times as long.
     """
     ratio = _RATIOS.get(metric)
     if ratio is None:
