@@ -140,7 +140,8 @@ class _Compiler:
         if type_ == "int":
             accepted = VARINT
         else:
-            accepted = "[\\0\\1]" if type_ == "boolean" else f"[\\0-\\x{2 * len(type_['symbols']) - 2:02x}]"
+            known = (0, 1) if type_ == "boolean" else range(0, 2 * len(type_["symbols"]), 2)
+            accepted = "[" + "".join([f"\\x{byte:02x}" for byte in known]) + "]"
         run = self._run
         if follows and wants:
             run.pattern = f"{run.pattern[:-1]}{accepted})"

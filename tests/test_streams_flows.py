@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -105,6 +106,17 @@ def test_spoiled_bytes_are_undecodable_or_what_the_codec_reads(seed: int, data: 
         own = ONE["flows_traceable"] if fields["caller"] is not None and fields["reached"] else 0
         window = window_metrics("5m", 300, 60_000, read.counts - own, [*Counter(read.tallies).items()])
         assert window == {name: recounted[name] for name in window}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_byte_of_a_record_ends_a_worker(seed: int) -> None:
+    value = encode("Flow", any_flow(seed))
+    for at in range(len(value)):
+        for byte in (1, 3, 0x80, 0xFF):
+            spoiled = bytearray(value)
+            spoiled[at] = byte
+            with suppress(Undecodable):
+                flows.read(bytes(spoiled), timestamp=2**62)
 
 
 @pytest.mark.parametrize(
