@@ -19,7 +19,7 @@ import re
 import tomllib
 from collections.abc import Callable, Container, Mapping, Sequence
 from statistics import NormalDist
-from typing import Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
 
@@ -101,20 +101,23 @@ class _Written(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, tag_fie
     groups: str | list[str] | None = None
 
 
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
 class _Threshold(_Written, tag="threshold", kw_only=True):
     metric: str
     window: str
     below: float | None = None
     above: float | None = None
-    least: int | None = None
+    least: _Count | None = None
 
 
 class _Drop(_Written, tag="drop", kw_only=True):
     window: str
     metric: str = "answer_seizure_ratio"
-    by: float = 0.1
+    by: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.1
     confidence: float = 0.9999
-    least: int = 100
+    least: _Count = 100
 
 
 class _Silence(_Written, tag="silence", kw_only=True):
@@ -194,6 +197,10 @@ def _place(text: str, number: int | None, field: str) -> str:
 def _rule(written: _Threshold | _Drop | _Silence, windows: Mapping[str, Window], taken: Container[str]) -> Rule:
     if not written.name.strip() or written.name in taken:
         raise _Wrong("name", "a rule needs a name of its own")
+    for field in written.__struct_fields__:
+        value = getattr(written, field)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise _Wrong(field, "such a rule would never fire, or always")
     if written.groups is not None and written.dids is not None:
         raise _Wrong("groups", "expected one of dids and groups")
     if written.groups is not None and not isinstance(written, _Threshold):

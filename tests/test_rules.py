@@ -53,6 +53,16 @@ WRONG = {
         '[[rule]]\nkind = "drop"\nname = "d"\nwindow = "1h"\n groups = "*"\n',
         "line 5, column 2: only a threshold can be about groups",
     ),
+    "a bound that is none": (GOOD.replace("0.3", "nan"), "line 5, column 1: such a rule would never fire, or always"),
+    "less than none": (GOOD + "least = -1\n", "line 6, column 1: expected `int` >= 0"),
+    "a drop by more than all": (
+        '[[rule]]\nkind = "drop"\nname = "d"\nwindow = "1h"\nby = 2\n',
+        "line 5, column 1: expected `float` <= 1.0",
+    ),
+    "a silence without end": (
+        '[[rule]]\nkind = "silence"\nname = "s"\nexpected = inf\n',
+        "line 4, column 1: such a rule would never fire, or always",
+    ),
     "a silence of nothing": (
         '[[rule]]\nkind = "silence"\nname = "s"\nexpected = 0\n',
         "line 4, column 1: expected a number of flows above 0",
