@@ -20,8 +20,6 @@ from app.problems import Problem, problem_reply
 
 REQUEST_SECONDS: Final = 10.0
 HEAD_BYTES: Final = 64 * 1024
-
-
 LENGTH: Final = b"\ncontent-length: "
 
 

@@ -99,7 +99,7 @@ class Outage:
         """
         assert set(phase.answers) <= {"200", "202"}
         seconds = phase.seconds("202", self._noticed, self._over)
-        assert len(seconds) > RATE, phase.line()
+        assert len(seconds) > RATE // 2, phase.line()  # of 1.5 times RATE: enough to tell three in four by
         assert seconds[len(seconds) * 3 // 4] < AT_ONCE_SECONDS, phase.line()
 
 
