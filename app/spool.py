@@ -20,6 +20,7 @@ import os
 import queue
 import threading
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from heapq import merge
@@ -260,8 +261,7 @@ class Spool:
         self._surely -= size
         if size <= room:
             return frames
-        sizes = accumulate(map(len, frames))
-        return frames[: sum(1 for size in sizes if size <= room)]
+        return frames[: bisect_right([*accumulate(map(len, frames))], room)]
 
     def _begin(self) -> _Writer:
         """A new segment, locked before anyone can see it."""

@@ -32,7 +32,7 @@ __all__ = [
     "Undecodable",
     "UnknownId",
     "Written",
-    "begin",
+    "body_at",
     "canonical_text",
     "decode",
     "encode",
@@ -156,7 +156,7 @@ def without_registry(id_: int) -> Written:
     raise Undecodable(f"framed by a schema registry (id {id_}), and SCHEMA_REGISTRY_URL is not set")
 
 
-def begin(value: bytes, header_: bytes, resolve: Resolve = without_registry) -> int:
+def body_at(value: bytes, header_: bytes, resolve: Resolve = without_registry) -> int:
     """Where the body begins of what was written with the schema of a single-object header; 0 for all else."""
     if value[:HEADER_BYTES] == header_:
         return HEADER_BYTES

@@ -1,7 +1,7 @@
 """A reader compiled from a record's schema for the fields one needs; all others are stepped over. Pure.
 
 The counterpart of schemas/encoding.py. A generic decoder makes every string and time of a flow record, 28 us; a worker
-needs a dozen of its fields. What lies between two lists is one regular expression, which `re` runs in C in the time of
+needs a dozen of its fields. What a pattern can tell is one regular expression, which `re` runs in C in the time of
 three Python statements. It knows one schema, the present one, and what our writers make of it; all else raises
 `IndexError` or `ValueError` and goes to the codec, which knows all versions and says what is wrong.
 There are two kinds. `common` takes numbers from 0 on, texts below SHORT bytes and lists of less than FEW: a pattern
@@ -27,8 +27,8 @@ BOOLEAN: Final = {0: False, 1: True}
 SHORT: Final = 64  # bytes
 FEW: Final = 4
 TEXT: Final = "(?:" + "|".join([f"\\x{2 * size:02x}.{{{size}}}" for size in range(SHORT)]) + ")"
-VARINT: Final = "[\\x80-\\xff]{0,9}+[\\0-\\x7f]"
-VARINTS: Final = re.compile(VARINT.encode("latin-1")).findall
+_VARINT: Final = "[\\x80-\\xff]{0,9}+[\\0-\\x7f]"
+VARINTS: Final = re.compile(_VARINT.encode("latin-1")).findall
 
 
 def varint(data: bytes, at: int) -> tuple[int, int]:
@@ -138,7 +138,7 @@ class _Compiler:
     def _symbol(self, type_: Any, wants: bool, follows: str, found: list[str]) -> str:
         """What is a byte, in most cases. Wanted neighbours share a group; returns its variable."""
         if type_ == "int":
-            accepted = VARINT
+            accepted = _VARINT
         else:
             known = (0, 1) if type_ == "boolean" else range(0, 2 * len(type_["symbols"]), 2)
             accepted = "[" + "".join([f"\\x{byte:02x}" for byte in known]) + "]"
@@ -161,7 +161,7 @@ class _Compiler:
                 raise ValueError(f"a union must be of null and one type: {type_}")
             type_ = self._resolved(type_)
         if type_ in ("int", "long"):
-            self._part(VARINT, into, "LOW[{0}[:2]] + HIGH[{0}[2:]]" if self._common else "number({0})", optional)
+            self._part(_VARINT, into, "LOW[{0}[:2]] + HIGH[{0}[2:]]" if self._common else "number({0})", optional)
         elif type_ == "string" and self._common:
             self._part(TEXT, into, "{0}[1:]", optional)
         elif type_ == "string":

@@ -13,7 +13,7 @@ from hashlib import blake2b
 from itertools import product
 from typing import Any, Final
 
-from schemas import HEADER_BYTES, SCHEMAS, Resolve, Undecodable, begin, decode, encode, header, without_registry
+from schemas import HEADER_BYTES, SCHEMAS, Resolve, Undecodable, body_at, decode, encode, header, without_registry
 from schemas.memo import Memo
 from streams import metrics, paths
 from streams.bucket import MINUTE_MS
@@ -60,7 +60,6 @@ _FLOWS: Final = {
     (text, to_agent): metrics.flow(reached, agent_reached, to_agent)
     for (text, (reached, agent_reached)), to_agent in product(symbols(BOOLEAN, BOOLEAN).items(), (True, False))
 }
-_PATHS: Final = Memo(paths.number)
 _PRESSES: Final = ((1 << 64) - 1) << LANE["dtmf_presses"]
 _WITH_KEY, _SILENT, _TRACEABLE = ONE["flows_with_key"], ONE["flows_without_key"], ONE["flows_traceable"]
 _LEFT: Final = _WITH_KEY + ONE["flows_dropped_off"]
@@ -89,7 +88,7 @@ def _messages(data: bytes) -> int:
 
 def read(value: bytes | None, resolve: Resolve = without_registry, *, timestamp: int = 0) -> Flow:
     """The flow of a record's value. `timestamp`: Kafka's, ms. Raises Undecodable, and UnknownId as `resolve` does."""
-    at = 0 if value is None else begin(value, _HEADER, resolve)
+    at = 0 if value is None else body_at(value, _HEADER, resolve)
     flow = value is not None and at and _flow(value, at)
     if not flow:
         name, fields = decode(value, resolve)  # says what is wrong
@@ -121,7 +120,7 @@ def _flow(value: bytes, begin: int) -> Flow | None:
             tallies.append(_WAITED + bisect(EDGES, to_agent_ms))
         sent = _messages[messages]
         if path is not None:
-            tallies.append(_PATHS[path] | alone << paths.LEFT_BIT)
+            tallies.append(paths.NUMBERS[path] | alone << paths.LEFT_BIT)
             amounts |= (first_ms or 0) | (last_ms or 0)
             counts += _of_keys(first_ms, last_ms, alone)
         elif is_reached and not sent & _PRESSES:

@@ -12,7 +12,7 @@ from operator import itemgetter
 from struct import Struct
 from typing import Any, Final
 
-from schemas import HEADERS, Resolve, Undecodable, begin, decode
+from schemas import HEADERS, Resolve, Undecodable, body_at, decode
 from schemas.encoding import long, text
 from schemas.memo import Memo
 from schemas.settings import Window
@@ -57,7 +57,7 @@ _BINS: Final = [
 
 def read(value: bytes | None, windows: tuple[Window, ...], resolve: Resolve) -> Live:
     """What these windows hold; nothing, for one that the record does not have. Raises Undecodable and UnknownId."""
-    at = 0 if value is None else begin(value, _HEADER, resolve)
+    at = 0 if value is None else body_at(value, _HEADER, resolve)
     if value is not None and at:
         try:
             return _read(value, at, windows)

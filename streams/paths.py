@@ -37,7 +37,7 @@ def number(path: bytes) -> int:
     return PATH | sum(_NUMBER.get(choice, _OTHER) << 4 * n for n, choice in enumerate(choices))
 
 
-_NUMBERS: Final = Memo[str, int](lambda path: number(path.encode()), most=4096)
+NUMBERS: Final = Memo(number)
 
 
 @cache
@@ -49,7 +49,7 @@ def text(number: int) -> str:
 
 def tallied(nodes: Iterable[Node]) -> list[tuple[int, int]]:
     """How many flows went each path; `nodes` undone, but for the places that were left out."""
-    passed = {_NUMBERS[node.path]: node for node in nodes}
+    passed = {NUMBERS[node.path.encode()]: node for node in nodes}
     ended = {end: node.flows - node.left for end, node in passed.items()}
     for end, node in passed.items():
         parent = _nodes_on(end)[-2:-1]

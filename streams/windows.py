@@ -159,11 +159,7 @@ class Rolling:
         if minute <= self.minute:
             return []
         left: list[int] = []
-        one_on = minute == self.minute + 1
         for n, length in enumerate(lengths):
-            if one_on and (minute - length) << PART_BITS not in self.buckets:
-                left = []
-                continue
             left = self._between(self.minute - length, minute - length)
             for place in left:
                 bucket = _opened(self.buckets[place])
@@ -256,6 +252,8 @@ class Rolling:
 
     def _between(self, after: int, until: int) -> list[int]:
         """Its places of the minutes (after, until]: by the range or by the buckets, whichever is fewer."""
+        if until == after + 1 and until << PART_BITS not in self.buckets:
+            return []  # as a rule
         if until - after <= len(self.buckets):
             some = [minute for minute in range(after + 1, until + 1) if minute << PART_BITS in self.buckets]
             return [place for minute in some for place in self._places(minute)]

@@ -81,14 +81,17 @@ class Outage:
     def __init__(self, *, noticed_after: float) -> None:
         self._began = time.monotonic()
         self._noticed = self._began + noticed_after
+        self._over = 0.0
 
     @property
     def seconds(self) -> float:
         """How long it has lasted."""
         return time.monotonic() - self._began
 
-    def ends(self) -> None:
-        """From now on Kafka may be there again."""
+    async def lasts(self, phase: Phase) -> None:
+        """Wait OUTAGE_SECONDS from when it must be noticed, and until enough was taken; then it may be over."""
+        await asyncio.sleep(self._noticed - time.monotonic() + OUTAGE_SECONDS)
+        await until(lambda: len(phase.seconds("202", self._noticed)) > RATE, 10, told=phase.line)
         self._over = time.monotonic()
 
     def was_bridged(self, phase: Phase) -> None:
@@ -99,7 +102,7 @@ class Outage:
         """
         assert set(phase.answers) <= {"200", "202"}
         seconds = phase.seconds("202", self._noticed, self._over)
-        assert len(seconds) > RATE // 2, phase.line()  # of 1.5 times RATE: enough to tell three in four by
+        assert len(seconds) > RATE
         assert seconds[len(seconds) * 3 // 4] < AT_ONCE_SECONDS, phase.line()
 
 
@@ -139,8 +142,7 @@ async def broker_hangs(oracle: Oracle, receiver: Receiver, kafka: KafkaNode) -> 
         await until(lambda: phase.answers["200"] > 20, 10)
         kafka.pause()
         outage = Outage(noticed_after=SILENCE_NOTICED_SECONDS)
-        await asyncio.sleep(SILENCE_NOTICED_SECONDS + OUTAGE_SECONDS)
-        outage.ends()
+        await outage.lasts(phase)
         kafka.resume()
         await receiver.drained(phase, 10)
     outage.was_bridged(phase)
@@ -152,8 +154,7 @@ async def broker_dies(oracle: Oracle, receiver: Receiver, kafka: KafkaNode) -> N
         await until(lambda: phase.answers["200"] > 20, 10)
         kafka.kill()
         outage = Outage(noticed_after=0.5)
-        await asyncio.sleep(0.5 + OUTAGE_SECONDS)
-        outage.ends()
+        await outage.lasts(phase)
         await asyncio.to_thread(kafka.start)
         await receiver.drained(phase, 2 * outage.seconds)
     outage.was_bridged(phase)
@@ -206,8 +207,7 @@ async def no_broker_at_start(oracle: Oracle, receiver: Receiver, kafka: KafkaNod
     receiver.start()
     async with oracle.phase("no broker at the start") as phase:
         outage = Outage(noticed_after=0)
-        await asyncio.sleep(OUTAGE_SECONDS)
-        outage.ends()
+        await outage.lasts(phase)
         await asyncio.to_thread(kafka.start)
         await receiver.drained(phase, 2 * outage.seconds)
     outage.was_bridged(phase)

@@ -24,7 +24,7 @@ def clean_environment(environ: Mapping[str, str], settings: Mapping[str, str]) -
     return {**kept, "PYTHONUNBUFFERED": "1", **settings}
 
 
-def command(
+def run_command(
     *arguments: str, settings: Mapping[str, str], folder: Path, within_seconds: float
 ) -> "subprocess.CompletedProcess[str]":
     """Run `phonon-events ARGUMENTS` to its end."""

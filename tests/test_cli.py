@@ -13,9 +13,8 @@ import pytest
 
 import app.cli
 from app.cli import cli, run
-from tests.processes import clean_environment
+from tests.processes import SCRIPT, clean_environment, run_command
 
-SCRIPT = str(Path(sys.executable).with_name("phonon-events"))
 HEAVY = ("confluent_kafka", "aiohttp", "starlette", "uvicorn", "rich", "msgspec", "phonenumbers", "faust", "asyncio")
 
 
@@ -194,15 +193,8 @@ def test_what_cannot_be_done_is_code_1_and_one_line(
 
 def test_a_worker_without_a_place_for_its_state_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    done = subprocess.run(
-        [SCRIPT, "metrics"],
-        env=clean_environment(os.environ, {"PHONON_STATE_DIR": str(tmp_path / "file" / "state")}),
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
     place = tmp_path / "file" / "state"
+    done = run_command("metrics", settings={"PHONON_STATE_DIR": str(place)}, folder=tmp_path, within_seconds=30)
     assert (done.returncode, done.stderr) == (1, f"PHONON_STATE_DIR is {str(place)!r}: Not a directory\n")
 
 

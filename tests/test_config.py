@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,8 @@ import pytest
 from app.cli import run
 from schemas.effective import effective
 from schemas.settings import NAMES, SECRETS
-from tests.processes import clean_environment
+from tests.processes import SCRIPT, clean_environment
 from tests.test_settings import GOOD
-
-SCRIPT = str(Path(sys.executable).with_name("phonon-events"))
 
 
 @pytest.fixture(autouse=True)

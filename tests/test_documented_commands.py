@@ -8,7 +8,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,11 +17,10 @@ from app.demo.ports import free_port
 from app.topics import create_topics
 from schemas.settings import read_settings
 from tests.conftest import without_broker
-from tests.processes import Processes, clean_environment
+from tests.processes import SCRIPT, Processes, clean_environment
 
 ROOT = Path(__file__).parent.parent
 FILES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-SCRIPT = Path(sys.executable).with_name("phonon-events")
 #: Commands that run until they are stopped: said by their name, or by what is left out.
 ENDLESS = re.compile(r"serve|metrics|dashboard|tail(?!.*--no-follow)")
 

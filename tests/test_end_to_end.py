@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests import recount
-from tests.processes import Processes, command
+from tests.processes import Processes, run_command
 
 pytestmark = pytest.mark.broker
 
@@ -41,7 +41,7 @@ class Site:
 
     def run(self, *arguments: str) -> str:
         """What a command prints; it must end with code 0."""
-        done = command(*arguments, settings=self.settings, folder=self.directory, within_seconds=PATIENCE_SECONDS)
+        done = run_command(*arguments, settings=self.settings, folder=self.directory, within_seconds=PATIENCE_SECONDS)
         assert (done.returncode, done.stderr) == (0, ""), done.stdout
         return done.stdout
 

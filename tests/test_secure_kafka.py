@@ -25,7 +25,7 @@ from tests import recount
 from tests.clusters import PASSWORD, Node, Secured, secured, three_nodes
 from tests.conftest import opened
 from tests.oracle import Oracle, read_all
-from tests.processes import Processes, command
+from tests.processes import Processes, run_command
 
 pytestmark = pytest.mark.broker
 
@@ -72,7 +72,7 @@ class Site:
 
     def run(self, *arguments: str) -> tuple[int, str, str]:
         """A command's exit code, output and errors."""
-        done = command(*arguments, settings=self.settings, folder=self._folder, within_seconds=PATIENCE_SECONDS)
+        done = run_command(*arguments, settings=self.settings, folder=self._folder, within_seconds=PATIENCE_SECONDS)
         return done.returncode, done.stdout, done.stderr
 
     def records(self, *topics: str) -> list[dict[str, Any]]:

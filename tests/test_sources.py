@@ -6,7 +6,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -18,11 +17,10 @@ import pytest
 from app.cli import run
 from app.posting import MOST_TOLD
 from app.sources import NoState, Progress, Sources, Trouble, expand
-from tests.processes import clean_environment
+from tests.processes import SCRIPT, clean_environment
 from tests.test_send import Receiver, answering, closed_port
 
 __all__ = ["answering"]
-SCRIPT = str(Path(sys.executable).with_name("phonon-events"))
 URL = "http://receiver/hook"
 
 

@@ -4,7 +4,6 @@ import io
 import json
 import os
 import subprocess
-import sys
 import threading
 import time
 from base64 import b64encode
@@ -24,7 +23,7 @@ from schemas import encode
 from schemas.settings import Settings, read_settings
 from schemas.topics import TOPICS
 from tests import alerts
-from tests.processes import clean_environment
+from tests.processes import SCRIPT, clean_environment
 
 KEY = {"flow_id": "f", "did": "+912243692987", "occurred_at": 1, "received_at": 2, "anomalies": [], "extra": {}}
 FLOW_KEY = KEY | {"event_id": "e", "name": "$flow.key.n", "value": "wert ₹"}
@@ -191,13 +190,12 @@ def test_a_kafka_that_falls_silent_before_the_end_is_said_in_one_line() -> None:
 @pytest.mark.broker
 def test_a_closed_pipe_ends_it_quietly(settings: Settings, produce: Callable[..., None], tmp_path: Path) -> None:
     produce("key", *[ENCODED] * 3_000)
-    script = Path(sys.executable).with_name("phonon-events")
     environ = {
         "KAFKA_BOOTSTRAP_SERVERS": settings.kafka["bootstrap.servers"],
         "PHONON_TOPIC_PREFIX": settings.topic_prefix,
     }
     done = subprocess.run(
-        f"{script} tail key --from-beginning | head -n 2; echo ${{PIPESTATUS[0]}}",
+        f"{SCRIPT} tail key --from-beginning | head -n 2; echo ${{PIPESTATUS[0]}}",
         shell=True,
         executable="/bin/bash",
         env=clean_environment(os.environ, environ),
