@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
 
-from app.refusal import REFUSALS, refusal
+from app.refusal import REFUSALS, refusal, refused_property
 from schemas.settings import SettingsError
 
 ANSWER_WITHIN_S: Final = 8.0
@@ -66,8 +66,8 @@ def connect(kind: Callable[[dict[str, Any]], Made], kafka: Mapping[str, str], er
     settings |= {name.replace("_", "."): value for name, value in own.items()}
     try:
         return kind(CLIENT | settings | {"error_cb": errors})
-    except KafkaException as refusal:
-        raise SettingsError(f"KAFKA_ settings: {one_line(refusal.args[0])}") from None
+    except KafkaException as failure:
+        raise SettingsError(refused_property(one_line(failure.args[0]), kafka)) from None
 
 
 class Client(Protocol):

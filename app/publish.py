@@ -21,7 +21,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from app.outcomes import State, Unacknowledged, Unpublishable
 from app.records import Record
-from app.refusal import refusal
+from app.refusal import property_of, refusal, refused_property
 from schemas.settings import Settings, SettingsError
 from schemas.topics import OF_WORKERS, record_limit_bytes, topics_by_name
 
@@ -61,7 +61,7 @@ def producer_config(settings: Settings) -> dict[str, Any]:
     for name in RESERVED:
         if name in settings.kafka:
             raise SettingsError(f"KAFKA_{name.upper().replace('.', '_')} can't be set: the receiver depends on its own")
-    config: dict[str, Any] = {
+    ours: dict[str, Any] = {
         "acks": "all",
         "enable.idempotence": True,
         "partitioner": "murmur2_random",
@@ -75,11 +75,19 @@ def producer_config(settings: Settings) -> dict[str, Any]:
         "statistics.interval.ms": 1000,
         "message.max.bytes": record_limit_bytes(settings.max_body_bytes),
         "client.id": "phonon-receiver",
-        **settings.kafka,
     }
-    if int(config["message.timeout.ms"]) <= settings.answer_within * 1000:
-        raise SettingsError("KAFKA_MESSAGE_TIMEOUT_MS must be above PHONON_ANSWER_WITHIN (in ms)")
-    return config
+    for name, value in settings.kafka.items():
+        if property_of(name) == "message.timeout.ms":
+            _check_timeout(f"KAFKA_{name.upper().replace('.', '_')}", value, settings.answer_within)
+    users = set(map(property_of, settings.kafka))
+    return {name: value for name, value in ours.items() if property_of(name) not in users} | dict(settings.kafka)
+
+
+def _check_timeout(setting: str, value: str, answer_within: float) -> None:
+    if not value.strip().isdecimal():
+        raise SettingsError(f"{setting} is {value!r}: expected a whole number of milliseconds")
+    if int(value) <= answer_within * 1000:
+        raise SettingsError(f"{setting} must be above PHONON_ANSWER_WITHIN (in ms)")
 
 
 def needed_topics(prefix: str, *, raw: bool = False) -> frozenset[str]:
@@ -93,7 +101,7 @@ def open_producer(config: Mapping[str, Any], callbacks: Mapping[str, Any]) -> Ka
         return Producer({**config, **callbacks}, logger=logging.getLogger("librdkafka"))
     except (KafkaException, ValueError, TypeError) as error:
         text = error.args[0].str() if isinstance(error, KafkaException) else str(error)
-        raise SettingsError(f"Kafka settings: {text}") from None
+        raise SettingsError(refused_property(text, config)) from None
 
 
 class Countdown:

@@ -1,9 +1,12 @@
-"""Why Kafka does not let us in, in words that name the setting to look at.
+"""Why Kafka does not let us in, or librdkafka a property, in words that name the setting to look at.
 
-librdkafka tells it only to its error callback, many times, and then times out: whoever waits for an answer asks here
-what the silence means. Pure, but for the error's type.
+What Kafka refuses librdkafka tells only to its error callback, many times, and then times out: whoever waits for an
+answer asks here what the silence means. Pure, but for the error's type.
 """
 
+import re
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Final
 
 from confluent_kafka import KafkaError
@@ -11,6 +14,21 @@ from confluent_kafka import KafkaError
 from schemas.settings import UNTRUSTED_CERTIFICATE, WRONG_CREDENTIALS, WRONG_PROTOCOL
 
 REFUSALS: Final = frozenset({UNTRUSTED_CERTIFICATE, WRONG_CREDENTIALS, WRONG_PROTOCOL})
+
+#: Properties of which librdkafka speaks by another name than the one that was set (its CONFIGURATION.md: "Alias for").
+ALIASES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "acks": "request.required.acks",
+        "compression.type": "compression.codec",
+        "delivery.timeout.ms": "message.timeout.ms",
+        "linger.ms": "queue.buffering.max.ms",
+        "max.in.flight": "max.in.flight.requests.per.connection",
+        "max.partition.fetch.bytes": "fetch.message.max.bytes",
+        "retries": "message.send.max.retries",
+        "sasl.mechanism": "sasl.mechanisms",
+    }
+)
+_QUOTED: Final = re.compile(r'["`]([a-z][a-z0-9._]*)["`]')
 
 
 def refusal(error: KafkaError) -> str:
@@ -23,3 +41,16 @@ def refusal(error: KafkaError) -> str:
     if error.code() == KafkaError._SSL or "security.protocol" in text:
         return WRONG_PROTOCOL
     return ""
+
+
+def property_of(name: str) -> str:
+    """The property that a name stands for: two names may mean the same one."""
+    return ALIASES.get(name, name)
+
+
+def refused_property(said: str, properties: Iterable[str]) -> str:
+    """What librdkafka says of one of these properties, after the setting that is to be mended."""
+    named = set(map(property_of, _QUOTED.findall(said)))
+    meant = [name for name in properties if property_of(name) in named]
+    settings = " or ".join(f"KAFKA_{name.upper().replace('.', '_')}" for name in meant)
+    return f"{settings or 'KAFKA_ settings'}: {' '.join(said.split())}"

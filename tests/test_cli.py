@@ -112,7 +112,7 @@ def test_wrong_usage_is_code_2_and_one_line(
     [
         ("PHONON_PORTS", "1", "unknown setting PHONON_PORTS: did you mean PHONON_PORT? The README lists all of them"),
         ("PHONON_PORT", "many", "PHONON_PORT is 'many': expected a whole number from 0 to 65535"),
-        ("KAFKA_NO_SUCH_THING", "1", 'KAFKA_ settings: No such configuration property: "no.such.thing"'),
+        ("KAFKA_NO_SUCH_THING", "1", 'KAFKA_NO_SUCH_THING: No such configuration property: "no.such.thing"'),
     ],
 )
 @pytest.mark.parametrize("arguments", [["tail"], ["topics", "check"]], ids=" ".join)

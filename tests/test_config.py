@@ -90,7 +90,7 @@ def test_no_secret_is_ever_shown(capsys: pytest.CaptureFixture[str], monkeypatch
         ("PHONON_PROT", "1", "unknown setting PHONON_PROT: did you mean PHONON_PORT? The README lists all of them"),
         ("PHONON_X", "1", "unknown setting PHONON_X: the README lists all of them"),
         ("PHONON_PORT", "many", "PHONON_PORT is 'many': expected a whole number from 0 to 65535"),
-        ("KAFKA_NO_SUCH_THING", "1", 'KAFKA_ settings: No such configuration property: "no.such.thing"'),
+        ("KAFKA_NO_SUCH_THING", "1", 'KAFKA_NO_SUCH_THING: No such configuration property: "no.such.thing"'),
     ],
 )
 def test_what_stops_the_start_stops_it_here(

@@ -262,7 +262,7 @@ def test_a_kafka_that_is_away_is_said_and_does_not_keep_it_from_stopping(process
         ),
         (
             {"PHONON_ALERT_WEBHOOK_URL": "http://hooks/", "KAFKA_NO_SUCH_THING": "1"},
-            'KAFKA_ settings: No such configuration property: "no.such.thing"',
+            'KAFKA_NO_SUCH_THING: No such configuration property: "no.such.thing"',
         ),
     ],
 )

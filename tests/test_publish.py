@@ -1,6 +1,7 @@
 """The publisher: what it believes of Kafka, and when it changes its mind. The fake producer is held to the real one."""
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from app.demo.broker import Broker
 from app.outcomes import State, Unacknowledged, Unpublishable
 from app.publish import QUEUE_MESSAGES, SLICE_RECORDS, Publisher, needed_topics, open_producer, producer_config
 from app.records import Record
+from app.refusal import ALIASES
 from app.topics import create_topics
 from schemas.settings import WRONG_CREDENTIALS, SettingsError, read_settings
 from tests.fakes import FakeProducer
@@ -192,10 +194,33 @@ def test_what_the_promise_stands_on_can_not_be_set(name: str) -> None:
 def test_a_message_timeout_below_the_answer_time_is_refused() -> None:
     with pytest.raises(SettingsError, match="KAFKA_MESSAGE_TIMEOUT_MS"):
         producer_config(read_settings({"KAFKA_MESSAGE_TIMEOUT_MS": "4000"}))
+    with pytest.raises(SettingsError, match="KAFKA_DELIVERY_TIMEOUT_MS must be above"):
+        producer_config(read_settings({"KAFKA_DELIVERY_TIMEOUT_MS": "4000"}))
+
+
+def test_acknowledgements_can_not_be_had_for_less_by_their_other_name() -> None:
+    with pytest.raises(SettingsError, match="KAFKA_REQUEST_REQUIRED_ACKS: "):
+        open_producer(producer_config(read_settings({"KAFKA_REQUEST_REQUIRED_ACKS": "1"})), {})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("KAFKA_LINGER_MS", "abc"),
+        ("KAFKA_QUEUE_BUFFERING_MAX_MS", "abc"),
+        ("KAFKA_MESSAGE_TIMEOUT_MS", "abc"),
+        ("KAFKA_DELIVERY_TIMEOUT_MS", "9" * 20),
+        *((f"KAFKA_{name.upper().replace('.', '_')}", "") for name in ALIASES if name != "acks"),
+    ],
+)
+def test_a_property_that_is_refused_is_told_by_the_name_it_was_set_by(name: str, value: str) -> None:
+    settings = dataclasses.replace(read_settings({}), kafka={name[6:].lower().replace("_", "."): value})
+    with pytest.raises(SettingsError, match=f"^{name}[ :]"):
+        open_producer(producer_config(settings), {})
 
 
 def test_an_unknown_property_is_said_in_one_line() -> None:
-    with pytest.raises(SettingsError, match=r"^Kafka settings: No such configuration property: \"no.such\""):
+    with pytest.raises(SettingsError, match=r"^KAFKA_NO_SUCH: No such configuration property: \"no.such\""):
         open_producer(producer_config(read_settings({"KAFKA_NO_SUCH": "1"})), {})
 
 
