@@ -9,12 +9,12 @@ import os
 import sys
 import time
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 import faust
 from aiohttp import web
 from aiokafka.errors import IllegalStateError
-from dotenv import dotenv_values
 from faust.exceptions import ConsumerNotStarted
 
 from schemas.settings import Settings, SettingsError, read_settings
@@ -22,6 +22,7 @@ from schemas.topics import topic_name
 from streams import chunks, connection, gathering, health
 from streams.agents import count_flows
 from streams.changelog import Place
+from streams.env_file import read_env_file
 from streams.framing import Framing
 from streams.gathering import Gathering
 from streams.groups import GroupsError
@@ -88,12 +89,7 @@ class MetricsApp(faust.App):
 def make_app(settings: Settings, rules: Rules = NO_RULES, file: GroupsFile | None = None) -> MetricsApp:
     """The worker for these settings; nothing is connected before it starts."""
     group = f"{settings.topic_prefix}-metrics"
-    folder = settings.state_dir / group
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        _give_up(f"PHONON_STATE_DIR is {str(settings.state_dir)!r}: {error.strerror}")
-    app = MetricsApp(group, **_faust_settings(settings), datadir=str(folder))
+    app = MetricsApp(group, **_faust_settings(settings), datadir=str(_state_folder(settings)))
     app.settings, app.framing, app.file = settings, Framing(settings), file or GroupsFile(settings.groups)
     source = topic_name(settings.topic_prefix, "Flow")
     written = Topics(*(topic_name(settings.topic_prefix, name) for name in ("DidMetrics", "DidAlert", "Rejected")))
@@ -192,12 +188,26 @@ def _give_up(line: str) -> None:
 def read_or_exit() -> tuple[Settings, Rules, GroupsFile]:
     """Settings, alert rules and groups, from environment and .env; one line and exit code 2 where they are wrong."""
     try:
-        settings = read_settings(os.environ, dotenv_values(".env"))
+        settings = read_settings(os.environ, read_env_file())
         connection.check(settings.kafka)
-        return settings, _rules(settings), _groups(settings)
+        rules, file = _rules(settings), _groups(settings)
+        _make_state_folder(settings)
+        return settings, rules, file
     except (SettingsError, GroupsError, OSError) as error:
         print(f"settings: {error}", file=sys.stderr)  # noqa: T201
         raise SystemExit(2) from None
+
+
+def _state_folder(settings: Settings) -> Path:
+    return settings.state_dir / f"{settings.topic_prefix}-metrics"
+
+
+def _make_state_folder(settings: Settings) -> None:
+    """Raises SettingsError where it can't be made."""
+    try:
+        _state_folder(settings).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"PHONON_STATE_DIR is {str(settings.state_dir)!r}: {error.strerror}") from None
 
 
 def _rules(settings: Settings) -> Rules:

@@ -12,7 +12,10 @@ import click
 import pytest
 
 import app.cli
+import app.env_file
+import streams.env_file
 from app.cli import cli, run
+from schemas.settings import SettingsError
 from tests.processes import SCRIPT, clean_environment, run_command
 
 HEAVY = ("confluent_kafka", "aiohttp", "starlette", "uvicorn", "rich", "msgspec", "phonenumbers", "faust", "asyncio")
@@ -146,20 +149,41 @@ def test_settings_come_from_the_env_file_too(tmp_path: Path, capsys: pytest.Capt
     assert "PHONON_REGION is 'india'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        (b"PHONON_PORT=1\n\nno equals sign\n", ".env: line 3 is no NAME=value"),
-        (b"PHONON_PORT=1\nPHONON_HOST\n", ".env: line 2 is no NAME=value"),
-        (b"\xff\xfe\x00", ".env: cannot read it (UnicodeDecodeError)"),
-    ],
+NO_ENV_FILES = (
+    (b"PHONON_PORT=1\n\nno equals sign\n", ".env: line 3 is no NAME=value"),
+    (b"PHONON_PORT=1\nPHONON_HOST\n", ".env: line 2 is no NAME=value"),
+    (b"\xff\xfe\x00", ".env: cannot read it (UnicodeDecodeError)"),
 )
+
+
+@pytest.mark.parametrize(("content", "said"), NO_ENV_FILES)
 def test_an_env_file_that_cannot_be_read_is_a_wrong_setting(
     content: bytes, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / ".env").write_bytes(content)
     assert run(["spool", "status"]) == 2
     assert capsys.readouterr() == ("", f"phonon-events: {said}\n")
+
+
+@pytest.mark.parametrize(("content", "said"), NO_ENV_FILES)
+def test_a_worker_reads_the_env_file_by_the_same_rule(content: bytes, said: str, tmp_path: Path) -> None:
+    for read in (app.env_file.read_env_file, streams.env_file.read_env_file):
+        (tmp_path / ".env").write_bytes(b"PHONON_PORT=1\n# none\nPHONON_HOST='a b'\nKAFKA_X=\n")
+        assert read() == {"PHONON_PORT": "1", "PHONON_HOST": "a b", "KAFKA_X": ""}
+        (tmp_path / ".env").write_bytes(content)
+        with pytest.raises(SettingsError) as wrong:
+            read()
+        assert str(wrong.value) == said
+
+
+def test_faust_refuses_an_env_file_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("PHONON_PORT=1\nno equals sign\n")
+    command = [sys.executable, "-m", "faust", "-A", "streams.app", "worker", "-l", "info"]
+    environment = clean_environment(os.environ, {})
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (done.returncode, done.stderr) == (2, "settings: .env: line 2 is no NAME=value\n")
 
 
 @pytest.mark.parametrize("arguments", [["serve"], ["spool", "drain"], ["replay", "--from-raw"]], ids=" ".join)
@@ -195,7 +219,7 @@ def test_a_worker_without_a_place_for_its_state_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     place = tmp_path / "file" / "state"
     done = run_command("metrics", settings={"PHONON_STATE_DIR": str(place)}, folder=tmp_path, within_seconds=30)
-    assert (done.returncode, done.stderr) == (1, f"PHONON_STATE_DIR is {str(place)!r}: Not a directory\n")
+    assert (done.returncode, done.stderr) == (2, f"settings: PHONON_STATE_DIR is {str(place)!r}: Not a directory\n")
 
 
 def test_without_a_broker_there_is_one_line_in_about_ten_seconds(capsys: pytest.CaptureFixture[str]) -> None:
