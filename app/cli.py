@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
-from app.terminal import Moment, Number, bar, table
+from app.terminal import LastCall, Moment, Number, bar, table
 
 if TYPE_CHECKING:
     from schemas.settings import Settings
@@ -227,7 +227,7 @@ def tail(names: tuple[str, ...], from_beginning: bool, count: int | None, no_fol
 )
 @click.option("--duplicates", type=Number(0, 1), default=0.01, show_default=True, help="Share pushed twice.")
 @click.option("--rough", is_flag=True, help="Synthetic traffic with fields missing, unreadable, unknown, broken.")
-@click.option("--until", type=click.DateTime(["%Y-%m-%dT%H:%M:%S"]), help="When the last call ended, UTC; default now.")
+@click.option("--until", type=LastCall(), help="When the last call ended, UTC; default now.")
 @click.option(
     "--span", type=Number(1, 10 * 365 * 86_400), default=3600, show_default=True, help="Seconds that the calls cover."
 )

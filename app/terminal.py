@@ -30,6 +30,22 @@ class Moment(click.ParamType):
         return round((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
+class LastCall(click.DateTime):
+    """When synthetic calls end: their span, up to ten years, has to lie before it, and their times within Python's."""
+
+    YEARS: Final = range(1980, 9999)
+
+    def __init__(self) -> None:
+        super().__init__(["%Y-%m-%dT%H:%M:%S"])
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """Read what was typed; fails as click does."""
+        at: datetime = super().convert(value, param, ctx)
+        if at.year not in self.YEARS:
+            self.fail(f"{value!r} is not in the years {self.YEARS[0]} to {self.YEARS[-1]}.", param, ctx)
+        return at
+
+
 class Number(click.FloatRange):
     """A number in a range. click takes NaN for one that is in every range."""
 

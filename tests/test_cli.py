@@ -89,6 +89,13 @@ def test_help_imports_nothing_heavy() -> None:
             ["send", "--synthetic", "1", "--dids", "9" * 11],
             "Invalid value for '--dids': 99999999999 is not in the range 1<=x<=1000000.",
         ),
+        *(
+            (
+                ["send", "--synthetic", "1", "--until", f"{day}T00:00:00"],
+                f"Invalid value for '--until': '{day}T00:00:00' is not in the years 1980 to 9998.",
+            )
+            for day in ("0001-01-01", "9999-12-31")
+        ),
         (["send"], "give FILES or --synthetic N, one of the two"),
         (["send", "missing.json"], "Invalid value for '[FILES]...': Path 'missing.json' does not exist."),
         (["send", __file__, "--output", "x"], "--output and --expected need --synthetic"),
