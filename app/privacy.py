@@ -1,8 +1,9 @@
 """What leaves of content and numbers, where the settings say so: a pass over finished events, after their ids are made.
 
 Pure. Ids come from what was sent, so turning a setting on never makes an old event look new. DIDs stay: they are ours.
-Under `drop` SMS texts, e-mail subjects and contents, keys pressed, key values and the query of recording URLs go; under
-`pseudonymise` callee numbers and recipients become tokens, also inside recording names and what could not be read.
+Under `drop` SMS texts, e-mail subjects and contents, keys pressed and their labels, key values and the query of
+recording URLs go; under `pseudonymise` callee numbers and recipients become tokens, also inside recording names and
+what could not be read.
 With a key a flow tells its caller by the same token, whether numbers are kept or not: callers can be counted then.
 Source: contract, section 4, Privacy.
 """
@@ -23,7 +24,7 @@ from app.telephony import is_valid
 #: Fields of a row whose unreadable value is content or holds numbers; by the names they are sent with. Sections are
 #: rows: they stand in `extra` where a document has some beside the ones in its `body`.
 _CONTENT: Final = frozenset(
-    {"text", "subject", "content", "key", "value", "recordedFilePublicPath", "dtmfPressesd", *SECTIONS}
+    {"text", "subject", "content", "key", "label", "value", "recordedFilePublicPath", "dtmfPressesd", *SECTIONS}
 )
 _NUMBERS: Final = frozenset({"calleeNumber", "to", "addresses"})
 _DIGITS: Final = re.compile(r"\+?\d{7,}", re.ASCII)
@@ -77,7 +78,7 @@ def _drop(split: Split) -> None:
 _DROPPED: Final[dict[type, dict[str, Any]]] = {
     Sms: {"text": None},
     Email: {"subject": None, "content": None},
-    Dtmf: {"key": ""},
+    Dtmf: {"key": "", "label": None},  # a label is the key in words
     FlowKey: {"value": None},
 }
 

@@ -237,7 +237,9 @@ class Settings:
 
     timezone: ZoneInfo = _setting(_zone, "Asia/Kolkata", "zone of times that are sent without offset")
     region: str = _setting(_region, "IN", "region of numbers that are sent without country code")
-    content: str = _setting(_one_of("keep", "drop"), "keep", "drop: no texts, subjects, keys pressed, values, queries")
+    content: str = _setting(
+        _one_of("keep", "drop"), "keep", "drop: no texts, subjects, keys and labels pressed, values, queries"
+    )
     numbers: str = _setting(_one_of("keep", "pseudonymise"), "keep", "pseudonymise: callers and recipients as tokens")
     pseudonym_key: str | None = _setting(
         _text, None, "key of those tokens, at least 8 characters; set: metrics tell callers apart", secret=True

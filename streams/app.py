@@ -190,9 +190,8 @@ def read_or_exit() -> tuple[Settings, Rules, GroupsFile]:
     try:
         settings = read_settings(os.environ, read_env_file())
         connection.check(settings.kafka)
-        rules, file = _rules(settings), _groups(settings)
         _make_state_folder(settings)
-        return settings, rules, file
+        return settings, _rules(settings), _groups(settings)
     except (SettingsError, GroupsError, OSError) as error:
         print(f"settings: {error}", file=sys.stderr)  # noqa: T201
         raise SystemExit(2) from None

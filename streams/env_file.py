@@ -1,7 +1,7 @@
 """The `.env` file of a worker, read by the receiver's rule: a file that can't be read as meant is a wrong setting.
 
-python-dotenv alone warns and goes on. The services share no code but `schemas/`, which knows no library for this: so this
-is the receiver's `app/env_file.py` once more, and a test holds both to the same answers.
+python-dotenv alone warns and goes on. The services share no code but `schemas/`, which knows no library for this: so
+this is the receiver's `app/env_file.py` once more, and a test holds both to the same answers.
 """
 
 from collections.abc import Mapping

@@ -98,6 +98,13 @@ def test_what_stands_in_extra_or_was_rejected_is_json_still(number: str, value: 
         json.loads(text)
 
 
+def test_a_label_is_the_key_in_words() -> None:
+    presses = [{"key": "1", "label": "swordfish"}, {"key": "2", "label": {"is": "swordfish"}}]
+    document = {"callDetails": [{"cdrId": "1", "dtmfPressesd": presses}]}
+    assert "swordfish" in text_of(split_with(document, ALL_BUT_CONTENT))
+    assert "swordfish" not in text_of(split_with(document, Privacy(drop_content=True)))
+
+
 def test_with_a_key_a_flow_tells_its_caller_as_a_token_and_numbers_stay_as_they_were() -> None:
     token, callee = caller_of("06262772728", Privacy(key=b"a key of ours"))
     assert callee == "+916262772728"
