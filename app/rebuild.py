@@ -26,7 +26,7 @@ from schemas.topics import OF_WORKERS, Topic
 
 STILL: Final = "still can't be read"
 DROPPED: Final = "nothing of it was kept (PHONON_CONTENT=drop)"
-TOKENS: Final = "its numbers are tokens (PHONON_NUMBERS=pseudonymise)"
+TOKENS: Final = "its numbers and addresses are tokens (PHONON_NUMBERS=pseudonymise)"
 PRESSES: Final = "a press without its leg: only replay --from-raw can"
 CALLERS: Final = "its name may hold a caller's number (PHONON_NUMBERS=pseudonymise): only replay --from-raw can"
 NO_FLOW: Final = "its flow is not on the topic any more"

@@ -1,13 +1,15 @@
 """With content dropped and numbers pseudonymised nothing of either is left in any record, and ids stay as they were."""
 
 import json
+import time
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.delivery import read_document
-from app.events import as_dict
+from app.events import Email, as_dict
 from app.privacy import Privacy, redact
 from app.split import Split, split
 from tests.json_values import ANYTHING
@@ -96,6 +98,40 @@ def test_what_stands_in_extra_or_was_rejected_is_json_still(number: str, value: 
     assert number not in text_of(result)
     for text in [*(text for event in result.events for text in event.extra.values()), result.rejected[0].payload]:
         json.loads(text)
+
+
+def test_addresses_in_what_nobody_knows_or_could_read_are_the_tokens_of_recipients() -> None:
+    odd = "to Bob.O'Neil+x@mail.example.\nann@example.org, %40 jos\u00e9@ex\u00e4mple.de? u=ann%40example.org #"
+    document = {
+        "phonon-uuid": "f",
+        "callDetails": [{"cdrId": "1", "cc": odd}],
+        "emailDetails": [{"id": "e", "addresses": [{"id": "ann@example.org"}], "replyTo": [odd]}, odd],
+        "notify": {"ann@example.org": odd},
+    }
+    result = split_with(document, ALL_BUT_CONTENT)
+    ann = next(as_dict(event)["recipients"][0]["address"] for event in result.events if isinstance(event, Email))
+    texts = [text for event in result.events for text in event.extra.values()] + [result.rejected[0].payload]
+    assert len(texts) == 4
+    for text in texts:
+        json.loads(text)
+        assert not [gone for gone in ("Neil", "ann", "example", "jos", ".de") if gone in text]
+        assert text.count(ann) >= 2
+        assert "%40 " in text
+
+
+def test_a_digit_of_an_escape_is_no_digit_of_a_number() -> None:
+    body = b'{"phonon-uuid": "f", "odd": "\\ud8006262772728 ann\\ud800@example.org"}'
+    result = redact(split(read_document(body), received_at=RECEIVED_AT, rules=RULES), ALL_BUT_CONTENT)
+    text = result.events[-1].extra["odd"]
+    assert json.loads(text).startswith("\ud800tok_")
+    assert not [gone for gone in ("6262772728", "ann", "example") if gone in text]
+
+
+@pytest.mark.parametrize("part", ["a", "a@", "a@[", "a@a.", "%40", "\\", "1"])
+def test_a_megabyte_of_anything_is_masked_in_its_time(part: str) -> None:
+    begun = time.process_time()
+    split_with({"phonon-uuid": "f", "odd": part * (2**20 // len(part))}, ALL_BUT_CONTENT)
+    assert time.process_time() - begun < 10  # under a second; going back over what was passed takes minutes
 
 
 def test_a_label_is_the_key_in_words() -> None:
