@@ -43,6 +43,8 @@ SECTIONS: Final = ("callDetails", "smsDetails", "emailDetails", "keys", "recordi
 KNOWN: Final = frozenset({FLOW_ID, *SECTIONS})
 PRESSES: Final = "dtmfPressesd"
 ADDRESSES: Final = "addresses"
+#: What a field beside `body` is called where one in it has its name: as a path says it, one level up.
+BESIDE: Final = "../"
 MOST_ROWS: Final = 50_000
 
 _WHOLE: Final = re.compile(r"\s*([+-]?\d{1,18})(\.0*)?\s*", re.ASCII)

@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from app import menu
-from app.delivery import SECTIONS
+from app.delivery import BESIDE, SECTIONS
 from app.events import CallLeg, Dtmf, Email, Flow, FlowKey, Recording, Sms
 from app.split import Split
 from app.telephony import is_valid
@@ -80,7 +80,7 @@ def _drop(split: Split) -> None:
             event.url = event.url.partition("?")[0]
         if isinstance(event, Flow) and event.menu_path:
             event.menu_path = menu.hidden(event.menu_path)
-        event.extra = {name: text for name, text in event.extra.items() if name not in _CONTENT}
+        event.extra = {name: text for name, text in event.extra.items() if name.rpartition(BESIDE)[2] not in _CONTENT}
     for part in split.rejected:
         part.payload = ""
 
@@ -139,7 +139,7 @@ def _masked(token: Token, callees: set[str]) -> Callable[[str], str]:
 
 
 def _without_numbers(name: str, text: str, token: Token) -> str:
-    return f'"{token(text)}"' if name in _NUMBERS else _json_masked(text, token)
+    return f'"{token(text)}"' if name.rpartition(BESIDE)[2] in _NUMBERS else _json_masked(text, token)
 
 
 def _json_masked(text: str, token: Token) -> str:

@@ -14,7 +14,7 @@ from typing import Final
 from msgspec import Struct, to_builtins
 
 from app import flows, json_text
-from app.delivery import FLOW_ID, KNOWN, NOTHING, SECTIONS, Document, Notes, Rows, Unread, short_text
+from app.delivery import BESIDE, FLOW_ID, KNOWN, NOTHING, SECTIONS, Document, Notes, Rows, Unread, short_text
 from app.events import CallLeg, Dtmf, Email, EmailRecipient, Event, Flow, FlowKey, Recording, Rejected, Sms
 from app.ids import Ids, event_id
 from app.menu import NO_MENU, Menu, OnLeg, menu
@@ -317,8 +317,11 @@ class _Splitter:
         if self.document.usual:
             return self.notes.extra
         unknown = [(name, value) for name, value in self.document.fields.items() if name not in KNOWN]
-        for name, value in (*unknown, *self.document.around.items()):
-            if value is not None and name not in self.notes.extra:
+        for sent, value in (*unknown, *self.document.around.items()):
+            name = sent
+            while name in self.notes.extra:
+                name = BESIDE + name
+            if value is not None:
                 self.notes.keep(name, value)
         return self.notes.extra
 

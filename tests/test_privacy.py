@@ -134,6 +134,15 @@ def test_a_megabyte_of_anything_is_masked_in_its_time(part: str) -> None:
     assert time.process_time() - begun < 10  # under a second; going back over what was passed takes minutes
 
 
+def test_what_stood_beside_the_body_is_treated_as_what_stood_in_it() -> None:
+    document = {"body": {"keys": [], "text": {"n": "swordfish"}, "to": "9"}, "text": ["swordfish"], "to": "8"}
+    assert text_of(split_with(document, ALL_BUT_CONTENT)).count("swordfish") == 2
+    assert "swordfish" not in text_of(split_with(document, Privacy(drop_content=True)))
+    extra = split_with(document, ALL_BUT_CONTENT).events[-1].extra
+    assert extra["to"].startswith('"tok_')
+    assert extra["../to"].startswith('"tok_')
+
+
 def test_a_label_is_the_key_in_words() -> None:
     presses = [{"key": "1", "label": "swordfish"}, {"key": "2", "label": {"is": "swordfish"}}]
     document = {"callDetails": [{"cdrId": "1", "dtmfPressesd": presses}]}

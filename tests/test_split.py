@@ -158,7 +158,7 @@ def test_an_object_without_a_known_field_is_no_delivery(body: str) -> None:
 def test_what_stood_around_the_document_is_kept_whatever_its_name() -> None:
     around = {"keys": [1], "flowStatus": "outer", "method": "POST"}
     flow = split_document({"body": {"phonon-uuid": "a", "flowStatus": None, "method": "GET"}, **around}).events[-1]
-    assert flow.extra == {"keys": "[1]", "flowStatus": '"outer"', "method": '"GET"'}
+    assert flow.extra == {"keys": "[1]", "flowStatus": '"outer"', "method": '"GET"', "../method": '"POST"'}
 
 
 def test_more_rows_than_a_flow_has_are_refused() -> None:
