@@ -7,7 +7,8 @@ A group has a clock of its own (`Clock`, over the as_of of its DIDs' records and
 its alerts go on while nothing is written: rules are looked at once a minute of it, for the figures that held till then.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 from typing import NamedTuple
 
 from streams.alerts import Alert, Alerts, Held
@@ -16,7 +17,7 @@ from streams.groups import Groups
 from streams.lines import Busy
 from streams.ranking import Places, Ranking
 from streams.rules import Rule, Rules
-from streams.table import Live, Span
+from streams.table import NO_SPAN, Live, Span
 from streams.windows import Clock
 
 State = list[tuple[str, bytes | None]]
@@ -45,17 +46,17 @@ class _Group:
         self.minute: int | None = None
         self.held: tuple[int, ...] | None = None
 
-    def put(self, did: str, latest: Live | None) -> None:
-        """Take a DID's record; None where it was deleted."""
-        was = self.members.pop(did, None)
-        if latest is not None:
+    def put(self, did: str, latest: Live | None, changes: Sequence[Sequence[tuple[int, int]]]) -> None:
+        """Take a DID's record, None where it was deleted, and what it changes of the tallies, window by window."""
+        if latest is None:
+            self.members.pop(did, None)
+        else:
             self.members[did] = latest
-        for record, sign in ((was, -1), (latest, 1)):
-            for held, span in zip(self.tallies, record.spans if record else (), strict=False):
-                for number, flows in span.tallies:
-                    held[number] = held.get(number, 0) + sign * flows
-                    if not held[number]:
-                        del held[number]
+        for held, changed in zip(self.tallies, changes, strict=False):
+            for number, flows in changed:
+                held[number] = held.get(number, 0) + flows
+                if not held[number]:
+                    del held[number]
 
     def live(self, name: str) -> Live:
         """Its DIDs together: the one place where their windows are added up. A peak can't be."""
@@ -93,12 +94,14 @@ class Gathered:
 
     def put(self, did: str, latest: Live | None, timestamp: int) -> None:
         """Take a DID's record, its last for now; None where it was deleted. `timestamp`: Kafka's, ms."""
-        for name in self._groups_of(did):
-            group = self._groups[name]
-            self._changed[name] = None
-            group.put(did, latest)
+        names = self._groups_of(did)
+        groups = [self._groups[name] for name in names]
+        changes = _changes(groups[0].members.get(did), latest) if groups else []
+        for group in groups:
+            group.put(did, latest, changes)
             if latest is not None:
                 group.clock.see(latest.as_of, timestamp)
+        self._changed |= dict.fromkeys(names)
         for ranking in self._rankings:
             ranking.put(did, latest.sums if latest else ())
         if latest is not None:
@@ -160,3 +163,12 @@ class Gathered:
         as_of = group.clock.as_of(now)
         assert as_of is not None
         return as_of // MINUTE_MS
+
+
+def _changes(was: Live | None, latest: Live | None) -> list[list[tuple[int, int]]]:
+    """What a record makes of the tallies of the one before it, window by window: most are as they were."""
+    changes = []
+    for before, after in zip_longest(was.spans if was else (), latest.spans if latest else (), fillvalue=NO_SPAN):
+        gone, come = set(before.tallies), set(after.tallies)
+        changes.append([(number, -flows) for number, flows in gone - come] + [*(come - gone)])
+    return changes

@@ -7,7 +7,7 @@ windows that are set; all else goes to the codec. A test holds both ways to the 
 """
 
 import re
-from functools import cache
+from functools import cache, partial
 from operator import itemgetter
 from struct import Struct
 from typing import Any, Final
@@ -36,11 +36,12 @@ _LONG: Final = r"[\x80-\xff]{0,8}+[\0-\x7f]"  # below 2^62
 _SOME: Final = r"(?:[\x80-\xff]{1,8}+[\0-\x7f]|[\x01-\x7f])"  # a varint, but not the 0 that ends an array
 _NODE: Final = (rf"(?!\0){TEXT}", _LONG, _LONG)
 _NODES: Final = _pattern("".join([f"({part})" for part in _NODE]))
+_PAIRS: Final = _pattern(_SOME * 2).findall
 _BEGIN: Final = _pattern(f"({TEXT})({_LONG})")
 _TIMES: Final = _pattern(_LONG * 2)
 _FIGURES: Final = _pattern(
     rf"((?:{_LONG}){{{len(COUNTS)}}})(?:\0|\x02.{{8}}){{{len(RATIOS)}}}(?:\0|\x02{_LONG}){{{len(PERCENTILES)}}}"
-    + rf"({_SOME}*+)\0" * len(histogram.KINDS)
+    + rf"(?:\0|({_SOME})((?:{_SOME}{_SOME})++)\0)" * len(histogram.KINDS)
     + rf"(?:\0|({_SOME})((?:{''.join(_NODE)})++)\0)"
 )
 _LEGS: Final = _pattern(rf"(?:\0|\x02({_LONG}))(?:\0|\x02(.{{8}}))")
@@ -53,6 +54,15 @@ _BINS: Final = [
     {long(histogram.MIDDLE_OF[number]): number for number in range(first, first + histogram.BINS)}
     for first in histogram.FIRST.values()
 ]
+
+
+def _tally(numbers: dict[bytes, int], written: bytes) -> tuple[int, int]:
+    """A bin as it is written: what stands for it, and its calls."""
+    middle, calls = VARINTS(written)
+    return numbers[middle], _NUMBER[calls]
+
+
+_TALLIES: Final = [Memo(partial(_tally, numbers)) for numbers in _BINS]
 
 
 def read(value: bytes | None, windows: tuple[Window, ...], resolve: Resolve) -> Live:
@@ -107,15 +117,15 @@ def _total(counts: bytes) -> int:
 
 
 def _tallies(*arrays: bytes | None) -> list[tuple[int, int]]:
-    """From the bins of each kind, each with their number before them; the menu's number, and the menu."""
+    """From the bins of each kind and the menu, each with their number before them."""
     *kinds, number, menu = arrays
     tallies = list[tuple[int, int]]()
-    for numbers, bins in zip(_BINS, kinds, strict=True):
-        if bins:
-            size, *parts = VARINTS(bins)
-            if not parts or len(parts) != 2 * _NUMBER[size]:
+    for tally, size, bins in zip(_TALLIES, kinds[::2], kinds[1::2], strict=True):
+        if size and bins:
+            written = _PAIRS(bins)
+            if len(written) != _NUMBER[size]:
                 raise ValueError("an array in blocks")
-            tallies += [(numbers[ms], _NUMBER[calls]) for ms, calls in zip(parts[::2], parts[1::2], strict=True)]
+            tallies += [tally[one] for one in written]
     if number and menu:
         nodes = [Node(_PATH[path], _NUMBER[flows], _NUMBER[left]) for path, flows, left in _NODES.findall(menu)]
         if len(nodes) != _NUMBER[number]:
