@@ -133,8 +133,9 @@ class Flow(Event, gc=False):
 
 
 class Rejected(msgspec.Struct, gc=False, kw_only=True):
-    """A part of a delivery that could not be read."""
+    """A part of a delivery that could not be read. Its id is the record's `ce_id`: the schema has no field for it."""
 
+    event_id: str
     flow_id: str
     section: str
     index: int | None

@@ -12,7 +12,6 @@ from typing import Final, NamedTuple
 from msgspec import Struct
 
 from app.events import CallLeg, Dtmf, Email, Flow, FlowKey, Recording, Rejected, Sms
-from app.ids import event_id
 from app.split import Split
 from schemas import HEADERS, encoder
 from schemas.topics import BY_RECORD, topic_name
@@ -98,8 +97,7 @@ class Records:
 
     def _rejected(self, part: Rejected, constant: list[Header]) -> Record:
         topic, encode, type_ = self._kinds[Rejected]
-        id_ = event_id("rejected", part.flow_id, part.section, part.index, part.payload)
-        headers = [("ce_id", id_.encode()), type_, time_header(part.received_at), *constant]
+        headers = [("ce_id", part.event_id.encode()), type_, time_header(part.received_at), *constant]
         return Record(topic, None, encode(part), headers)
 
 

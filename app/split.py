@@ -303,7 +303,9 @@ class _Splitter:
         return self.ids.of(kind, {"place": place}, json_text.canonical(sent))
 
     def _rejected(self, part: Unread) -> Rejected:
+        content = json_text.canonical(part.value)
         return Rejected(
+            event_id=self.ids.of("rejected", part.section, part.place, content),
             flow_id=self.flow_id,
             section=part.section,
             index=part.place,

@@ -75,6 +75,7 @@ def test_content_and_numbers_are_gone_wherever_they_could_not_be_read(number: st
     assert number not in text_of(after)
     assert secret not in text_of(after)
     assert [event.event_id for event in after.events] == [event.event_id for event in before.events]
+    assert [part.event_id for part in after.rejected] == [part.event_id for part in before.rejected]
 
 
 def caller_of(number: Any, privacy: Privacy) -> Any:

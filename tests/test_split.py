@@ -36,7 +36,7 @@ def split_document(document: Any, received_at: int = RECEIVED_AT) -> Split:
 
 
 def ids(result: Split) -> list[str]:
-    return [event.event_id for event in result.events]
+    return [event.event_id for event in result.events] + [part.event_id for part in result.rejected]
 
 
 def shuffled(value: Any, draw: Any) -> Any:
@@ -69,6 +69,8 @@ def test_every_record_survives_encode_and_decode(document: Any) -> None:
     for event, record in zip(made, RECORDS(result), strict=True):
         name, fields = decode(record.value)
         expected = as_dict(event)
+        id_ = expected["event_id"] if name != "Rejected" else expected.pop("event_id")
+        assert dict(record.headers)["ce_id"] == id_.encode()
         for leg in expected.get("legs", []):
             for field in leg.keys() - fields["legs"][0].keys():
                 del leg[field]
