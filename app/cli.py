@@ -425,10 +425,12 @@ def config(as_json: bool) -> None:
 
     from app.cluster import Errors, connect
     from app.env_file import read_env_file
+    from app.main import check_producer
     from schemas.effective import effective
 
     with _one_line():
         connect(AdminClient, settings.kafka, Errors(""))  # refuses properties that it does not know
+        check_producer(settings)  # and what only a producer reads
     found = effective(os.environ, read_env_file())
     if as_json:
         rows = [{"name": s.name, "value": s.value, "set": s.is_set, "source": s.source} for s in found]

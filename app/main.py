@@ -40,7 +40,7 @@ from schemas.registry import Headers, Registry
 from schemas.settings import Settings, SettingsError, read_settings
 from schemas.topics import record_limit_bytes
 
-__all__ = ["Receiver", "app", "check", "drain", "serve"]  # noqa: F822 - app is made on demand
+__all__ = ["Receiver", "app", "check", "check_producer", "drain", "serve"]  # noqa: F822 - app is made on demand
 
 OBSERVE_SECONDS: Final = 1.0
 GARBAGE_THRESHOLD: Final = 50_000  # deliveries make no cycles: looking for them every 700 objects costs 4 %
@@ -49,12 +49,17 @@ GARBAGE_THRESHOLD: Final = 50_000  # deliveries make no cycles: looking for them
 def check(settings: Settings) -> None:
     """Raises SettingsError for what would only fail later: an open door, a region, a producer or a spool."""
     refuse_open_door(read_credentials(settings), settings.host)
-    open_producer(producer_config(settings), {})
+    check_producer(settings)
     make_pipeline(settings)
     try:
         prepare(settings.spool_dir)
     except OSError as error:
         raise SettingsError(f"PHONON_SPOOL_DIR is {str(settings.spool_dir)!r}: {error.strerror}") from None
+
+
+def check_producer(settings: Settings) -> None:
+    """Raises SettingsError for a KAFKA_ setting that the receiver's producer refuses; asks no broker."""
+    open_producer(producer_config(settings), {})
 
 
 def make_publisher(settings: Settings, records: Records, *, raw: bool = False) -> Publisher:

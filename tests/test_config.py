@@ -91,6 +91,12 @@ def test_no_secret_is_ever_shown(capsys: pytest.CaptureFixture[str], monkeypatch
         ("PHONON_X", "1", "unknown setting PHONON_X: the README lists all of them"),
         ("PHONON_PORT", "many", "PHONON_PORT is 'many': expected a whole number from 0 to 65535"),
         ("KAFKA_NO_SUCH_THING", "1", 'KAFKA_NO_SUCH_THING: No such configuration property: "no.such.thing"'),
+        (
+            "KAFKA_LINGER_MS",
+            "abc",
+            'KAFKA_LINGER_MS: Invalid value for configuration property "queue.buffering.max.ms"',
+        ),
+        ("KAFKA_TRANSACTIONAL_ID", "t", "KAFKA_TRANSACTIONAL_ID can't be set: the receiver depends on its own"),
     ],
 )
 def test_what_stops_the_start_stops_it_here(
