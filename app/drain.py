@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 from app.metrics import Metrics
 from app.outcomes import Publishes, State, Unacknowledged, Waiting
-from app.pipeline import Made, Pipeline, is_large
+from app.pipeline import Made, Pipeline
 from app.segment import Row
 
 log = logging.getLogger(__name__)
@@ -120,7 +120,7 @@ class Drainer:
     async def _made(self, row: Row) -> Made:
         """A row's records. Made here, one row after the other: a thread for each would cost as much as making them."""
         make = partial(self.pipeline, row.body, received_at=row.received_at, traceparent=row.traceparent)
-        if is_large(row.body):
+        if self.pipeline.is_large(row.body):
             return await asyncio.to_thread(make)
         async with self._turns:
             await asyncio.sleep(0)  # deliveries that have just come go first

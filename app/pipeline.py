@@ -24,6 +24,8 @@ from schemas.settings import Settings, SettingsError
 UNREADABLE: Final[Mapping[type[Exception], int]] = MappingProxyType({NotJson: 400, NotADelivery: 422, TooManyRows: 413})
 #: More commas than any ordinary delivery has.
 LARGE_COMMAS: Final = 3_000
+#: Masking may take 0.6 ms for 1,000 bytes, where every third is an address; ordinary deliveries have 2,000 to 5,000.
+LARGE_MASKED_BYTES: Final = 16_000
 
 
 class Made(Struct, frozen=True):
@@ -50,15 +52,16 @@ class Pipeline:
             records.insert(0, self.raw(body, records, flow_id=parts.flow_id, received_at=received_at))
         return Made(parts, records)
 
+    def is_large(self, body: bytes) -> bool:
+        """Whether making its records would hold up all others for more than some ten milliseconds."""
+        if self.privacy.pseudonymise and len(body) > LARGE_MASKED_BYTES:
+            return True
+        return len(body) > LARGE_COMMAS and body.count(b",") > LARGE_COMMAS
+
     @staticmethod
     def look(body: bytes) -> str:
         """The flow_id of a body that is only to be kept; it must not be large. Raises what a call would."""
         return flow_id_of(read_document(body))  # a body that is not large never has too many rows
-
-
-def is_large(body: bytes) -> bool:
-    """Whether making its records would hold up all others for more than some ten milliseconds."""
-    return len(body) > LARGE_COMMAS and body.count(b",") > LARGE_COMMAS
 
 
 def make_pipeline(settings: Settings) -> Pipeline:

@@ -23,7 +23,7 @@ from app.deadline import Deadline
 from app.log_line import log_delivery
 from app.metrics import Metrics
 from app.outcomes import Full, Keeps, Publishes, SpoolFailed, State, Unacknowledged, Unpublishable
-from app.pipeline import UNREADABLE, Made, Pipeline, is_large
+from app.pipeline import UNREADABLE, Made, Pipeline
 from app.problems import Problem, Reply, problem_reply
 from app.segment import Row
 
@@ -168,7 +168,7 @@ class Webhook:
     async def _published(self, delivery: Delivery, row: Row) -> None:
         """Returns when all events are acknowledged."""
         try:
-            if is_large(row.body):
+            if self.pipeline.is_large(row.body):
                 with Deadline(self._left(delivery, PUBLISH_SHARE)):
                     delivery.made = await self._made_aside(row)
                     await self._acknowledged(delivery.made)

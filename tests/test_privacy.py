@@ -1,6 +1,7 @@
 """With content dropped and numbers pseudonymised nothing of either is left in any record, and ids stay as they were."""
 
 import json
+import re
 import time
 from typing import Any
 
@@ -9,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.delivery import read_document
-from app.events import Email, as_dict
-from app.privacy import Privacy, redact
+from app.events import CallLeg, Email, Recording, as_dict
+from app.privacy import Privacy, _tokens, redact
 from app.split import Split, split
 from tests.json_values import ANYTHING
 from tests.test_deliveries import FOLDER, RECEIVED_AT, RULES
@@ -126,6 +127,8 @@ def test_a_digit_of_an_escape_is_no_digit_of_a_number() -> None:
     text = result.events[-1].extra["odd"]
     assert json.loads(text).startswith("\ud800tok_")
     assert not [gone for gone in ("6262772728", "ann", "example") if gone in text]
+    path = split_with({"phonon-uuid": "f", "odd": "C:\\u6262772728"}, ALL_BUT_CONTENT).events[-1].extra["odd"]
+    assert json.loads(path).startswith("C:\\utok_")
 
 
 @pytest.mark.parametrize("part", ["a", "a@", "a@[", "a@a.", "%40", "\\", "1"])
@@ -133,6 +136,44 @@ def test_a_megabyte_of_anything_is_masked_in_its_time(part: str) -> None:
     begun = time.process_time()
     split_with({"phonon-uuid": "f", "odd": part * (2**20 // len(part))}, ALL_BUT_CONTENT)
     assert time.process_time() - begun < 10  # under a second; going back over what was passed takes minutes
+
+
+CALLEES = st.lists(st.text("0123456789", min_size=3, max_size=5), min_size=1, max_size=4)
+PARTS = st.lists(st.one_of(st.sampled_from(["+", "%2B", "a", "9", "++"]), st.text("0123456789", max_size=6)))
+
+
+@given(CALLEES, PARTS, st.data())
+def test_a_recordings_name_has_tokens_for_all_callees(callees: list[str], parts: list[str], data: Any) -> None:
+    name = "n" + "".join(data.draw(st.permutations([*parts, *callees])))
+    document = {"callDetails": [{"calleeNumber": n} for n in callees], "recordingUrls": [{"recordedFileName": name}]}
+    legs = [event for event in split_with(document, Privacy()).events if isinstance(event, CallLeg)]
+    tokens = {
+        str(plain.callee_number).lstrip("+"): _tokens(b"a key of ours")("+" + str(plain.callee_number).lstrip("+"))
+        for plain in legs
+    }
+    longest_first = "|".join(sorted(tokens, key=len, reverse=True))
+    expected = re.sub(rf"(?:\+|%2B)?({longest_first})", lambda found: tokens[found[1]], name)
+    assert recording_of(document).file_name == expected
+
+
+def recording_of(document: Any) -> Recording:
+    events = split_with(document, ALL_BUT_CONTENT).events
+    return next(event for event in events if isinstance(event, Recording))
+
+
+def test_a_callee_without_digits_is_in_no_name() -> None:
+    document = {"callDetails": [{"calleeNumber": "+"}], "recordingUrls": [{"recordedFileName": "a+b"}]}
+    assert recording_of(document).file_name == "a+b"
+
+
+def test_ten_thousand_callees_are_looked_for_in_their_time() -> None:
+    legs = [{"calleeNumber": f"9{n:09}"} for n in range(10_000)]
+    recordings = [{"recordedFileName": "9876501234x" * 40_000, "recordedFilePublicPath": "https://h/919000000007x"}]
+    begun = time.process_time()
+    recording = recording_of({"callDetails": legs, "recordingUrls": recordings})
+    assert time.process_time() - begun < 10  # under a second; one choice of 10,000 numbers takes minutes
+    assert (str(recording.file_name)[:4], len(str(recording.file_name))) == ("tok_", 36)
+    assert str(recording.url).startswith("https://h/tok_")
 
 
 def test_what_stood_beside_the_body_is_treated_as_what_stood_in_it() -> None:

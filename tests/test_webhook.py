@@ -238,6 +238,17 @@ async def test_a_large_delivery_is_made_on_a_thread(setting: Setting) -> None:
     assert answer.json["events"]["key"] == LARGE_COMMAS
 
 
+async def test_while_much_is_masked_others_have_their_turns(tmp_path: Path) -> None:
+    setting = Setting(tmp_path, numbers="pseudonymise", pseudonym_key="swordfish")
+    posted = asyncio.create_task(setting(b'{"phonon-uuid":"f","odd":"' + b"!@b" * 100_000 + b'"}'))
+    turns = 0
+    while not posted.done():
+        await asyncio.sleep(0.001)
+        turns += 1
+    assert (await posted).status == 200
+    assert turns > 10
+
+
 async def test_a_traceparent_is_passed_on_only_when_it_is_one(setting: Setting) -> None:
     await setting(traceparent=TRACE)
     assert {dict(record.headers).get("traceparent") for record in setting.publisher.published} == {TRACE}
