@@ -21,6 +21,7 @@ from app.delivery import BESIDE, SECTIONS
 from app.events import CallLeg, Dtmf, Email, Flow, FlowKey, Recording, Sms
 from app.split import Split
 from app.telephony import is_valid
+from schemas.topics import RECORD_OVERHEAD_BYTES
 
 #: Fields of a row whose unreadable value is content or holds numbers; by the names they are sent with. Sections are
 #: rows: they stand in `extra` where a document has some beside the ones in its `body`.
@@ -44,8 +45,11 @@ _DIGITS_OF_WORD: Final = re.compile(r"[+0-9\\](?:(?<=\\)(?:u[0-9a-fA-F]{4}|.)|(?
 #: What of JSON text may hold a number: a text, or a number that is none to a telephone.
 _JSON_VALUE: Final = re.compile(r'["0-9-](?:(?<=")[^"\\]*+(?:\\.[^"\\]*+)*+"|(?<!")[0-9.eE+-]*+)', re.DOTALL)
 
-#: How many characters are searched for callees, times these. No call comes near; a text beyond is one token as a whole.
+#: How many characters longer tokens may make a text, or all of `extra`: topics let through four MiB above copies of the
+#: body. And how many are searched for callees, times these. No call comes near; a text beyond is one token as a whole.
+MOST_GROWTH: Final = RECORD_OVERHEAD_BYTES // 4
 MOST_SEARCHED: Final = 2**24
+TOKEN_LENGTH: Final = len('"tok_"') + 32
 
 Token = Callable[[str], str]
 
@@ -136,9 +140,10 @@ def _pseudonymise(split: Split, token: Token) -> None:
             event.file_name = event.file_name and mask(event.file_name)
             event.url = event.url and mask(event.url)
         if event.extra:
-            event.extra = {name: _without_numbers(name, text, token) for name, text in event.extra.items()}
+            event.extra = _extra_masked(event.extra, token)
     for part in split.rejected:
-        part.payload = _json_masked(part.payload, token)
+        masked = _json_masked(part.payload, token)
+        part.payload = masked if len(masked) <= len(part.payload) + MOST_GROWTH else f'"{token(part.payload)}"'
 
 
 def _masked(token: Token, callees: set[str]) -> Callable[[str], str]:
@@ -162,9 +167,21 @@ def _masked(token: Token, callees: set[str]) -> Callable[[str], str]:
                 heapreplace(ahead, (place, -len(callee), callee))
             else:
                 heappop(ahead)
-        return "".join([*masked, text[end:]])
+        whole = "".join([*masked, text[end:]])
+        return whole if len(whole) <= len(text) + MOST_GROWTH else token(text)
 
     return mask
+
+
+def _extra_masked(extra: dict[str, str], token: Token) -> dict[str, str]:
+    """Extra fields, masked; where tokens make them too long, each text that holds more than one is one as a whole."""
+    masked = {name: _without_numbers(name, text, token) for name, text in extra.items()}
+    if sum(map(len, masked.values())) <= sum(map(len, extra.values())) + MOST_GROWTH:
+        return masked
+    return {
+        name: text if text == extra[name] or len(text) <= TOKEN_LENGTH else f'"{token(extra[name])}"'
+        for name, text in masked.items()
+    }
 
 
 def _without_numbers(name: str, text: str, token: Token) -> str:

@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 from app.delivery import read_document
 from app.events import CallLeg, Email, Recording, as_dict
 from app.privacy import Privacy, _tokens, redact
+from app.publish import HEADERS_BYTES
+from app.records import Records
 from app.split import Split, split
+from schemas.topics import record_limit_bytes
 from tests.json_values import ANYTHING
 from tests.test_deliveries import FOLDER, RECEIVED_AT, RULES
 
@@ -174,6 +177,48 @@ def test_ten_thousand_callees_are_looked_for_in_their_time() -> None:
     assert time.process_time() - begun < 10  # under a second; one choice of 10,000 numbers takes minutes
     assert (str(recording.file_name)[:4], len(str(recording.file_name))) == ("tok_", 36)
     assert str(recording.url).startswith("https://h/tok_")
+
+
+LIMIT = 2**20
+
+
+def filled(body: str, part: str, also: str = "") -> str:
+    """A body of the largest size: `part` as often in the place of .. as there is room, `also` half as often in ::."""
+    room = LIMIT - len(body)
+    often = room // (len(part) + len(also) / 2) if also else room // len(part)
+    return body.replace("..", part * int(often)).replace("::", also * int(often / 2))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        filled('{"phonon-uuid":"f","odd":".."}', "1234567 "),
+        filled('{"phonon-uuid":"f","odd":".."}', "a@b "),
+        filled('{"phonon-uuid":"f","odd":".."}', "!@b"),
+        filled('{"phonon-uuid":"f","odd":[..1]}', "1e15,"),
+        filled('{"callDetails":".."}', "!@b"),
+        filled('{"callDetails":[{"odd":[..1]}]}', "1e15,"),
+        filled('{"callDetails":[{"odd":".."},"::"]}', "!@b", "!@b"),
+        filled('{"emailDetails":[{"addresses":[..{}]}]}', '{"id":"a"},'),
+        filled('{"callDetails":[{"calleeNumber":"1"}],"recordingUrls":[{"recordedFileName":".."}]}', "1"),
+        filled(
+            '{"callDetails":[{"calleeNumber":"1"}],"recordingUrls":[{"recordedFilePublicPath":"..","x":"::"}]}',
+            "1",
+            "!@b",
+        ),
+        '{"phonon-uuid":"f"' + "".join(f',"{n:05x}":"!@b"' for n in range(LIMIT // 14 - 2)) + "}",
+    ],
+    ids=range(11),
+)
+def test_tokens_never_outgrow_a_record(body: str) -> None:
+    """Kafka takes every record of a body at the limit; what was masked as a whole is still JSON."""
+    assert LIMIT - 32 < len(body) <= LIMIT
+    result = redact(split(read_document(body.encode()), received_at=RECEIVED_AT, rules=RULES), ALL_BUT_CONTENT)
+    for record in Records("phonon")(result):
+        assert len(record.value) <= record_limit_bytes(LIMIT) - HEADERS_BYTES
+    for text in [text for event in result.events for text in event.extra.values()]:
+        assert "@" not in str(json.loads(text))
+    assert "@b" not in text_of(result)
 
 
 def test_what_stood_beside_the_body_is_treated_as_what_stood_in_it() -> None:
