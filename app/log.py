@@ -14,7 +14,7 @@ from typing import Any, Final
 LIBRARIES: Final = {
     "uvicorn": logging.WARNING,
     "uvicorn.access": logging.CRITICAL,  # on by default under plain uvicorn: its lines hold paths, and these tokens
-    "librdkafka": logging.CRITICAL,
+    "librdkafka": logging.CRITICAL + 1,  # publish says once what it says again and again, fatal errors too
     "asyncio": logging.WARNING,
 }
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]

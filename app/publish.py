@@ -15,6 +15,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final, Protocol
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -30,6 +31,8 @@ log = logging.getLogger(__name__)
 TICK_SECONDS: Final = 0.001
 IDLE_SECONDS: Final = 0.1
 RETRY_SECONDS: Final = 0.25
+#: Before a producer is made in the place of one that ended with a fatal error: the new one may meet the same.
+REOPEN_SECONDS: Final = 2.0
 METADATA_SECONDS: Final = 1.0
 REFUSED_SECONDS: Final = 5.0
 START_SECONDS: Final = 3.0
@@ -188,7 +191,8 @@ class Publisher:
             self._timer.cancel()
         self._give_back("stopping")
         self._producer.purge(in_queue=True, in_flight=False)
-        await asyncio.to_thread(self._producer.flush, 1.0)
+        with suppress(KafkaException):  # a fatal error that nobody needs to know of any more
+            await asyncio.to_thread(self._producer.flush, 1.0)
 
     async def publish(self, records: Sequence[Record], *, live: bool = True) -> None:
         """Returns when all records are acknowledged. Raises Unacknowledged or Unpublishable.
@@ -230,9 +234,9 @@ class Publisher:
         if isinstance(error, KafkaException) and error.args[0].code() in PERMANENT:
             return Unpublishable(error.args[0].name())
         if isinstance(error, KafkaException):
-            self._fatal |= error.args[0].fatal()
-            self.fall(error.args[0].name(), late=True)
-            return Unacknowledged(error.args[0].name())
+            self._fatal |= error.args[0].code() == KafkaError._FATAL
+            self.fall(self._why(error.args[0]), late=True)
+            return Unacknowledged(self.reason)
         return Unacknowledged("the producer's queue is full")
 
     def settle(self, countdown: Countdown) -> None:
@@ -250,14 +254,14 @@ class Publisher:
             countdown.future.set_exception(Unpublishable(countdown.error.name()))
         else:
             countdown.future.set_exception(Unacknowledged(countdown.error.name()))
-            self.fall(countdown.error.name(), late=True)
+            self.fall(self._why(countdown.error), late=True)
 
     def fall(self, reason: str, *, late: bool) -> None:
         """Kafka is not healthy. `late`: an acknowledgement failed, so that only an acknowledgement proves recovery."""
         late = late or bool(self._waiting)
         self._was_late |= late
         if self.state is not State.DOWN:
-            log.warning("kafka is down: %s", reason)
+            self._tell("kafka is down: %s", reason)
             self.state = State.DOWN
             self._down.set()
         self.reason = reason
@@ -267,15 +271,16 @@ class Publisher:
 
     def on_error(self, error: Any) -> None:
         """librdkafka's error callback: comes at once when connections break, and says why they can't be made."""
-        self._fatal |= error.fatal()
         refused = refusal(error)
         if refused:
             self._refused = f"Kafka {refused}", self._clock()
-        if refused or error.fatal() or error.code() == KafkaError._ALL_BROKERS_DOWN:
+        if refused or error.code() == KafkaError._ALL_BROKERS_DOWN:
             self.fall(self._why(error), late=False)
 
     def _why(self, error: Any) -> str:
-        """What Kafka said lately when it did not let us in, else that it is away and librdkafka's name for how."""
+        """What Kafka refuses, now or lately, else that it is away and librdkafka's name for how."""
+        if refused := refusal(error):
+            return f"Kafka {refused}"
         reason, at = self._refused
         return reason if reason and self._clock() - at < REFUSED_SECONDS else f"no answer ({error.name()})"
 
@@ -300,7 +305,7 @@ class Publisher:
 
     def _tick(self) -> None:
         try:
-            self._producer.poll(0)
+            self._poll()
             now = self._advance()
             oldest = next(iter(self._waiting), None)
             if oldest is not None and self._is_late(now - oldest.since, now - self._acknowledged_at):
@@ -308,6 +313,13 @@ class Publisher:
         finally:  # whatever went wrong once, acknowledgements are looked for again
             delay = TICK_SECONDS if self._waiting or self._drained else IDLE_SECONDS
             self._timer = asyncio.get_running_loop().call_later(delay, self._tick)
+
+    def _poll(self) -> None:
+        try:
+            self._producer.poll(0)
+        except KafkaException as failure:  # a fatal error comes this way, once, and to no callback
+            self._fatal = True
+            self.fall(self._why(failure.args[0]), late=True)
 
     def _is_late(self, age: float, quiet: float) -> bool:
         """Whether Kafka is: with others being acknowledged meanwhile it is busy, and has twice as long."""
@@ -319,6 +331,7 @@ class Publisher:
             await self._down.wait()
             try:
                 if self._fatal:
+                    await asyncio.sleep(REOPEN_SECONDS)
                     self._producer, self._fatal = self._open(), False
                 problem = await asyncio.to_thread(self._ask)
             except Exception as error:  # noqa: BLE001 - nobody else would ever ask again
@@ -335,11 +348,14 @@ class Publisher:
                 self._rise()
 
     def _say(self, problem: str) -> None:
+        self._tell("not publishing: %s", problem)
+        self.reason = problem
+
+    def _tell(self, text: str, problem: str) -> None:
         """Each problem is logged once, until Kafka is healthy again; readiness always shows the present one."""
         if problem not in self._said:
-            log.warning("not publishing: %s", problem)
+            log.warning(text, problem)
             self._said.add(problem)
-        self.reason = problem
 
     def _ask(self) -> str:
         """What is in the way of publishing, or nothing; blocks."""

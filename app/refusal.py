@@ -11,9 +11,17 @@ from typing import Final
 
 from confluent_kafka import KafkaError
 
-from schemas.settings import UNTRUSTED_CERTIFICATE, WRONG_CREDENTIALS, WRONG_PROTOCOL
+from schemas.settings import NOT_PERMITTED, UNTRUSTED_CERTIFICATE, WRONG_CREDENTIALS, WRONG_PROTOCOL
 
-REFUSALS: Final = frozenset({UNTRUSTED_CERTIFICATE, WRONG_CREDENTIALS, WRONG_PROTOCOL})
+REFUSALS: Final = frozenset({NOT_PERMITTED, UNTRUSTED_CERTIFICATE, WRONG_CREDENTIALS, WRONG_PROTOCOL})
+_UNAUTHORIZED: Final = frozenset(
+    {
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+    }
+)
 
 #: Properties of which librdkafka speaks by another name than the one that was set (its CONFIGURATION.md: "Alias for").
 ALIASES: Final[Mapping[str, str]] = MappingProxyType(
@@ -34,6 +42,8 @@ _QUOTED: Final = re.compile(r'["`]([a-z][a-z0-9._]*)["`]')
 def refusal(error: KafkaError) -> str:
     """What Kafka refuses, to follow "Kafka"; nothing where it is just away."""
     text = str(error.str())
+    if error.code() in _UNAUTHORIZED:
+        return NOT_PERMITTED
     if error.code() == KafkaError._AUTHENTICATION or "SASL" in text:
         return WRONG_CREDENTIALS
     if "certificate" in text:

@@ -28,10 +28,14 @@ class FakeProducer:
         self.hangs = False
         self.away = False
         self.refuses: KafkaError | None = None
+        self.fatal: KafkaError | None = None  # raised by the next poll; nothing can be produced any more
+        self.dead = False
         self.produced: list[dict[str, Any]] = []
         self._queue: list[Callable[..., None]] = []
 
     def produce(self, topic: str, value: bytes, key: bytes | None, **record: Any) -> None:
+        if self.dead:
+            raise KafkaException(KafkaError(KafkaError._FATAL))
         if self.refuses is not None and not self.refuses.retriable():
             raise KafkaException(self.refuses)
         self.produced.append({"topic": topic, "value": value, "key": key, **record})
@@ -40,6 +44,9 @@ class FakeProducer:
     def poll(self, timeout: float) -> int:
         if self.hangs:
             return 0
+        if self.fatal is not None:
+            error, self.fatal, self.dead = self.fatal, None, True
+            raise KafkaException(error)
         calls, self._queue = self._queue, []
         for call in calls:
             call(self.refuses, None)

@@ -9,13 +9,22 @@ import pytest
 from confluent_kafka import KafkaError
 from msgspec.structs import replace
 
+from app import publish
 from app.demo.broker import Broker
 from app.outcomes import State, Unacknowledged, Unpublishable
-from app.publish import QUEUE_MESSAGES, SLICE_RECORDS, Publisher, needed_topics, open_producer, producer_config
+from app.publish import (
+    IDLE_SECONDS,
+    QUEUE_MESSAGES,
+    SLICE_RECORDS,
+    Publisher,
+    needed_topics,
+    open_producer,
+    producer_config,
+)
 from app.records import Record
 from app.refusal import ALIASES
 from app.topics import create_topics
-from schemas.settings import WRONG_CREDENTIALS, SettingsError, read_settings
+from schemas.settings import NOT_PERMITTED, WRONG_CREDENTIALS, SettingsError, read_settings
 from tests.fakes import FakeProducer
 
 TOPICS = needed_topics("phonon")
@@ -77,13 +86,18 @@ async def test_a_hang_gives_everything_back_at_once(setting: Setting) -> None:
     assert len(setting.fake.produced) == produced, "nothing is tried while Kafka is down"
 
 
+async def until(publisher: Publisher, state: State) -> None:
+    async with asyncio.timeout(3):
+        while publisher.state is not state:  # noqa: ASYNC110 - it has no event to wait for
+            await asyncio.sleep(0.01)
+
+
 async def hang_until_trying(setting: Setting) -> None:
     setting.fake.hangs = True
     with pytest.raises(Unacknowledged):
         await setting.publisher.publish([A_RECORD])
     setting.fake.hangs = False
-    while setting.publisher.state is not State.TRYING:  # noqa: ASYNC110 - it has no event to wait for
-        await asyncio.sleep(0.01)
+    await until(setting.publisher, State.TRYING)
 
 
 async def test_after_a_hang_one_delivery_at_a_time_tries(setting: Setting) -> None:
@@ -140,6 +154,41 @@ async def test_a_wrong_password_is_said(setting: Setting) -> None:
     setting.fake.callbacks["error_cb"](KafkaError(KafkaError._AUTHENTICATION))
     await asyncio.sleep(0.5)
     assert setting.publisher.reason == f"Kafka {WRONG_CREDENTIALS}"
+
+
+@pytest.mark.parametrize("told_by", ["poll", "produce"])
+async def test_after_a_fatal_error_another_producer_publishes(told_by: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A producer that met one never publishes again, and still lists topics."""
+    monkeypatch.setattr(publish, "REOPEN_SECONDS", 0.05)
+    opened: list[FakeProducer] = []
+
+    def open_another(callbacks: Mapping[str, Any]) -> FakeProducer:
+        opened.append(FakeProducer(TOPICS, callbacks))
+        return opened[-1]
+
+    publisher = Publisher(open_another, topics=TOPICS, stall_after=STALL)
+    await publisher.start()
+    await publisher.publish([A_RECORD])
+    if told_by == "poll":
+        opened[0].fatal = KafkaError(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER)
+        await until(publisher, State.DOWN)
+        assert publisher.reason == "no answer (OUT_OF_ORDER_SEQUENCE_NUMBER)"
+    else:
+        opened[0].dead = True
+    with pytest.raises(Unacknowledged):
+        await publisher.publish([A_RECORD])
+    await until(publisher, State.TRYING)
+    await publisher.publish([A_RECORD])
+    assert publisher.healthy
+    assert [len(one.produced) for one in opened] == [1, 1]
+    await publisher.stop()
+
+
+async def test_what_is_not_permitted_is_said_in_words(setting: Setting) -> None:
+    setting.fake.refuses = KafkaError(KafkaError.CLUSTER_AUTHORIZATION_FAILED)
+    with pytest.raises(Unacknowledged):
+        await setting.publisher.publish([A_RECORD])
+    assert setting.publisher.reason == f"Kafka {NOT_PERMITTED}"
 
 
 async def test_a_record_that_is_refused_for_good_is_no_outage(setting: Setting) -> None:
