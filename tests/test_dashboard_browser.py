@@ -468,7 +468,7 @@ def test_alerts_are_told_and_lead_to_their_did(board: Board, open_page: Callable
             "Talk p99 1:35 of 120, above 1:00",
         ]
     )
-    expect(page.locator("#firing a")).to_have_count(4)
+    expect(page.locator("#firing a")).to_have_count(5)
     expect(page.locator("#firing .window")).to_have_text(["1h", "", "5m", "5m", "5m"])
     page.wait_for_function("document.title.startsWith('(5) ')")
 
@@ -490,6 +490,11 @@ def test_alerts_are_told_and_lead_to_their_did(board: Board, open_page: Callable
     board.tell((3, few | silent | {"state": "RESOLVED", "as_of": now}))
     expect(page.locator("#one .alerts .rule")).to_have_text(["few answers", "few answers", "silent"])
     page.wait_for_function("document.title.startsWith('(3) ')")
+
+    page.evaluate("location.hash = '#/'")
+    page.locator("#firing a", has_text="burst").click()
+    expect(page.get_by_role("heading", level=2)).to_have_text("campaign spring")
+    expect(page.locator("#one .alerts .rule")).to_have_text(["burst"])
 
     again = open_page(board.url)
     expect(again.locator("#firing-title")).to_have_text("3 alerts firing")
