@@ -5,6 +5,7 @@ keeps pictures.
 """
 
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -245,6 +246,13 @@ def test_sorting_and_searching_by_mouse_and_by_keyboard(board: Board, open_page:
         page.keyboard.press("Escape")
         expect(page.locator("#count")).to_have_text(f"{FEW_DIDS} DIDs")
         page.locator("#search").blur()
+    likely = "async ([ratio, n]) => (await import('./static/format.js')).between(ratio, n)"
+    assert [page.evaluate(likely, [*of]) for of in ((0, 4), (0.5, 30), (1, 12), (None, 4))] == [
+        "0 – 49 %",
+        "33 – 67 %",
+        "76 – 100 %",
+        None,
+    ]
     page.locator("#search").fill("no such DID")
     expect(page.locator("#empty")).to_contain_text("No DID matches")
     page.locator("#search").fill("")
@@ -281,6 +289,11 @@ def test_a_dids_own_view_shows_all_figures_of_its_record(board: Board, open_page
     page.get_by_text("All figures and what they mean").click()
     before = shown()
     assert set(before) == set(FIGURES), "every figure of the schema, and no other"
+    said = " ".join(page.locator("details .meaning").all_inner_texts())
+    assert re.findall(r"\b[a-z]+_[a-z_]+\b|\bms\b|\bnull\b", said) == [], "in the page's words"
+    assert "(answered + busy + No answer + rejected) / (attempts - Unknown)" in said
+    known = board.figures(line)[0]["attempts"] - board.figures(line)[0]["unknown_cause"]
+    expect(page.locator("[data-figure=network_effectiveness_ratio] .n").first).to_have_text(f"of {known:,}")
     for name in FIGURES:
         expected = [written(name, window[name]) for window in board.figures(line)]
         assert all(map(close, before[name], expected)), (name, before[name], expected)

@@ -4,7 +4,7 @@
 
 import {$, attribute, h, tint, untint, write} from "./dom.js";
 import {ATTEMPTS, FEW, METRICS} from "./figures.js";
-import {age, margin, number} from "./format.js";
+import {age, between, number} from "./format.js";
 import {ordered, rise} from "./order.js";
 import {HEIGHT, WIDTH, line} from "./spark.js";
 
@@ -142,7 +142,7 @@ export function createList(store, view, changed) {
       const n = counts ? counts[metric.of] : 0;
       write(of, n ? number(n) : "");
       attribute(td, "data-few", n < FEW ? "" : null);
-      attribute(td, "title", n && n < FEW && metric.text(0.5).endsWith("%") ? `Only ${n} ${metric.unit}: ±${Math.round(margin(ratio, n))} points` : n ? `Of ${number(n)} ${metric.unit}` : null);
+      attribute(td, "title", n && n < FEW && metric.text(0.5).endsWith("%") ? `Only ${n} ${metric.unit}: likely ${between(ratio, n)}` : n ? `Of ${number(n)} ${metric.unit}` : null);
       if (metric.meter) {
         const width = `${Math.round((ratio ?? 0) * 100)}%`;
         if (td.width !== width) td.style.setProperty("--part", (td.width = width));
