@@ -37,6 +37,7 @@ PHONE: Final = {"width": 390, "height": 844}
 SIZE: Final = {"width": 1440, "height": 900}
 FEW_DIDS: Final = 60
 PATIENCE_MS: Final = 15_000
+CONTRAST: Final = (Path(__file__).parent / "contrast.js").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -201,6 +202,8 @@ def test_the_page_shows_what_the_topic_holds(board: Board, open_page: Callable[.
 
     board.server.kill()
     expect(page.locator("#link")).to_have_text("Not connected")
+    page.wait_for_function("document.title === 'Not connected · Phonon live'")
+    assert page.evaluate(CONTRAST) == [], "pale, and still to be read"
     expect(page.locator("#banner")).to_contain_text("No connection to the server of this page")
 
 
@@ -543,9 +546,6 @@ def written(name: str, value: float | None) -> str:
     return hours + (f"{seconds // 60 % 60:02}" if hours else f"{seconds // 60}") + f":{seconds % 60:02}"
 
 
-CONTRAST: Final = (Path(__file__).parent / "contrast.js").read_text()
-
-
 def test_light_and_dark_can_be_read(board: Board, open_page: Callable[..., Page]) -> None:
     board.write(*board.lines)
     now = round(time.time() * 1000)
@@ -625,7 +625,16 @@ def test_groups_have_rows_of_their_own_and_a_ranking_leaves_out_what_rests_on_li
     board.write(slashed)
     page.get_by_text("Groups", exact=True).click()
     expect(page.locator("#count")).to_have_text("1 group")
+    expect(page.locator("thead .did")).to_have_text("Group")
     assert dids(page) == [group.did]
+    page.locator("#search").fill("no such group")
+    expect(page.locator("#empty")).to_contain_text("No group matches")
+    page.locator("#search").fill("")
+    other = lines(1)[0]
+    other.did = "campaign/spring"
+    board.producer.produce(board.topic.replace("did-", "group-"), key=other.did, value=other.value(1_790_000_000_000))
+    board.producer.flush(10)
+    expect(page.locator("#count")).to_have_text("2 groups, added up: a call in two of them counts twice")
     page.get_by_role("link", name=group.did).click()
     expect(page.get_by_role("heading", level=2)).to_have_text(group.did)
     expect(page.locator("#one table").first).to_contain_text(f"{group.counts[2]['attempts']:,}")

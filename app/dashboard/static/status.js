@@ -20,9 +20,9 @@ export function condition(stream, status, rows, now) {
 }
 
 const FLOW = [
-  ["deliveries", "Deliveries", "deliveries_per_second"],
-  ["events", "Events", "events_per_second"],
-  ["spooled", "Spooled", null],
+  ["deliveries", "Deliveries", "deliveries_per_second", "What Phonon has posted since the receivers started"],
+  ["events", "Events", "events_per_second", "Records that Kafka has taken since the receivers started"],
+  ["spooled", "Spooled", null, "Deliveries that wait on the receivers' disks until Kafka is back"],
 ];
 
 export function createStatus() {
@@ -33,6 +33,7 @@ export function createStatus() {
     return [key, {value, rate, box}];
   }));
 
+  // Shows it, and returns what is wrong in two words, or nothing.
   return function show(stream, store) {
     const now = store.now(), {status} = store;
     const {level, text, why} = condition(stream, status, store.rows.size, now);
@@ -43,13 +44,14 @@ export function createStatus() {
     const last = status?.written_at;
     write($("age"), last ? `newest figures ${age(now - last) === "now" ? "now" : `${age(now - last)} ago`}${status.as_of && now - status.as_of > QUIET_MS ? `, as of ${moment(status.as_of, now)}` : ""}` : "");
     const receivers = status?.receivers;
-    for (const [key, , per] of FLOW) {
+    for (const [key, , per, hint] of FLOW) {
       const {value, rate, box} = cells.get(key);
       write(value, number(receivers?.[key]));
       write(rate, per && receivers?.[per] != null ? `${decimal(receivers[per])}/s` : "");
       const partly = receivers && receivers.answering < receivers.asked;
-      attribute(box, "title", partly ? `Unknown: ${receivers.answering} of ${receivers.asked} receivers answer (PHONON_RECEIVER_METRICS_URL)` : null);
+      attribute(box, "title", partly ? `Unknown: ${receivers.answering} of ${receivers.asked} receivers answer (PHONON_RECEIVER_METRICS_URL)` : hint);
       attribute(box, "data-alarm", key === "spooled" && receivers?.spooled > 0 ? "" : null);
     }
+    return level === "bad" ? text : "";
   };
 }
