@@ -207,6 +207,17 @@ def test_the_page_shows_what_the_topic_holds(board: Board, open_page: Callable[.
     expect(page.locator("#banner")).to_contain_text("No connection to the server of this page")
 
 
+def test_figures_that_stand_still_while_calls_arrive_are_no_quiet_hour(
+    board: Board, open_page: Callable[..., Page]
+) -> None:
+    page = open_page(board.url)
+    condition = """async ([written, arriving]) => { const {condition} = await import('./static/status.js');
+        const status = {written_at: written, kafka: {state: "connected"}, loaded: true, receivers: {}};
+        return condition("open", status, 1, 1e9, arriving).text; }"""
+    shown = {of: page.evaluate(condition, [*of]) for of in ((1e9, 0), (8e8, None), (8e8, 1e9 - 9e3), (8e8, 9e8))}
+    assert list(shown.values()) == ["Live", "Quiet", "Quiet", "Standing still"]
+
+
 def test_sorting_and_searching_by_mouse_and_by_keyboard(board: Board, open_page: Callable[..., Page]) -> None:
     board.write(*board.lines)
     page = open_page(board.url)

@@ -4,9 +4,10 @@ import {$, attribute, h, write} from "./dom.js";
 import {age, decimal, moment, number} from "./format.js";
 
 const QUIET_MS = 120_000;
+const STANDING_MS = 20_000; // one call is seen in the rates for half of that
 
-// Pure: what holds, in words. level: good, busy, quiet or bad.
-export function condition(stream, status, rows, now) {
+// Pure: what holds, in words. level: good, busy, quiet or bad. arriving: since when Kafka gets events without a pause.
+export function condition(stream, status, rows, now, arriving = null) {
   const last = status?.written_at;
   if (stream === "lost") return {level: "bad", text: "Not connected", why: `No connection to the server of this page. ${rows ? `Figures are those of ${moment(last ?? now, now)}.` : ""} Trying again …`};
   if (!status || stream !== "open") return {level: "busy", text: "Connecting …"};
@@ -15,7 +16,10 @@ export function condition(stream, status, rows, now) {
   if (state === "away") return {level: "bad", text: "Kafka is away", why: `Kafka has not answered since ${moment(since, now)} (${reason}). ${rows ? `Figures are those of ${moment(last ?? since, now)}.` : ""} ${status.receivers.answering ? "The receiver goes on and keeps calls in its spool." : ""}`};
   if (status.registry) return {level: "bad", text: "Registry is away", why: `New figures can't be read: ${status.registry}.`};
   if (!status.loaded) return {level: "busy", text: "Reading …"};
-  if (last && now - last > QUIET_MS) return {level: "quiet", text: "Quiet"};
+  if (last && now - last > QUIET_MS) {
+    if (arriving == null || now - arriving < STANDING_MS) return {level: "quiet", text: "Quiet"};
+    return {level: "bad", text: "Standing still", why: `Calls arrive, but no figure has changed since ${moment(last, now)}: does a metrics worker run?`};
+  }
   return {level: "good", text: "Live"};
 }
 
@@ -33,10 +37,13 @@ export function createStatus() {
     return [key, {value, rate, box}];
   }));
 
+  let arriving = null;
+
   // Shows it, and returns what is wrong in two words, or nothing.
   return function show(stream, store) {
     const now = store.now(), {status} = store;
-    const {level, text, why} = condition(stream, status, store.rows.size, now);
+    arriving = status?.receivers.events_per_second > 0 ? arriving ?? now : null;
+    const {level, text, why} = condition(stream, status, store.rows.size, now, arriving);
     attribute(document.documentElement, "data-level", level);
     write($("link-text"), text);
     $("banner").hidden = !why;
