@@ -74,7 +74,7 @@ function summary() {
     attribute(box, "data-few", n != null && n < FEW ? "" : null);
   }
   const {all, kind} = pick(), shown = order.length;
-  write($("count"), !all ? "" : `${shown === all ? "" : `${number(shown)} of `}${number(all)} ${kind}${view.groups && shown > 1 ? ", added up: a call in two of them counts twice" : ""}`);
+  write($("count"), !all ? "" : `${shown === all ? "" : `${number(shown)} of `}${number(all)} ${kind}${view.groups && shown > 1 ? ": a call in two counts twice" : ""}`);
   attribute($("search"), "placeholder", `Search ${view.groups ? "groups" : "DIDs"}`);
   title = all ? `${number(sum[ATTEMPTS])} calls in ${store.windows[view.window]?.name ?? ""} · Phonon live` : "Phonon live";
   entitle();

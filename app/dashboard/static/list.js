@@ -123,6 +123,7 @@ export function createList(store, view, changed) {
       place.row = row;
       attribute(place.link, "href", `#/did/${encodeURIComponent(row.did)}`);
       write(place.link, row.shown);
+      attribute(place.link, "title", row.group ? row.shown : null); // it may be longer than the column
       place.tr.dataset.did = row.did;
       place.cells.forEach((cell) => untint(cell.td));
     }
