@@ -285,13 +285,13 @@ def _check_send(files: tuple[str, ...], synthetic: int | None, written: str | No
 
 
 @cli.command()
-@click.option("--from-raw", "source", flag_value="raw", help="All deliveries that PHONON_RAW_TOPIC kept.")
-@click.option("--from-rejected", "source", flag_value="rejected", help="Parts that could not be read, and now can.")
+@click.option("--from-raw", is_flag=True, help="All deliveries that PHONON_RAW_TOPIC kept.")
+@click.option("--from-rejected", is_flag=True, help="Parts that could not be read, and now can.")
 @click.option("--since", type=Moment(), help="Received from then on: 2026-11-22T10:00 (UTC), or 2h, 3d ago.")
 @click.option("--until", type=Moment(), help="Received before then.")
 @click.option("--rate", type=Number(0.1), help="Deliveries or parts a second; default PHONON_DRAIN_RATE.")
 @click.option("--dry-run", is_flag=True, help="Publish nothing, only say what would be.")
-def replay(source: str | None, since: int | None, until: int | None, rate: float | None, dry_run: bool) -> None:
+def replay(from_raw: bool, from_rejected: bool, since: int | None, until: int | None, **given: Any) -> None:
     """Split again, by the present code, what topics kept, and publish it under the same ids.
 
     \b
@@ -300,25 +300,25 @@ def replay(source: str | None, since: int | None, until: int | None, rate: float
               phonon-events replay --from-rejected
     """
     settings = _settings()
-    if source is None:
-        raise click.UsageError("give --from-raw or --from-rejected", click.get_current_context())
+    if from_raw == from_rejected:
+        raise click.UsageError("give --from-raw or --from-rejected, one of the two", click.get_current_context())
     from app.cluster import ClusterError
     from app.replay import How, ReplayFailed, Span, replay_raw, replay_rejected
 
     logging.getLogger().addHandler(logging.NullHandler())  # what matters of it is in the outcome, or in the one line
-    span, run = Span(since=since, until=until), replay_raw if source == "raw" else replay_rejected
+    span, run = Span(since=since, until=until), replay_raw if from_raw else replay_rejected
     with _one_line(ClusterError, ReplayFailed), bar("reading") as progress:
-        how = How(rate=rate or settings.drain_rate, dry_run=dry_run, progress=progress)
+        how = How(rate=given["rate"] or settings.drain_rate, dry_run=given["dry_run"], progress=progress)
         outcome = run(settings, span, how)
     rows = [("read", outcome.read), ("received at another time", outcome.elsewhen), ("split again", outcome.made)]
     rows += [(f"left: {reason}", number) for reason, number in outcome.left.most_common()]
-    table((f"{source} topic", "records"), rows)
-    done = "would be published" if dry_run else "published"
+    table((f"{'raw' if from_raw else 'rejected'} topic", "records"), rows)
+    done = "would be published" if given["dry_run"] else "published"
     if outcome.published:
         table(("topic", done), sorted(outcome.published.items()))
     else:
         click.echo(f"nothing {done}")
-    if source == "raw" and outcome.left:
+    if from_raw and outcome.left:
         raise Failed(f"{outcome.left.total()} deliveries can't be read by this version: see what was left")
 
 

@@ -42,7 +42,9 @@ class Metric(NamedTuple):
 
 
 METRICS: Final = (
-    Metric("phonon_deliveries_total", "counter", "Deliveries answered, by HTTP status.", ("status",)),
+    Metric(
+        "phonon_deliveries_total", "counter", "Deliveries by HTTP status; gone: the sender hung up midway.", ("status",)
+    ),
     Metric("phonon_events_total", "counter", "Events acknowledged by Kafka, by topic.", ("topic",)),
     Metric("phonon_rejected_total", "counter", "Parts of deliveries that could not be read, by reason.", ("reason",)),
     Metric("phonon_anomalies_total", "counter", "Oddities in what was read, by kind.", ("kind",)),

@@ -22,6 +22,7 @@ from streams.changelog import Place, Sent, Writer
 from streams.framing import Framing
 from streams.gathered import Gathered, Together
 from streams.groups_file import GroupsFile
+from streams.log import reason
 from streams.partition import FENCED_PAUSE_SECONDS, LOOK_UP_SECONDS, PAUSE_SECONDS
 from streams.ranking import Ranking
 from streams.rules import Rule
@@ -68,6 +69,7 @@ class Gathering:
         self._gathered: Gathered | None = None
         self._there: dict[str, bytes] = {}  # the record of each group, as it stands on its topic
         self._warned_at = float("-inf")
+        self._failed_by: str | None = None  # what was said since they were live
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -98,8 +100,9 @@ class Gathering:
                 await self._gather(writer, consumer)
             except Exception as error:  # noqa: BLE001 - whatever it is: it is told, and the partitions count on
                 pause = FENCED_PAUSE_SECONDS if isinstance(error, ProducerFenced) else PAUSE_SECONDS
-                if not self._stopping.is_set():
-                    log.warning("groups: %s; all is read again if they are still ours", _reason(error))
+                if not self._stopping.is_set() and self._failed_by != (why := _reason(error)):
+                    self._failed_by = why
+                    log.warning("groups: %s; all is read again if they are still ours", why)
             finally:
                 self._gathered = None
                 await consumer.stop()
@@ -120,6 +123,7 @@ class Gathering:
                 await asyncio.sleep(0)
         gathered.settle(self._there, ports.now_ms())
         self._gathered = gathered
+        self._failed_by = None
         log.info("groups: %d live after %.1f s", len(groups.names), time.monotonic() - begun)
         records: list[Sent] = [(ports.topics.rankings, key, None, []) for key in gone]
         ranked_at = float("-inf")
@@ -239,4 +243,4 @@ async def _fetch(consumer: AIOKafkaConsumer, seconds: float) -> list[Any]:
 
 
 def _reason(error: Exception) -> str:
-    return "another worker took them over" if isinstance(error, ProducerFenced) else f"{type(error).__name__} {error}"
+    return "another worker took them over" if isinstance(error, ProducerFenced) else reason(error)

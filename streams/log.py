@@ -9,6 +9,12 @@ from typing import Any, Final
 NOISY: Final = ("faust", "mode", "aiokafka", "kafka", "asyncio", "streams.chunks")
 
 
+def reason(error: BaseException) -> str:
+    """What went wrong, its kind first; aiokafka's errors say theirs themselves."""
+    kind, text = type(error).__name__, str(error)
+    return text if text.startswith(kind) else f"{kind} {text}".strip()
+
+
 def config(level: str, style: str) -> dict[str, Any]:
     """For logging.config.dictConfig."""
     formats = {

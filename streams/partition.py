@@ -18,6 +18,7 @@ from streams import changelog, flows, live, measures, offsets, told
 from streams.changelog import Place, Sent, Writer
 from streams.chunks import Fetched
 from streams.framing import Framing
+from streams.log import reason
 from streams.rejects import rejected
 from streams.rules import Rules
 from streams.table import COUNTED, DUPLICATE, LATE, Changes, Table
@@ -87,6 +88,7 @@ class Partition:
         self._fresh = False  # whether anything was counted since the last flush
         self._committed: int | None = None
         self._committed_at = float("-inf")
+        self._lost_by: str | None = None  # what was said since it was live: an outage repeats it twice a second
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._lookup: asyncio.Task[None] | None = None
@@ -225,7 +227,7 @@ class Partition:
                 pause = FENCED_PAUSE_SECONDS
                 self._lose("another worker took it over")
             except (KafkaError, OSError, TimeoutError, ValueError) as error:
-                self._lose(f"{type(error).__name__} {error}".strip())
+                self._lose(reason(error))
             finally:
                 self.table = None
                 await writer.close()
@@ -235,7 +237,9 @@ class Partition:
         if not self._stopping.is_set():
             measures.LOST.inc()
             self.trouble = f"state dropped: {why}"
-            log.warning("partition %d: %s; its state will be read again if it is still ours", self.number, why)
+            if why != self._lost_by:
+                log.warning("partition %d: %s; its state will be read again if it is still ours", self.number, why)
+            self._lost_by = why
 
     async def _recover(self, writer: Writer) -> None:
         begun = time.monotonic()
@@ -249,7 +253,7 @@ class Partition:
         self.table, self.end = table, end
         await self.seek()
         shown.set(1)
-        self.trouble, self.progress_at = None, time.monotonic()
+        self.trouble, self._lost_by, self.progress_at = None, None, time.monotonic()
         took = time.monotonic() - begun
         log.info("partition %d: live with %d DIDs, %d buckets after %.1f s",
                  self.number, len(table.dids), table.buckets, took)  # fmt: skip

@@ -10,11 +10,16 @@
     }
     return [255, 255, 255];
   };
+  const opacity = (element) => (element ? Number(getComputedStyle(element).opacity) * opacity(element.parentElement) : 1);
+  const seen = (element) => {
+    const [colour, ground, part] = [parse(getComputedStyle(element).color), behind(element), opacity(element)];
+    return ground.slice(0, 3).map((under, i) => part * colour[i] + (1 - part) * under);
+  };
   const low = [];
   for (const element of document.querySelectorAll("body *")) {
     const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
     if (!own || !element.checkVisibility() || element.closest(".vh, .skip, svg, dialog")) continue;
-    const [a, b] = [getComputedStyle(element).color, null].map((text) => luminance(text ? parse(text) : behind(element)));
+    const [a, b] = [seen(element), behind(element)].map(luminance);
     const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
     if (ratio < 4.5) low.push(`${element.className || element.tagName} ${element.textContent.slice(0, 20)} ${ratio.toFixed(2)}`);
   }

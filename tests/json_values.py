@@ -23,12 +23,18 @@ TIMES = st.datetimes(min_value=datetime(2022, 1, 1)).map(lambda at: at.isoformat
 DIDS = st.sampled_from(["912243692987", "+912243692987", "02243692988", "14155552671", "56767", "", " "])
 
 
+#: The fields of each kind of row. One that the reader knows and that is not here is one that nothing is tried on.
+NAMES: dict[st.SearchStrategy[Any], set[str]] = {}
+
+
 def row(fields: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[Any]:
     """A row in which each known field is right, or anything, or missing, beside unknown fields."""
     known = st.fixed_dictionaries({}, optional={name: value | SCALARS for name, value in fields.items()})
-    return st.builds(
+    rows = st.builds(
         lambda extra, own: {**extra, **own}, st.dictionaries(st.text(max_size=5), ANYTHING, max_size=1), known
     )
+    NAMES[rows] = set(fields)
+    return rows
 
 
 PRESS = row({"key": st.sampled_from("0123456789*#"), "eventTime": TIMES, "label": st.text(max_size=4)})
@@ -51,10 +57,28 @@ LEG = row(
         "foreignCallIds": st.lists(st.text(max_size=3), max_size=2),
     }
 )
-SMS = row({"id": st.sampled_from(["s", "t"]), "text": st.text(), "to": DIDS, "from": st.text(), "sendTime": TIMES})
+STATUS = st.sampled_from(["SENT_TO_QUEUE", "DELIVERED", ""])
+SMS = row(
+    {
+        "id": st.sampled_from(["s", "t"]),
+        "text": st.text(),
+        "to": DIDS,
+        "from": st.text(),
+        "sendTime": TIMES,
+        "deliveryStatus": STATUS,
+    }
+)
 ADDRESS = row({"id": st.text(max_size=5), "type": st.sampled_from(["TO", "CC"]), "deliveryStatus": st.text(max_size=3)})
 EMAIL = row(
-    {"id": st.sampled_from(["e"]), "size": st.floats(0, 9), "addresses": st.lists(ADDRESS | SCALARS, max_size=2)}
+    {
+        "id": st.sampled_from(["e"]),
+        "size": st.floats(0, 9),
+        "addresses": st.lists(ADDRESS | SCALARS, max_size=2),
+        "subject": st.text(max_size=4),
+        "content": st.text(max_size=4),
+        "from": st.text(max_size=4),
+        "sendTime": TIMES,
+    }
 )
 KEY = row({"name": st.sampled_from(["a", "b"]), "value": ANYTHING})
 RECORDING = row({"recordedFileName": st.sampled_from(["f", "g"]), "recordedFilePublicPath": st.text(max_size=20)})

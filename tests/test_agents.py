@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka.errors import KafkaConnectionError
 
 from schemas import decode, encode
 from schemas.settings import Window
@@ -14,6 +15,7 @@ from streams.agents import count_flows
 from streams.changelog import Place
 from streams.chunks import Fetched
 from streams.framing import Framing
+from streams.log import reason
 from streams.metrics import COUNTS, lanes
 from streams.offsets import Chunk
 from streams.partition import A_TURN, Partition, Ports, Topics
@@ -185,3 +187,13 @@ async def test_what_a_rebalance_dropped_is_sought_again_soon() -> None:
     await partitions.watch({3: 500})
     await partitions.watch({3: 500})
     assert shore.sought == [100]
+
+
+def test_an_outage_is_told_once_and_not_twice_a_second(caplog: pytest.LogCaptureFixture) -> None:
+    partition, away = Shore().partition, reason(KafkaConnectionError("no broker"))
+    assert (away, reason(TimeoutError())) == ("KafkaConnectionError: no broker", "TimeoutError")
+    for why in (away, away, "TimeoutError", away):
+        partition._lose(why)
+        assert partition.trouble == f"state dropped: {why}"
+    said = "partition 3: {}; its state will be read again if it is still ours"
+    assert caplog.messages == [said.format(why) for why in (away, "TimeoutError", away)]

@@ -97,6 +97,8 @@ def test_help_imports_nothing_heavy() -> None:
             for day in ("0001-01-01", "9999-12-31")
         ),
         (["send"], "give FILES or --synthetic N, one of the two"),
+        (["replay"], "give --from-raw or --from-rejected, one of the two"),
+        (["replay", "--from-raw", "--from-rejected"], "give --from-raw or --from-rejected, one of the two"),
         (["send", "missing.json"], "Invalid value for '[FILES]...': Path 'missing.json' does not exist."),
         (["send", __file__, "--output", "x"], "--output and --expected need --synthetic"),
         (

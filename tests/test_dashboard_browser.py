@@ -5,6 +5,7 @@ keeps pictures.
 """
 
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -36,6 +37,7 @@ PHONE: Final = {"width": 390, "height": 844}
 SIZE: Final = {"width": 1440, "height": 900}
 FEW_DIDS: Final = 60
 PATIENCE_MS: Final = 15_000
+CONTRAST: Final = (Path(__file__).parent / "contrast.js").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -200,7 +202,20 @@ def test_the_page_shows_what_the_topic_holds(board: Board, open_page: Callable[.
 
     board.server.kill()
     expect(page.locator("#link")).to_have_text("Not connected")
+    page.wait_for_function("document.title === 'Not connected · Phonon live'")
+    assert page.evaluate(CONTRAST) == [], "pale, and still to be read"
     expect(page.locator("#banner")).to_contain_text("No connection to the server of this page")
+
+
+def test_figures_that_stand_still_while_calls_arrive_are_no_quiet_hour(
+    board: Board, open_page: Callable[..., Page]
+) -> None:
+    page = open_page(board.url)
+    condition = """async ([written, arriving]) => { const {condition} = await import('./static/status.js');
+        const status = {written_at: written, kafka: {state: "connected"}, loaded: true, receivers: {}};
+        return condition("open", status, 1, 1e9, arriving).text; }"""
+    shown = {of: page.evaluate(condition, [*of]) for of in ((1e9, 0), (8e8, None), (8e8, 1e9 - 9e3), (8e8, 9e8))}
+    assert list(shown.values()) == ["Live", "Quiet", "Quiet", "Standing still"]
 
 
 def test_sorting_and_searching_by_mouse_and_by_keyboard(board: Board, open_page: Callable[..., Page]) -> None:
@@ -245,6 +260,13 @@ def test_sorting_and_searching_by_mouse_and_by_keyboard(board: Board, open_page:
         page.keyboard.press("Escape")
         expect(page.locator("#count")).to_have_text(f"{FEW_DIDS} DIDs")
         page.locator("#search").blur()
+    likely = "async ([ratio, n]) => (await import('./static/format.js')).between(ratio, n)"
+    assert [page.evaluate(likely, [*of]) for of in ((0, 4), (0.5, 30), (1, 12), (None, 4))] == [
+        "0 – 49 %",
+        "33 – 67 %",
+        "76 – 100 %",
+        None,
+    ]
     page.locator("#search").fill("no such DID")
     expect(page.locator("#empty")).to_contain_text("No DID matches")
     page.locator("#search").fill("")
@@ -281,6 +303,11 @@ def test_a_dids_own_view_shows_all_figures_of_its_record(board: Board, open_page
     page.get_by_text("All figures and what they mean").click()
     before = shown()
     assert set(before) == set(FIGURES), "every figure of the schema, and no other"
+    said = " ".join(page.locator("details .meaning").all_inner_texts())
+    assert re.findall(r"\b[a-z]+_[a-z_]+\b|\bms\b|\bnull\b", said) == [], "in the page's words"
+    assert "(answered + busy + No answer + rejected) / (attempts - Unknown)" in said
+    known = board.figures(line)[0]["attempts"] - board.figures(line)[0]["unknown_cause"]
+    expect(page.locator("[data-figure=network_effectiveness_ratio] .n").first).to_have_text(f"of {known:,}")
     for name in FIGURES:
         expected = [written(name, window[name]) for window in board.figures(line)]
         assert all(map(close, before[name], expected)), (name, before[name], expected)
@@ -468,7 +495,7 @@ def test_alerts_are_told_and_lead_to_their_did(board: Board, open_page: Callable
             "Talk p99 1:35 of 120, above 1:00",
         ]
     )
-    expect(page.locator("#firing a")).to_have_count(4)
+    expect(page.locator("#firing a")).to_have_count(5)
     expect(page.locator("#firing .window")).to_have_text(["1h", "", "5m", "5m", "5m"])
     page.wait_for_function("document.title.startsWith('(5) ')")
 
@@ -490,6 +517,11 @@ def test_alerts_are_told_and_lead_to_their_did(board: Board, open_page: Callable
     board.tell((3, few | silent | {"state": "RESOLVED", "as_of": now}))
     expect(page.locator("#one .alerts .rule")).to_have_text(["few answers", "few answers", "silent"])
     page.wait_for_function("document.title.startsWith('(3) ')")
+
+    page.evaluate("location.hash = '#/'")
+    page.locator("#firing a", has_text="burst").click()
+    expect(page.get_by_role("heading", level=2)).to_have_text("campaign spring")
+    expect(page.locator("#one .alerts .rule")).to_have_text(["burst"])
 
     again = open_page(board.url)
     expect(again.locator("#firing-title")).to_have_text("3 alerts firing")
@@ -523,9 +555,6 @@ def written(name: str, value: float | None) -> str:
     seconds = int(value / 1000 + 0.5)
     hours = f"{seconds // 3600}:" if seconds >= 3600 else ""
     return hours + (f"{seconds // 60 % 60:02}" if hours else f"{seconds // 60}") + f":{seconds % 60:02}"
-
-
-CONTRAST: Final = (Path(__file__).parent / "contrast.js").read_text()
 
 
 def test_light_and_dark_can_be_read(board: Board, open_page: Callable[..., Page]) -> None:
@@ -607,7 +636,17 @@ def test_groups_have_rows_of_their_own_and_a_ranking_leaves_out_what_rests_on_li
     board.write(slashed)
     page.get_by_text("Groups", exact=True).click()
     expect(page.locator("#count")).to_have_text("1 group")
+    expect(page.locator("thead .did")).to_have_text("Group")
     assert dids(page) == [group.did]
+    expect(page.get_by_role("link", name=group.did)).to_have_attribute("title", group.did)
+    page.locator("#search").fill("no such group")
+    expect(page.locator("#empty")).to_contain_text("No group matches")
+    page.locator("#search").fill("")
+    other = lines(1)[0]
+    other.did = "campaign/spring"
+    board.producer.produce(board.topic.replace("did-", "group-"), key=other.did, value=other.value(1_790_000_000_000))
+    board.producer.flush(10)
+    expect(page.locator("#count")).to_have_text("2 groups: a call in two counts twice")
     page.get_by_role("link", name=group.did).click()
     expect(page.get_by_role("heading", level=2)).to_have_text(group.did)
     expect(page.locator("#one table").first).to_contain_text(f"{group.counts[2]['attempts']:,}")

@@ -12,7 +12,7 @@ from app import json_text
 from app.delivery import MOST_ROWS, Document, NotADelivery, Notes, Rows, read_any, read_document, read_fields
 from app.rows import Address, Key, Leg, Press, SentEmail, SentRecording, SentSms
 from app.split import split
-from tests.json_values import ADDRESS, DOCUMENTS, EMAIL, KEY, LEG, PRESS, RECORDING, SMS
+from tests.json_values import ADDRESS, DOCUMENTS, EMAIL, KEY, LEG, NAMES, PRESS, RECORDING, SMS
 from tests.test_deliveries import RULES
 
 KINDS: list[tuple[type[msgspec.Struct], st.SearchStrategy[Any]]] = [
@@ -30,6 +30,11 @@ NESTED = ("presses", "addresses")
 def fields(row: msgspec.Struct) -> dict[str, Any]:
     """A row's fields, without the rows in it."""
     return {name: value for name, value in msgspec.structs.asdict(row).items() if name not in NESTED}
+
+
+@pytest.mark.parametrize(("kind", "rows"), KINDS)
+def test_every_field_that_is_known_is_tried(kind: type[msgspec.Struct], rows: st.SearchStrategy[Any]) -> None:
+    assert set(kind.__struct_encode_fields__) == NAMES[rows]
 
 
 @pytest.mark.parametrize(("kind", "rows"), KINDS)

@@ -107,6 +107,7 @@ def test_the_address_lines_hold_a_call_that_has_just_ended() -> None:
         in text
     )
     assert "http://127.0.0.1:9101/metrics" in text
+    assert " send --url http://127.0.0.1:8080/webhooks/phonon --synthetic " in text
     command = re.findall(r"phonon (\S+) tail --from-beginning", text)
     assert command
     assert shutil.which(command[0])

@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from ruamel.yaml import YAML
 
-from schemas.settings import FILES, NAMES
+from schemas.settings import FILES, NAMES, Settings, read_settings
 from tests.processes import clean_environment
 
 ROOT = Path(__file__).parent.parent
@@ -159,6 +159,31 @@ def test_the_receiver_of_the_compose_file_does_not_start_without_a_credential() 
     assert environment["PHONON_HOST"] == "0.0.0.0"
     assert environment["PHONON_TOKEN"].startswith("${PHONON_TOKEN:?")
     assert "PHONON_ALLOW_ANONYMOUS" not in environment
+
+
+def started_with(name: str, **given: str) -> Settings:
+    """A service's settings, where this stands in `.env`."""
+    environment = {key: str(value) for key, value in OURS[name]["environment"].items()}
+    filled = {key: re.sub(r"\$\{(\w+):[^}]*\}", lambda m: given.get(m[1], ""), v) for key, v in environment.items()}
+    return read_settings(filled)
+
+
+@pytest.mark.parametrize("name", sorted(OURS))
+def test_each_service_of_the_compose_file_starts_with_a_token_and_no_more(name: str) -> None:
+    assert started_with(name, PHONON_TOKEN="change-me").windows == read_settings({}).windows
+
+
+def test_what_people_choose_reaches_the_service_that_goes_by_it() -> None:
+    chosen = {"PHONON_NUMBERS": "pseudonymise", "PHONON_PSEUDONYM_KEY": "a key of ours", "PHONON_CONTENT": "drop"}
+    receiver = started_with("receiver", **chosen)
+    assert (receiver.numbers, receiver.pseudonym_key, receiver.content) == ("pseudonymise", "a key of ours", "drop")
+    rules = "/etc/phonon/alerts.toml"
+    worker = started_with("metrics", **chosen, PHONON_ALERT_RULES=rules, PHONON_WINDOWS="15m", PHONON_GROUPS="g.csv")
+    assert (worker.alert_rules, worker.groups, worker.pseudonym_key) == (Path(rules), Path("g.csv"), None)
+    assert [window.name for window in worker.windows] == ["15m"]
+    assert "./deploy:/etc/phonon:ro" in OURS["metrics"]["volumes"]
+    assert (ROOT / "deploy/alerts.toml").exists()
+    assert all(started_with(name, PHONON_RAW_TOPIC="true").raw_topic for name in ("receiver", "topics"))
 
 
 def test_a_metrics_worker_can_be_scaled() -> None:

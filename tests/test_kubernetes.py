@@ -140,6 +140,15 @@ def test_what_is_written_to_is_a_volume(name: str) -> None:
             assert "secret" in volumes[mounts[str(Path(path).parent)]]
 
 
+def test_rules_and_groups_are_files_where_the_settings_would_name_them() -> None:
+    named = dict(re.findall(r"# (PHONON_\w+): (/\S+)", (ROOT / "deploy/kubernetes/settings.yaml").read_text()))
+    assert named.keys() == {"PHONON_ALERT_RULES", "PHONON_GROUPS"} <= NAMES.keys()
+    mounts = {mount["mountPath"]: mount["name"] for mount in container("metrics")["volumeMounts"]}
+    volumes = {volume["name"]: volume for volume in pod("metrics")["volumes"]}
+    folders = {str(Path(path).parent) for path in named.values()}
+    assert all(volumes[mounts[folder]]["configMap"]["optional"] for folder in folders)
+
+
 def test_what_selects_pods_finds_them_and_their_ports() -> None:
     for service in of_kind("Service"):
         (name,) = selected(service["spec"]["selector"])

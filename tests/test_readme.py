@@ -12,7 +12,8 @@ from schemas.settings import NAMES
 from schemas.topics import TOPICS, topic_name
 from streams.measures import REGISTRY
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def table(heading: str) -> list[list[str]]:
@@ -75,3 +76,16 @@ def test_every_figure_of_a_window_is_explained() -> None:
 def test_every_command_is_listed() -> None:
     listed = {name for cell, _ in table("command | does") for name in re.findall(r"`phonon-events (\w+)", cell)}
     assert listed == set(cli.commands)
+
+
+def test_every_module_has_its_place_in_the_layout() -> None:
+    block = README.partition("## How it is built\n\n```\n")[2].partition("```")[0]
+    for package in ("schemas", "app", "streams"):
+        listed = re.search(rf"(?ms)^{package}/.*?(?=^\S|\Z)", block[block.index(f"{package}/ ") :])
+        assert listed
+        first_columns = re.findall(r"(?m)^  (\S.*?)(?:  |$)", listed[0])
+        names = {name.strip("/ ") for column in first_columns for name in column.split(",")}
+        there = {
+            path.stem for path in (ROOT / package).iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+        }
+        assert names == {name for name in there if not name.startswith("__")}

@@ -97,8 +97,9 @@ def addresses(settings: Settings, kafka: Broker, worker_port: int, now: datetime
         f"Metrics worker      http://{LOOPBACK}:{worker_port}/metrics, /readyz, /healthz",
         f"Kafka               {kafka.bootstrap_servers} ({kafka.kind})",
         "",
-        "A call of your own, and all records in another terminal:",
+        "Calls of your own, and all records, in another terminal:",
         f"  {curl(settings, url, now)}",
+        f"  {program()} send --url {url} --synthetic 20",
         f"  {names} {program()} tail --from-beginning",
         "",
     ]

@@ -2,12 +2,12 @@
 // a row is made once and then only ticks; one row of a list is in the tab order, the arrows move on.
 
 import {$, arrange, attribute, h, write} from "./dom.js";
-import {began, lasted, newestFirst, sentence, spoken} from "./episodes.js";
+import {about, began, lasted, newestFirst, sentence, spoken} from "./episodes.js";
 import {number} from "./format.js";
 
 const MOST_ROWS = 500;
 
-// A list of episodes. link: whether each leads to its DID, which is said then.
+// A list of episodes. link: whether each leads to its DID or group, which is said then.
 export function createEpisodes(store, name, {link}) {
   const list = h("ol", {class: "episodes"});
   const more = h("p", {class: "note", hidden: true});
@@ -19,8 +19,8 @@ export function createEpisodes(store, name, {link}) {
       h("b", {class: "rule"}, one.rule), link ? h("span", {class: "who"}, one.shown) : null, h("span", {class: "what"}, sentence(one)),
       h("span", {class: "window"}, one.window ?? ""), h("span", {class: "since"}, began(one, store.now())), length,
     ].filter(Boolean).flatMap((part) => [part, " "]);
-    const line = link && one.did != null
-      ? h("a", {class: "episode", href: `#/did/${encodeURIComponent(one.did)}`, tabindex: -1}, ...parts)
+    const line = link
+      ? h("a", {class: "episode", href: `#/did/${encodeURIComponent(about(one))}`, tabindex: -1}, ...parts)
       : h("div", {class: "episode"}, ...parts);
     return {one, length, line, item: h("li", {"data-alert": one.id}, line)};
   }
@@ -109,10 +109,10 @@ export function createAlerts(store) {
   };
 }
 
-// A DID's own alerts, as a card of its view.
+// A DID's or a group's own alerts, as a card of its view.
 export function createOwnAlerts(store) {
-  const firing = createEpisodes(store, "Alerts of this DID that fire", {link: false});
-  const over = createEpisodes(store, "Alerts of this DID that are over", {link: false});
+  const firing = createEpisodes(store, "Its alerts that fire", {link: false});
+  const over = createEpisodes(store, "Its alerts that are over", {link: false});
   const overTitle = h("h3", {}, "Over");
   const element = h("section", {class: "card alerts own", hidden: true}, h("h3", {class: "alarmed"}, "Alerts"), firing.element, overTitle, over.element);
   return {
@@ -122,7 +122,7 @@ export function createOwnAlerts(store) {
       over.tick();
     },
     show(did) {
-      const own = [...store.alerts.values()].filter((one) => one.did === did);
+      const own = [...store.alerts.values()].filter((one) => about(one) === did);
       const now = own.filter((one) => one.until == null), past = own.filter((one) => one.until != null);
       element.hidden = !own.length;
       attribute(element, "data-firing", now.length ? "" : null);

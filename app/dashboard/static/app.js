@@ -29,7 +29,7 @@ const totals = METRICS.map((metric) => {
   $("totals").append(box);
   return {metric, value, of, box};
 });
-let stream = "connecting", title = "Phonon live", firing = 0;
+let stream = "connecting", title = "Phonon live", firing = 0, trouble = "";
 
 function kept() {
   try {
@@ -74,15 +74,22 @@ function summary() {
     attribute(box, "data-few", n != null && n < FEW ? "" : null);
   }
   const {all, kind} = pick(), shown = order.length;
-  write($("count"), !all ? "" : shown === all ? `${number(all)} ${kind}` : `${number(shown)} of ${number(all)} ${kind}`);
+  write($("count"), !all ? "" : `${shown === all ? "" : `${number(shown)} of `}${number(all)} ${kind}${view.groups && shown > 1 ? ": a call in two counts twice" : ""}`);
+  attribute($("search"), "placeholder", `Search ${view.groups ? "groups" : "DIDs"}`);
   title = all ? `${number(sum[ATTEMPTS])} calls in ${store.windows[view.window]?.name ?? ""} · Phonon live` : "Phonon live";
   entitle();
   empty(all, shown);
 }
 
 function entitle() {
-  const now = `${firing ? `(${number(firing)}) ` : ""}${title}`;
+  const now = `${firing ? `(${number(firing)}) ` : ""}${trouble ? `${trouble} · Phonon live` : title}`;
   if (document.title !== now) document.title = now;
+}
+
+// How things stand; a title in the background says it too, in place of figures that stand still.
+function stands() {
+  trouble = status(stream, store);
+  entitle();
 }
 
 function told() {
@@ -96,15 +103,16 @@ function empty(all, shown) {
   const receivers = store.status?.receivers;
   const looked = store.status?.loaded || store.status?.kafka.state === "no_topic";
   const why = shown || !looked ? "" : all ? "none" : receivers?.deliveries > 0 ? "worker" : "nothing";
+  const what = view.groups ? "group" : "DID";
   const box = $("empty");
   $("dids").hidden = Boolean(why);
   box.hidden = !why;
-  if (box.why === why) return;
-  box.why = why;
+  if (box.why === why + what) return;
+  box.why = why + what;
   const code = (text) => h("code", {}, text);
   box.replaceChildren(...{
     "": [],
-    none: [h("h2", {}, "No DID matches"), h("p", {}, "Change the search, or show DIDs without calls in this window too.")],
+    none: [h("h2", {}, `No ${what} matches`), h("p", {}, `Change the search, ask for fewer calls (At least), or show ${what}s without calls in this window too.`)],
     worker: [h("h2", {}, "Deliveries arrive, figures do not"), h("p", {}, "The receiver has taken deliveries, but no metrics worker has written a figure. Is one running?"), h("p", {}, code("phonon-events metrics"))],
     nothing: [
       h("h2", {}, "No calls yet"),
@@ -141,7 +149,7 @@ function route() {
 connect({
   state(now) {
     stream = now;
-    status(stream, store);
+    stands();
   },
   snapshot(message) {
     store.snapshot(message);
@@ -170,7 +178,7 @@ connect({
     store.status = message;
     store.offset = message.now - Date.now();
     if (stream === "lost") stream = "open";
-    status(stream, store);
+    stands();
   },
 });
 
@@ -181,7 +189,7 @@ setInterval(() => {
     summary();
   }
   one.tick();
-  status(stream, store);
+  stands();
 }, 1_000);
 
 $("search").addEventListener("input", (event) => {
@@ -234,4 +242,4 @@ document.addEventListener("keydown", (event) => {
 });
 addEventListener("hashchange", route);
 route();
-status(stream, store);
+stands();

@@ -20,6 +20,9 @@ export function sentence({metric, window, value, n, threshold}) {
   return `${figure}, ${side} ${text(threshold)}`;
 }
 
+// What it is about: a DID, or a group by its name. Its view has that address.
+export const about = (one) => one.did ?? one.shown;
+
 export const spoken = (one) => `${one.rule}, ${one.shown}: ${sentence(one)}`;
 
 export const began = (one, now) => `since ${moment(one.since, now)}`;

@@ -30,5 +30,11 @@ export function age(ms) {
   return s < 172_800 ? `${Math.floor(s / 3600)} h` : `${Math.floor(s / 86_400)} d`;
 }
 
-// Half the width of the 95 % interval of a ratio, in points: at 30 calls an answer rate is ±18.
-export const margin = (ratio, n) => (n > 0 && ratio != null ? 1.96 * Math.sqrt(Math.max(ratio * (1 - ratio), 0.25 / (n + 4)) / n) * 100 : null);
+// Where a ratio of so few may as well lie: Wilson's 95 % interval, which no 0 of 4 makes narrow. "0 – 49 %"
+export function between(ratio, n) {
+  if (!(n > 0) || ratio == null) return null;
+  const z2 = 1.96 ** 2, middle = (ratio + z2 / (2 * n)) / (1 + z2 / n);
+  const half = (1.96 * Math.sqrt((ratio * (1 - ratio)) / n + z2 / (4 * n * n))) / (1 + z2 / n);
+  const [low, high] = [middle - half, middle + half].map((part) => number(Math.round(Math.min(1, Math.max(0, part)) * 100)));
+  return `${low} – ${high} %`;
+}

@@ -4,11 +4,11 @@
 
 import {decimal, duration, number, percent} from "./format.js";
 
-// of: the count that a ratio or an average stands on.
+// of: the count that a ratio or an average stands on; of two, the first less the second.
 export const GROUPS = [
   ["Calls", [
     ["attempts", "Calls", number], ["answered", "Answered", number],
-    ["answer_seizure_ratio", "Answer rate", percent, "attempts"], ["network_effectiveness_ratio", "Network effectiveness", percent, "attempts"],
+    ["answer_seizure_ratio", "Answer rate", percent, "attempts"], ["network_effectiveness_ratio", "Network effectiveness", percent, ["attempts", "unknown_cause"]],
     ["talk_ms", "Talk time", duration], ["average_call_duration_ms", "Average duration", duration, "answered"],
     ["talk_p50_ms", "Half of the talks up to", duration, "answered"], ["talk_p90_ms", "90 % of the talks up to", duration, "answered"], ["talk_p95_ms", "95 % of the talks up to", duration, "answered"],
     ["short_calls", "Short calls (under 10 s)", number], ["short_call_ratio", "Share of short calls", percent, "answered"],

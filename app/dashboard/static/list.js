@@ -4,7 +4,7 @@
 
 import {$, attribute, h, tint, untint, write} from "./dom.js";
 import {ATTEMPTS, FEW, METRICS} from "./figures.js";
-import {age, margin, number} from "./format.js";
+import {age, between, number} from "./format.js";
 import {ordered, rise} from "./order.js";
 import {HEIGHT, WIDTH, line} from "./spark.js";
 
@@ -26,6 +26,7 @@ export function createList(store, view, changed) {
   const region = $("dids");
   const body = h("tbody");
   const above = h("tr"), below = h("tr");
+  let kind = null; // the first column's head, which says what the rows are
   const heads = new Map(COLUMNS.map((column) => [column.key, head(column)]));
   const table = h("table", {"aria-rowcount": 1},
     h("caption", {class: "vh"}, "DIDs with their live figures"),
@@ -37,7 +38,9 @@ export function createList(store, view, changed) {
   let order = [], slots = [], first = 0, sortedAt = -1e9, heldAt = -1e9, focused = null, asked = 0;
 
   function head(column) {
-    const button = h("button", {type: "button", title: column.hint}, column.name, h("span", {class: "arrow", "aria-hidden": "true"}));
+    const name = h("span", {}, column.name);
+    const button = h("button", {type: "button", title: column.hint}, name, h("span", {class: "arrow", "aria-hidden": "true"}));
+    if (column.key === "did") kind = {name, button};
     button.addEventListener("click", () => {
       const {sort} = view;
       view.sort = {key: column.key, down: sort.key === column.key ? !sort.down : !column.up};
@@ -65,6 +68,9 @@ export function createList(store, view, changed) {
     order = ordered(store.rows.values(), view);
     sortedAt = performance.now();
     attribute(table, "aria-rowcount", String(order.length + 1));
+    write(kind.name, view.groups ? "Group" : COLUMNS[0].name);
+    attribute(kind.button, "title", view.groups ? "Group of DIDs, of the file PHONON_GROUPS" : COLUMNS[0].hint);
+    write(table.caption, `${view.groups ? "Groups" : "DIDs"} with their live figures`);
     for (const [key, th] of heads) attribute(th, "aria-sort", view.sort.key === key ? (view.sort.down ? "descending" : "ascending") : null);
   }
 
@@ -117,6 +123,7 @@ export function createList(store, view, changed) {
       place.row = row;
       attribute(place.link, "href", `#/did/${encodeURIComponent(row.did)}`);
       write(place.link, row.shown);
+      attribute(place.link, "title", row.group ? row.shown : null); // it may be longer than the column
       place.tr.dataset.did = row.did;
       place.cells.forEach((cell) => untint(cell.td));
     }
@@ -142,7 +149,7 @@ export function createList(store, view, changed) {
       const n = counts ? counts[metric.of] : 0;
       write(of, n ? number(n) : "");
       attribute(td, "data-few", n < FEW ? "" : null);
-      attribute(td, "title", n && n < FEW && metric.text(0.5).endsWith("%") ? `Only ${n} ${metric.unit}: ±${Math.round(margin(ratio, n))} points` : n ? `Of ${number(n)} ${metric.unit}` : null);
+      attribute(td, "title", n && n < FEW && metric.text(0.5).endsWith("%") ? `Only ${n} ${metric.unit}: likely ${between(ratio, n)}` : n ? `Of ${number(n)} ${metric.unit}` : null);
       if (metric.meter) {
         const width = `${Math.round((ratio ?? 0) * 100)}%`;
         if (td.width !== width) td.style.setProperty("--part", (td.width = width));

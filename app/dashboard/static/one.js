@@ -4,10 +4,10 @@
 import {$, attribute, h, tint, write} from "./dom.js";
 import {FEW} from "./figures.js";
 import {createChart} from "./chart.js";
-import {age, duration, margin, moment, number, percent} from "./format.js";
+import {age, between, duration, moment, number, percent} from "./format.js";
 import {FIGURES, GROUPS, HEADLINES, LINES, OUTCOMES, PEOPLE, VOICE_MENU} from "./labels.js";
 import {createMenu} from "./menu.js";
-import {hasLines, ofCallers, ofLines, told} from "./told.js";
+import {hasLines, inWords, ofCallers, ofLines, told} from "./told.js";
 
 const EVERY_MS = 1_000;
 const over = (a, b) => (a == null || b == null ? null : b ? a / b : null);
@@ -46,7 +46,7 @@ export function createOne(store, view, {choices, own}) {
 
   function missing() {
     parts = null;
-    root.replaceChildren(back(), h("h2", {tabindex: -1}, did), own.element, h("p", {class: "note"}, store.status?.loaded ? "There are no figures of this DID." : "Reading the figures …"));
+    root.replaceChildren(back(), h("h2", {tabindex: -1}, did), own.element, h("p", {class: "note"}, store.status?.loaded ? `There are no figures of this ${store.rows.get(did)?.group || did.includes("/") ? "group" : "DID"}: no call in the last ${store.windows.at(-1)?.name ?? "day"}.` : "Reading the figures …"));
   }
 
   const back = () => h("p", {class: "back"}, h("a", {href: "#/"}, "← All DIDs"));
@@ -76,13 +76,13 @@ export function createOne(store, view, {choices, own}) {
       const value = h("span", {class: "v"}), n = of ? h("span", {class: "n"}) : null;
       const td = h(tag, {"data-figure": key, "data-window": windows[w]}, value, n);
       updates.push((now, first) => {
-        const figures = now.windows[w], count = of ? figures[of] : null;
+        const figures = now.windows[w], count = of ? [of].flat().map((name) => figures[name]).reduce((all, less) => all - less) : null;
         const changed = write(value, text(told(figures, key)));
         if (of) {
           write(n, count ? `of ${number(count)}` : "");
           attribute(td, "data-few", count < FEW ? "" : null);
-          const points = text === percent ? margin(figures[key], count) : null;
-          attribute(td, "title", points && count < FEW ? `±${Math.round(points)} points: only ${number(count)}` : points ? `±${Math.round(points * 10) / 10} points` : null);
+          const range = text === percent ? between(figures[key], count) : null;
+          attribute(td, "title", range && (count < FEW ? `Only ${number(count)}: likely ${range}` : `Likely ${range}`));
         }
         if (changed && !first) tint(td);
       });
@@ -92,7 +92,7 @@ export function createOne(store, view, {choices, own}) {
     const table = (caption, keys, extra = null) => h("table", {class: "figures"},
       h("caption", {}, caption),
       h("thead", {}, h("tr", {}, h("td"), ...windows.map((name) => h("th", {scope: "col"}, name)), extra && h("th", {scope: "col"}, extra))),
-      h("tbody", {}, ...keys.map((key) => h("tr", {}, h("th", {scope: "row"}, FIGURES.get(key).name), ...windows.map((_, w) => cell(key, w)), extra && h("td", {class: "meaning"}, one.meanings[key] ?? "")))));
+      h("tbody", {}, ...keys.map((key) => h("tr", {}, h("th", {scope: "row"}, FIGURES.get(key).name), ...windows.map((_, w) => cell(key, w)), extra && h("td", {class: "meaning"}, inWords(one.meanings[key] ?? ""))))));
 
     const asOf = h("p", {class: "asof"});
     updates.push((now) => {

@@ -4,9 +4,10 @@ import {$, attribute, h, write} from "./dom.js";
 import {age, decimal, moment, number} from "./format.js";
 
 const QUIET_MS = 120_000;
+const STANDING_MS = 20_000; // one call is seen in the rates for half of that
 
-// Pure: what holds, in words. level: good, busy, quiet or bad.
-export function condition(stream, status, rows, now) {
+// Pure: what holds, in words. level: good, busy, quiet or bad. arriving: since when Kafka gets events without a pause.
+export function condition(stream, status, rows, now, arriving = null) {
   const last = status?.written_at;
   if (stream === "lost") return {level: "bad", text: "Not connected", why: `No connection to the server of this page. ${rows ? `Figures are those of ${moment(last ?? now, now)}.` : ""} Trying again …`};
   if (!status || stream !== "open") return {level: "busy", text: "Connecting …"};
@@ -15,14 +16,17 @@ export function condition(stream, status, rows, now) {
   if (state === "away") return {level: "bad", text: "Kafka is away", why: `Kafka has not answered since ${moment(since, now)} (${reason}). ${rows ? `Figures are those of ${moment(last ?? since, now)}.` : ""} ${status.receivers.answering ? "The receiver goes on and keeps calls in its spool." : ""}`};
   if (status.registry) return {level: "bad", text: "Registry is away", why: `New figures can't be read: ${status.registry}.`};
   if (!status.loaded) return {level: "busy", text: "Reading …"};
-  if (last && now - last > QUIET_MS) return {level: "quiet", text: "Quiet"};
+  if (last && now - last > QUIET_MS) {
+    if (arriving == null || now - arriving < STANDING_MS) return {level: "quiet", text: "Quiet"};
+    return {level: "bad", text: "Standing still", why: `Calls arrive, but no figure has changed since ${moment(last, now)}: does a metrics worker run?`};
+  }
   return {level: "good", text: "Live"};
 }
 
 const FLOW = [
-  ["deliveries", "Deliveries", "deliveries_per_second"],
-  ["events", "Events", "events_per_second"],
-  ["spooled", "Spooled", null],
+  ["deliveries", "Deliveries", "deliveries_per_second", "What Phonon has posted since the receivers started"],
+  ["events", "Events", "events_per_second", "Records that Kafka has taken since the receivers started"],
+  ["spooled", "Spooled", null, "Deliveries that wait on the receivers' disks until Kafka is back"],
 ];
 
 export function createStatus() {
@@ -33,9 +37,13 @@ export function createStatus() {
     return [key, {value, rate, box}];
   }));
 
+  let arriving = null;
+
+  // Shows it, and returns what is wrong in two words, or nothing.
   return function show(stream, store) {
     const now = store.now(), {status} = store;
-    const {level, text, why} = condition(stream, status, store.rows.size, now);
+    arriving = status?.receivers.events_per_second > 0 ? arriving ?? now : null;
+    const {level, text, why} = condition(stream, status, store.rows.size, now, arriving);
     attribute(document.documentElement, "data-level", level);
     write($("link-text"), text);
     $("banner").hidden = !why;
@@ -43,13 +51,14 @@ export function createStatus() {
     const last = status?.written_at;
     write($("age"), last ? `newest figures ${age(now - last) === "now" ? "now" : `${age(now - last)} ago`}${status.as_of && now - status.as_of > QUIET_MS ? `, as of ${moment(status.as_of, now)}` : ""}` : "");
     const receivers = status?.receivers;
-    for (const [key, , per] of FLOW) {
+    for (const [key, , per, hint] of FLOW) {
       const {value, rate, box} = cells.get(key);
       write(value, number(receivers?.[key]));
       write(rate, per && receivers?.[per] != null ? `${decimal(receivers[per])}/s` : "");
       const partly = receivers && receivers.answering < receivers.asked;
-      attribute(box, "title", partly ? `Unknown: ${receivers.answering} of ${receivers.asked} receivers answer (PHONON_RECEIVER_METRICS_URL)` : null);
+      attribute(box, "title", partly ? `Unknown: ${receivers.answering} of ${receivers.asked} receivers answer (PHONON_RECEIVER_METRICS_URL)` : hint);
       attribute(box, "data-alarm", key === "spooled" && receivers?.spooled > 0 ? "" : null);
     }
+    return level === "bad" ? text : "";
   };
 }
