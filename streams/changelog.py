@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
+from streams.closing import let_go
+
 BATCH_BYTES = 256 * 1024
 TRANSACTION_TIMEOUT_MS = 20_000
 WRITE_WITHIN_SECONDS = 15.0
 CLOSE_WITHIN_SECONDS = 2.0
-
-_CLOSING: set["asyncio.Task[None]"] = set()
 
 Sent = tuple[str, bytes | None, bytes | None, list[tuple[str, bytes]]]  # topic, key, value, headers
 
@@ -32,13 +32,6 @@ class Place(NamedTuple):
     source: str
     partition: int
     connection: dict[str, Any]
-
-
-def _closed(task: "asyncio.Task[None]") -> None:
-    """Forget it; whatever it ended with was told by the flush that failed."""
-    _CLOSING.discard(task)
-    if not task.cancelled():
-        task.exception()
 
 
 class Writer:
@@ -104,11 +97,8 @@ class Writer:
         await asyncio.gather(*acks)
 
     async def close(self) -> None:
-        """Let go. Where no broker answers it ends by itself, when its batches expire; the next owner fences it."""
-        closing = asyncio.create_task(self._producer.stop(), name="close a writer")
-        _CLOSING.add(closing)
-        closing.add_done_callback(_closed)
-        await asyncio.wait({closing}, timeout=CLOSE_WITHIN_SECONDS)
+        """Let go. Where no broker answers it ends by itself, later; the next owner fences it."""
+        await asyncio.wait({let_go(self._producer.stop())}, timeout=CLOSE_WITHIN_SECONDS)
 
 
 async def first_from(place: Place, offset: int) -> int | None:
@@ -122,7 +112,7 @@ async def first_from(place: Place, offset: int) -> int | None:
         records = (await consumer.getmany(timeout_ms=1000, max_records=1)).get(source)
         return records[0].offset if records else None
     finally:
-        await consumer.stop()
+        let_go(consumer.stop())
 
 
 Progress = Callable[[float], None]
@@ -155,4 +145,4 @@ async def read(place: Place, restore: Callable[[bytes, bytes | None], None], pro
             await asyncio.sleep(0)
         return starts[source], ends[source]
     finally:
-        await consumer.stop()
+        let_go(consumer.stop())

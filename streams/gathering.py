@@ -19,6 +19,7 @@ from schemas import Undecodable, UnknownId
 from schemas.settings import Ranked, Window
 from streams import changelog, latest, live, measures, told
 from streams.changelog import Place, Sent, Writer
+from streams.closing import let_go
 from streams.framing import Framing
 from streams.gathered import Gathered, Together
 from streams.groups_file import GroupsFile
@@ -105,7 +106,7 @@ class Gathering:
                     log.warning("groups: %s; all is read again if they are still ours", why)
             finally:
                 self._gathered = None
-                await consumer.stop()
+                let_go(consumer.stop())
                 await writer.close()
             if not self._stopping.is_set():
                 await asyncio.sleep(pause)
