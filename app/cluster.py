@@ -84,6 +84,8 @@ def ask(client: Client, errors: Errors, question: Callable[[], Answer]) -> Answe
     except KafkaException as failure:
         error = failure.args[0]
         unreachable = error.code() in (KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN)
+        if refused := refusal(error):
+            raise ClusterError(f"Kafka at {errors.servers} {refused}") from None
         if not unreachable:
             raise ClusterError(f"Kafka refused: {one_line(error)}") from None
         client.poll(0)

@@ -71,6 +71,12 @@ class MetricsApp(faust.App):
         """Why this worker is not ready; None when it is."""
         return self.waiting or self.partitions.trouble()
 
+    def refused(self, why: str | None) -> None:
+        """Note that Kafka does not let us read, or that it does."""
+        if why and why != self.waiting:
+            log.warning("waiting: %s", why)
+        self.waiting = why
+
     async def _open_management_port(self) -> None:
         host, port = self.settings.management_host, self.settings.management_port
         pages = health.application(self.trouble, lambda: self.partitions.measure(time.time_ns() // 1_000_000))
@@ -95,9 +101,8 @@ def make_app(settings: Settings, rules: Rules = NO_RULES, file: GroupsFile | Non
     written = Topics(*(topic_name(settings.topic_prefix, name) for name in ("DidMetrics", "DidAlert", "Rejected")))
     needs_all = bool(settings.groups or settings.rankings)
     together = gathering.Topics(*(topic_name(settings.topic_prefix, name) for name in gathering.TOPICS))
-    app.needed = Needed(
-        source, (*written, *(together if needs_all else ())), f"{group}-buckets-changelog", settings.topic_replication
-    )
+    log_of_state, all_written = f"{group}-buckets-changelog", (*written, *(together if needs_all else ()))
+    app.needed = Needed(group, source, all_written, log_of_state, settings.topic_replication)
     kafka = connection.arguments(settings.kafka)
 
     async def seek(partition: int, offset: int) -> None:

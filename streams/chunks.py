@@ -19,11 +19,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, Final, NamedTuple, cast
 
+from aiokafka.errors import TopicAuthorizationFailedError
 from faust.transport.drivers import aiokafka as driver
 
+from schemas.settings import NOT_PERMITTED
 from streams.offsets import Chunk
 
 FETCH_WAIT_MS: Final = 100
+REFUSED_SECONDS: Final = 1.0
 MOST_WAITING: Final = 50_000  # records handed over and not counted yet; beyond them fetching waits
 
 
@@ -60,7 +63,14 @@ class ChunkConsumer(driver.Consumer):
         if self._waiting > MOST_WAITING:
             await asyncio.sleep(0.005)
             return
-        records, active = await self._wait_next_records(timeout)
+        app = cast(Any, self.app)
+        try:
+            records, active = await self._wait_next_records(timeout)
+        except TopicAuthorizationFailedError as error:  # Faust would end the worker without a word
+            app.refused(f"Kafka {NOT_PERMITTED} ({error})")
+            await asyncio.sleep(REFUSED_SECONDS)
+            return
+        app.refused(None)
         for tp, chunk in (
             records or {}
         ).items():  # also those of before a rebalance: ours or not, the law in offsets holds

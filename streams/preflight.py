@@ -12,16 +12,21 @@ from typing import Any, Final, NamedTuple
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.conn import create_conn
 from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
     KafkaConnectionError,
     KafkaError,
     SaslAuthenticationFailed,
     TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
     UnsupportedSaslMechanismError,
     for_code,
 )
 
-from schemas.settings import UNTRUSTED_CERTIFICATE, WRONG_CREDENTIALS, WRONG_PROTOCOL
+from schemas.settings import NOT_PERMITTED, UNTRUSTED_CERTIFICATE, WRONG_CREDENTIALS, WRONG_PROTOCOL
 from schemas.topics import in_sync_config
+from streams.closing import let_go
+from streams.log import reason
 
 log = logging.getLogger("streams.preflight")
 
@@ -43,6 +48,10 @@ REFUSALS: Final = (
     (UnsupportedSaslMechanismError, WRONG_CREDENTIALS),
     (ssl.SSLCertVerificationError, UNTRUSTED_CERTIFICATE),
     (ssl.SSLError, WRONG_PROTOCOL),
+    (
+        (ClusterAuthorizationFailedError, GroupAuthorizationFailedError, TopicAuthorizationFailedError),
+        NOT_PERMITTED,
+    ),
 )
 
 
@@ -51,8 +60,9 @@ class Unfit(Exception):  # noqa: N818 - it names the state of things
 
 
 class Needed(NamedTuple):
-    """The topics a worker reads and writes, and how the changelog is made."""
+    """The group of the workers, the topics they read and write, and how the changelog is made."""
 
+    group: str
     source: str
     written: tuple[str, ...]
     changelog: str
@@ -82,7 +92,7 @@ async def prepared(connection: dict[str, Any], needed: Needed) -> str | None:
     except (KafkaError, OSError, TimeoutError) as error:
         return await _why(connection, error)
     finally:
-        await admin.close()
+        let_go(admin.close())
 
 
 async def _why(connection: dict[str, Any], error: Exception) -> str:
@@ -92,11 +102,12 @@ async def _why(connection: dict[str, Any], error: Exception) -> str:
     arguments = {name: value for name, value in connection.items() if name != "bootstrap_servers"}
     try:
         (await create_conn(host, int(port), **arguments, request_timeout_ms=3000)).close()
-    except Exception as reason:  # noqa: BLE001 - whatever it is, it explains more
-        error = reason
+    except Exception as explained:  # noqa: BLE001 - whatever it is, it explains more
+        error = explained
     for kind, line in REFUSALS:
         if isinstance(error, kind):
-            return f"Kafka at {','.join(servers)} {line}"
+            told = f" ({reason(error)})" if line == NOT_PERMITTED else ""
+            return f"Kafka at {','.join(servers)} {line}{told}"
     return f"no answer from Kafka at {','.join(servers)} ({getattr(error, 'strerror', None) or _hint(error)})"
 
 
@@ -117,7 +128,18 @@ async def _check(admin: AIOKafkaAdminClient, needed: Needed) -> str | None:
             raise Unfit(f"{topic} has {partitions[topic]} partitions, {needed.source} has {number}: they must agree")
     if needed.changelog not in partitions:
         await _create(admin, needed, number)
+    await _ask_for_group(admin, needed.group)
     return None
+
+
+async def _ask_for_group(admin: AIOKafkaAdminClient, group: str) -> None:
+    """Raises GroupAuthorizationFailedError where we may not join: Faust would wait without a word."""
+    try:
+        await admin.find_coordinator(group)
+    except GroupAuthorizationFailedError:
+        raise
+    except KafkaError:
+        pass  # there is none yet; who joins waits for it
 
 
 async def _create(admin: AIOKafkaAdminClient, needed: Needed, partitions: int) -> None:

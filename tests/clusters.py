@@ -21,6 +21,8 @@ from app.demo.ports import LOOPBACK, free_port
 
 UP_WITHIN_SECONDS = 90.0
 USER, PASSWORD = "svc", "sword-fish"
+#: Who may do nothing until an ACL says so; they have the same password.
+PROGRAMS = ("serve", "spool", "metrics", "dashboard", "notify", "topics", "tail", "replay")
 SMALL_HEAP = ("-Xmx384m", *JVM[1:])
 
 COMMON = """\
@@ -58,6 +60,8 @@ listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=\
 org.apache.kafka.common.security.scram.ScramLoginModule required;
 ssl.keystore.type=PEM
 ssl.keystore.location={keystore}
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:{user};User:ANONYMOUS
 """
 
 
@@ -140,7 +144,7 @@ class Secured:
 
 @contextmanager
 def secured(environ: Mapping[str, str]) -> Iterator[Secured]:
-    """A node that lets in who knows the password, over TLS. Raises NoBroker or ChildFailed."""
+    """A node that lets in who knows the password, over TLS; only USER may do all. Raises NoBroker or ChildFailed."""
     java = java_with_kafka(environ, *JVM)
     with tempfile.TemporaryDirectory(prefix="phonon-secured-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
@@ -149,9 +153,10 @@ def secured(environ: Mapping[str, str]) -> Iterator[Secured]:
         voters = f"1@{LOOPBACK}:{controller}"
         common = COMMON.format(node=1, voters=voters, data=folder / "data", replication=1, in_sync=1)
         addresses = {"host": LOOPBACK, "port": port, "controller": controller, "secured": outside}
-        properties = common + SECURED.format(**addresses, keystore=folder / "server.pem")
+        properties = common + SECURED.format(**addresses, keystore=folder / "server.pem", user=USER)
         node = make_node(java, folder / "1", port, properties)
-        formatting = node.format(cluster_id(), "--add-scram", f"SCRAM-SHA-512=[name={USER},password={PASSWORD}]")
+        users = [f"--add-scram=SCRAM-SHA-512=[name={name},password={PASSWORD}]" for name in (USER, *PROGRAMS)]
+        formatting = node.format(cluster_id(), *users)
         formatting.wait_until(partial(ended, formatting), within_seconds=UP_WITHIN_SECONDS)
         node.start()
         try:

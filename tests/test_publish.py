@@ -13,7 +13,6 @@ from app import publish
 from app.demo.broker import Broker
 from app.outcomes import State, Unacknowledged, Unpublishable
 from app.publish import (
-    IDLE_SECONDS,
     QUEUE_MESSAGES,
     SLICE_RECORDS,
     Publisher,

@@ -8,21 +8,36 @@ import asyncio
 import http.client
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka.admin import (  # type: ignore[attr-defined] # public, but not exported by its stubs
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+)
 
 from app.demo.child import Child
 from app.demo.ports import LOOPBACK, free_port
+from app.segment import Row
+from app.spool import Spool, prepare
 from app.topics import check_topics, create_topics
-from schemas.settings import UNTRUSTED_CERTIFICATE, WRONG_CREDENTIALS, read_settings
+from schemas.settings import NOT_PERMITTED, UNTRUSTED_CERTIFICATE, WRONG_CREDENTIALS, read_settings
+from schemas.topics import TOPICS
+from streams import changelog, connection
+from streams.changelog import Place
 from tests import recount
-from tests.clusters import PASSWORD, Node, Secured, secured, three_nodes
+from tests.clusters import PASSWORD, PROGRAMS, USER, Node, Secured, secured, three_nodes
 from tests.conftest import opened
 from tests.oracle import Oracle, read_all
 from tests.processes import Processes, run_command
@@ -118,6 +133,86 @@ def test_every_program_works_over_scram_and_tls(
     assert PASSWORD not in worker.output + receiver.output
     worker.kill()
     receiver.kill()
+
+
+async def test_the_state_is_read_at_once_over_tls(secure: Secured, prefix: str) -> None:
+    """Waiting for a broker to close its side of TLS took 30 s, one time in sixteen."""
+    settings = read_settings(secure.settings | {"PHONON_TOPIC_PREFIX": prefix, "PHONON_TOPIC_PARTITIONS": "1"})
+    await asyncio.to_thread(create_topics, settings)
+    log_, source = f"{prefix}.did-metrics.v1", f"{prefix}.flow.v1"
+    place = Place(f"{prefix}-metrics", log_, source, 0, connection.arguments(settings.kafka))
+    async with asyncio.timeout(25):
+        for _ in range(8):
+            reads = [changelog.read(place, lambda _key, _value: None, lambda _ratio: None) for _ in range(8)]
+            assert await asyncio.gather(*reads) == [(0, 0)] * 8
+
+
+DOCUMENTED = (Path(__file__).parent.parent / "docs" / "access.md").read_text(encoding="utf-8")
+ROW = re.compile(r"\| (`.+) \| ([A-Z_]+) \| `([^`]+)` \| (LITERAL|PREFIXED) \| ([A-Z_, ]+) \|")
+
+
+def documented_acls(prefix: str) -> list[AclBinding]:
+    """The rows of docs/access.md, for users that are called as the first words of the programs."""
+    acls = []
+    for programs, kind, name, pattern, operations in ROW.findall(DOCUMENTED):
+        named = ResourceType[kind], name.replace("phonon", prefix), ResourcePatternType[pattern]
+        for user, operation in product(set(re.findall(r"`([a-z]+)", programs)), operations.split(", ")):
+            acls.append(AclBinding(*named, f"User:{user}", "*", AclOperation[operation], AclPermissionType.ALLOW))
+    return acls
+
+
+def test_with_the_documented_acls_every_program_works_and_without_says_so(
+    secure: Secured, process: Processes, tmp_path: Path, prefix: str
+) -> None:
+    """Receiver and worker begin without any, and go on by themselves once they have theirs."""
+    (tmp_path / "groups.csv").write_text("did,group\n*,all\n")
+    more = {
+        "PHONON_TOPIC_PREFIX": prefix,
+        "PHONON_RAW_TOPIC": "true",
+        "PHONON_GROUPS": str(tmp_path / "groups.csv"),
+        "PHONON_RANKINGS": "attempts:5m:3:1",
+    }
+    sites = {}
+    for name in (USER, *PROGRAMS):
+        (tmp_path / name).mkdir()
+        sites[name] = Site(process, tmp_path / name, secure.settings | more | {"KAFKA_SASL_USERNAME": name})
+    refused = f"Kafka at {secure.settings['KAFKA_BOOTSTRAP_SERVERS']} {NOT_PERMITTED}"
+    assert sites["topics"].run("topics", "create") == (1, "", f"phonon-events: {refused}\n")
+    assert sites[USER].run("topics", "create")[0] == 0
+    receiver, worker = sites["serve"], sites["metrics"]
+    processes = [receiver.receiver(), worker.worker()]
+    assert receiver.post() == 202
+    eventually(lambda: NOT_PERMITTED in receiver.readiness(receiver.receiver_port)[1])
+    eventually(lambda: worker.readiness(worker.worker_port)[0] == 503)
+
+    properties: dict[str, Any] = {name[6:].lower().replace("_", "."): value for name, value in secure.settings.items()}
+    admin = AdminClient(properties)  # lives until all is answered
+    for future in admin.create_acls(documented_acls(prefix)).values():
+        future.result()
+    assert sites["topics"].run("topics", "create")[0] == 0
+    assert sites["topics"].run("topics", "check")[0] == 0
+    eventually(lambda: receiver.post() == 200)
+    eventually(lambda: worker.readiness(worker.worker_port)[0] == 200)
+    tail = sites["tail"]
+    eventually(lambda: {"GroupMetrics", "DidRanking"} <= {found_on(record) for record in tail.records()})
+    assert sites["replay"].run("replay", "--from-raw")[0] == 0
+    spool = Spool(tmp_path / "spool" / "spool", most_bytes=1 << 20)
+    prepare(spool.folder)
+    spool.commit([Row(1_669_746_081_000, "", SAMPLE)])
+    spool.close()
+    assert sites["spool"].run("spool", "drain") == (0, "1 deliveries published\n", "")
+    port, port_2 = str(free_port()), str(free_port())
+    process("dashboard", settings=sites["dashboard"].settings | {"PHONON_DASHBOARD_PORT": port},
+            ready=f"http://{LOOPBACK}:{port}/readyz")  # fmt: skip
+    address = {"PHONON_MANAGEMENT_PORT": port_2, "PHONON_ALERT_WEBHOOK_URL": "http://127.0.0.1:9/"}
+    process("notify", settings=sites["notify"].settings | address, ready=f"http://{LOOPBACK}:{port_2}/readyz")
+    for child in processes:
+        assert child.returncode is None
+
+
+def found_on(record: dict[str, Any]) -> str:
+    """The topic's record: groups and DIDs have the same."""
+    return next(topic.record for topic in TOPICS if record["topic"].endswith(f".{topic.name}.v1"))
 
 
 REFUSED = {
