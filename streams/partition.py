@@ -235,7 +235,8 @@ class Partition:
 
     def _lose(self, why: str) -> None:
         if not self._stopping.is_set():
-            measures.LOST.inc()
+            if self.table is not None:  # tries to read it again fail without being another loss
+                measures.LOST.inc()
             self.trouble = f"state dropped: {why}"
             if why != self._lost_by:
                 log.warning("partition %d: %s; its state will be read again if it is still ours", self.number, why)

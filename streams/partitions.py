@@ -16,6 +16,7 @@ STALLED_SECONDS: Final = 5.0  # records wait, and none came of any partition: se
 STARVED_SECONDS: Final = 20.0  # none came of this one, while others had their turn
 REBALANCED_SECONDS: Final = 2.0  # none came since a rebalance: what was fetched before may have been dropped in it
 UNREADY_SECONDS: Final = 30.0  # and still none: say so
+UNSEEN_SECONDS: Final = 15.0  # Kafka did not say how far the logs reach; it is asked every second
 
 
 class Partitions:
@@ -25,7 +26,7 @@ class Partitions:
         self._make = make
         self.owned: dict[int, Partition] = {}
         self.assigned = False  # not before the first assignment, and not in a rebalance
-        self._assigned_at = float("-inf")
+        self._assigned_at = self._seen_at = float("-inf")
         self._leaving: set[asyncio.Task[None]] = set()
 
     def revoked(self) -> None:
@@ -65,11 +66,13 @@ class Partitions:
                 return f"partition {number}: {partition.trouble or partition.asking}"
             if partition.lag and time.monotonic() - partition.progress_at > UNREADY_SECONDS:
                 return f"partition {number}: records wait and none are read"
+        if self.owned and time.monotonic() - max(self._seen_at, self._assigned_at) > UNSEEN_SECONDS:
+            return "Kafka does not answer"
         return None
 
     async def watch(self, ends: dict[int, int]) -> None:
         """Note how far the logs reach; where records wait and none came for a while, seek again."""
-        now = time.monotonic()
+        now = self._seen_at = time.monotonic()
         last = max((partition.progress_at for partition in self.owned.values()), default=now)
         usual = STALLED_SECONDS if now - last > STALLED_SECONDS else STARVED_SECONDS
         for number, end in ends.items():

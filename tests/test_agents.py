@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaConnectionError
 
 from schemas import decode, encode
 from schemas.settings import Window
-from streams import changelog
+from streams import changelog, measures
 from streams.agents import count_flows
 from streams.changelog import Place
 from streams.chunks import Fetched
@@ -176,6 +176,19 @@ async def test_a_stalled_fetch_is_sought_again_and_then_told(monkeypatch: pytest
     await asyncio.sleep(0)
 
 
+async def test_an_idle_worker_says_that_kafka_does_not_answer() -> None:
+    shore = Shore()
+    shore.partition.trouble = None
+    partitions = Partitions(lambda _: shore.partition)
+    partitions.owned[3], partitions.assigned = shore.partition, True
+    await partitions.watch({3: 100})
+    assert partitions.trouble() is None
+    partitions._seen_at -= 16
+    assert partitions.trouble() == "Kafka does not answer"
+    await partitions.watch({3: 100})
+    assert partitions.trouble() is None
+
+
 async def test_what_a_rebalance_dropped_is_sought_again_soon() -> None:
     shore = Shore()
     partitions = Partitions(lambda _: shore.partition)
@@ -197,3 +210,12 @@ def test_an_outage_is_told_once_and_not_twice_a_second(caplog: pytest.LogCapture
         assert partition.trouble == f"state dropped: {why}"
     said = "partition 3: {}; its state will be read again if it is still ours"
     assert caplog.messages == [said.format(why) for why in (away, "TimeoutError", away)]
+
+
+def test_a_state_is_lost_once_however_often_it_can_not_be_read_again() -> None:
+    partition = Shore().partition
+    before = measures.REGISTRY.get_sample_value("phonon_partitions_lost_total") or 0
+    for table in (Table((5,)), None, None):
+        partition.table = table
+        partition._lose("TimeoutError")
+    assert measures.REGISTRY.get_sample_value("phonon_partitions_lost_total") == before + 1
