@@ -9,6 +9,7 @@ The only module of the receiver that knows confluent-kafka. Its rules:
 - It is healthy again only when one delivery, tried alone, was acknowledged. Metadata alone proves no produce path; it
   is enough only where nothing was ever late.
 - "Not acknowledged" does not mean "not stored": event ids make a second sending harmless.
+- A producer that met a fatal error never publishes again, and says so only to who polls or produces: another is made.
 """
 
 import asyncio
@@ -348,6 +349,7 @@ class Publisher:
                 self._rise()
 
     def _say(self, problem: str) -> None:
+        """Note what is in the way of publishing."""
         self._tell("not publishing: %s", problem)
         self.reason = problem
 
