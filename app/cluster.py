@@ -14,6 +14,10 @@ from schemas.settings import SettingsError
 
 ANSWER_WITHIN_S: Final = 8.0
 LOOK_S: Final = 1.0
+PAUSE_S: Final = 0.1
+UNREACHABLE: Final = frozenset({KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN})
+#: What a broker says of a partition that was made just now, or whose leader has just died.
+NO_LEADER: Final = frozenset({KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE})
 #: How long until a broker that is not there counts as such, and librdkafka's own lines kept off the terminal.
 CLIENT: Final = {"socket.connection.setup.timeout.ms": "5000", "log_level": "0"}
 
@@ -78,18 +82,22 @@ class Client(Protocol):
 
 
 def ask(client: Client, errors: Errors, question: Callable[[], Answer]) -> Answer:
-    """The cluster's answer; raises ClusterError in one line where there is none."""
-    try:
-        return question()
-    except KafkaException as failure:
-        error = failure.args[0]
-        unreachable = error.code() in (KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN)
-        if refused := refusal(error):
-            raise ClusterError(f"Kafka at {errors.servers} {refused}") from None
-        if not unreachable:
-            raise ClusterError(f"Kafka refused: {one_line(error)}") from None
-        client.poll(0)
-        raise ClusterError(errors.line()) from None
+    """The cluster's answer; raises ClusterError in one line where there is none. Asks again of who is no leader yet."""
+    deadline = time.monotonic() + ANSWER_WITHIN_S
+    while True:
+        try:
+            return question()
+        except KafkaException as failure:
+            error = failure.args[0]
+        if error.code() not in NO_LEADER or time.monotonic() > deadline:
+            break
+        time.sleep(PAUSE_S)
+    if refused := refusal(error):
+        raise ClusterError(f"Kafka at {errors.servers} {refused}")
+    if error.code() not in UNREACHABLE:
+        raise ClusterError(f"Kafka refused: {one_line(error)}")
+    client.poll(0)
+    raise ClusterError(errors.line())
 
 
 def look(client: Client, errors: Errors) -> Any:

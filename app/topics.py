@@ -21,7 +21,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # public, but 
 )
 from confluent_kafka.cimpl import NewTopic
 
-from app.cluster import ANSWER_WITHIN_S, ClusterError, Errors, ask, connect, look
+from app.cluster import ANSWER_WITHIN_S, PAUSE_S, ClusterError, Errors, ask, connect, look
 from schemas.settings import Settings
 from schemas.topics import Topic, topic_config, topics_by_name
 
@@ -29,7 +29,6 @@ from schemas.topics import Topic, topic_config, topics_by_name
 AT_LEAST: Final = ("max.message.bytes", "min.insync.replicas", "retention.ms")
 UNLIMITED: Final = -1
 NOT_MENDED: Final = ("partitions", "replication")
-PAUSE_S: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)

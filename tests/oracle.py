@@ -15,10 +15,12 @@ from collections import Counter, defaultdict, deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
+from app.cluster import Errors, ask
 from schemas import decode
 
 EVENTS = {"CallLeg": 2, "Dtmf": 3, "Sms": 1, "Email": 1, "FlowKey": 2, "Recording": 1, "Flow": 1}
@@ -229,8 +231,8 @@ def read_all(bootstrap_servers: str, prefix: str) -> Iterator[tuple[str, dict[st
         for topic in topics:
             if topic.startswith(prefix + ".") and not topic.endswith((".did-metrics.v1", ".rejected.v1")):
                 for partition in topics[topic].partitions:
-                    _, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)
-                    ends[topic, partition] = end
+                    marks = partial(consumer.get_watermark_offsets, TopicPartition(topic, partition), timeout=10)
+                    _, ends[topic, partition] = ask(consumer, Errors(bootstrap_servers), marks)
         left = {place: end for place, end in ends.items() if end > 0}
         consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for topic, partition in left])
         while left:

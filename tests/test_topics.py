@@ -9,9 +9,9 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from app.cluster import ClusterError
+from app.cluster import ClusterError, Errors, ask
 from app.topics import Difference, _described, check_topics, create_topics
-from schemas.settings import Settings, read_settings
+from schemas.settings import NOT_PERMITTED, Settings, read_settings
 from schemas.topics import TOPICS, topic_name
 
 pytestmark = pytest.mark.broker
@@ -97,3 +97,28 @@ def test_a_topic_that_the_asked_broker_has_not_heard_of_yet_is_still_missing() -
     assert _described(answered(KafkaError.UNKNOWN_TOPIC_OR_PART)) is None
     with pytest.raises(KafkaException):
         _described(answered(KafkaError.TOPIC_AUTHORIZATION_FAILED))
+
+
+def test_a_partition_without_a_leader_is_asked_again_and_others_are_not() -> None:
+    """A topic that was made just now: brokers hear of it one after the other."""
+    answers: list[Any] = [
+        KafkaError(KafkaError.NOT_LEADER_FOR_PARTITION),
+        KafkaError(KafkaError.LEADER_NOT_AVAILABLE),
+        7,
+    ]
+
+    def question() -> int:
+        answer = answers.pop(0)
+        if isinstance(answer, KafkaError):
+            raise KafkaException(answer)
+        return int(answer)
+
+    client: Any = None
+    assert ask(client, Errors("b:1"), question) == 7
+    answers += [KafkaError(KafkaError.INVALID_CONFIG), 7]
+    with pytest.raises(ClusterError, match=r"^Kafka refused: "):
+        ask(client, Errors("b:1"), question)
+    assert answers == [7]
+    answers[0] = KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)
+    with pytest.raises(ClusterError, match=rf"^Kafka at b:1 {NOT_PERMITTED}$"):
+        ask(client, Errors("b:1"), question)
