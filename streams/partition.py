@@ -14,12 +14,11 @@ from aiokafka.errors import KafkaError, ProducerFenced
 
 from schemas import Undecodable, UnknownId
 from schemas.settings import Window
-from streams import changelog, flows, live, measures, offsets, told
+from streams import changelog, flows, live, measures, offsets, rejects, told
 from streams.changelog import Place, Sent, Writer
 from streams.chunks import Fetched
 from streams.framing import Framing
 from streams.log import reason
-from streams.rejects import rejected
 from streams.rules import Rules
 from streams.table import COUNTED, DUPLICATE, LATE, Changes, Table
 from streams.windows import Flow
@@ -213,8 +212,8 @@ class Partition:
             log.warning("partition %d: a record is set aside: %s", self.number, reason)
             self._rejected_said = now
         header = self.ports.framing.headers["Rejected"]
-        value = rejected(record, reason=reason, received_at=now, header=header)
-        self._rejected.append((self.ports.topics.rejected, None, value, []))
+        value = rejects.rejected(record, reason=reason, received_at=now, header=header)
+        self._rejected.append((self.ports.topics.rejected, None, value, rejects.headers(record, now)))
 
     async def _live(self) -> None:
         while not self._stopping.is_set():

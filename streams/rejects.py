@@ -4,7 +4,9 @@ from base64 import b64encode
 from typing import Any, Final
 
 from schemas import encode
+from streams.live import Headers, common_headers
 
+_TYPE: Final = b"phonon.rejected.v1"
 PAYLOAD_BYTES: Final = 512 * 1024  # the rest stays where it was found: topic, partition and offset say where
 
 
@@ -25,3 +27,9 @@ def rejected(record: Any, *, reason: str, received_at: int, header: bytes | None
         },
         prefix=header,
     )
+
+
+def headers(record: Any, received_at: int) -> Headers:
+    """CloudEvents, binary mode. A rejected record is identified by the place of what it tells of."""
+    place = f"{record.topic}/{record.partition}/{record.offset}"
+    return [("ce_id", place.encode()), *common_headers(_TYPE, received_at)]

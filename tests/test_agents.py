@@ -113,11 +113,14 @@ async def test_bad_records_are_set_aside_with_their_place_and_passed() -> None:
     shore = Shore()
     await shore.partition.count(fetched(100, 2, value=b"foreign"))
     assert shore.table.next_offset == 102
-    topics, keys, values, _ = zip(*shore.partition._rejected, strict=True)
+    topics, keys, values, headers = zip(*shore.partition._rejected, strict=True)
     assert (set(topics), set(keys)) == ({"rejected"}, {None})
     name, record = decode(values[1])
     assert (name, record["section"], record["payload"]) == ("Rejected", SOURCE, "Zm9yZWlnbg==")
     assert record["reason"].endswith("(phonon.flow.v1 partition 3 offset 101)")
+    event = dict(headers[1])
+    assert (event["ce_id"], event["ce_type"]) == (b"phonon.flow.v1/3/101", b"phonon.rejected.v1")
+    assert set(event) == {"ce_specversion", "ce_id", "ce_type", "ce_source", "ce_time", "content-type"}
 
 
 async def test_before_the_state_is_read_chunks_are_dropped() -> None:

@@ -59,6 +59,7 @@ def test_counts_rejects_restarts_and_forgets(topic: FlowTopic, workers: Workers)
     rejected = topic.read("Rejected")
     assert workers.figure(0, "phonon_records_rejected_total") == len(rejected) == len(BAD) + 1
     assert {r["section"] for _, r in rejected} == {topic_name(topic.prefix, "Flow")}
+    assert len({dict(message.headers())["ce_id"] for message, _ in rejected}) == len(rejected)
     assert all("partition" in r["reason"] and "offset" in r["reason"] for _, r in rejected)
     assert stopped(child) == 0
 

@@ -24,7 +24,7 @@ DELIVERY: Final = (
     "The body of an accepted delivery as it came, after inflating. Only with PHONON_RAW_TOPIC=true; kept so that it "
     "can be split again after a fix (phonon-events replay --from-raw)."
 )
-REJECTED: Final = "Also written by the workers for records that are no flow records, without headers."
+REJECTED: Final = "Also written by the workers for records that are no flow records."
 KEYS: Final = {
     "DID": "The DID; `unknown` without one.",
     "DID or group": "The DID, or the group's name.",
@@ -38,7 +38,8 @@ HEADERS: Final = {
     "ce_specversion": {"type": "string", "const": "1.0"},
     "ce_id": {
         "type": "string",
-        "description": "The event's id; did@as_of of metrics; of a raw body, made of its events' ids.",
+        "description": "The event's id; did@as_of of metrics; of a raw body, made of its events' ids; of a "
+        "record that a worker set aside, the place where it was: topic/partition/offset.",
     },
     "ce_type": {"type": "string"},
     "ce_source": {"type": "string"},
