@@ -272,11 +272,11 @@ class Publisher:
 
     def on_error(self, error: Any) -> None:
         """librdkafka's error callback: comes at once when connections break, and says why they can't be made."""
-        refused = refusal(error)
+        refused, why = refusal(error), self._why(error)
         if refused:
-            self._refused = f"Kafka {refused}", self._clock()
+            self._refused = why, self._clock()
         if refused or error.code() == KafkaError._ALL_BROKERS_DOWN:
-            self.fall(self._why(error), late=False)
+            self.fall(why, late=False)
 
     def _why(self, error: Any) -> str:
         """What Kafka refuses, now or lately, else that it is away and librdkafka's name for how."""

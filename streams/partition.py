@@ -206,13 +206,13 @@ class Partition:
         self.asking, self.progress_at = None, time.monotonic()
         await self.seek()
 
-    def _reject(self, record: object, reason: str, now: int) -> None:
+    def _reject(self, record: object, why: str, now: int) -> None:
         measures.REJECTED.inc()
         if now - self._rejected_said > SAY_REJECTED_MS:
-            log.warning("partition %d: a record is set aside: %s", self.number, reason)
+            log.warning("partition %d: a record is set aside: %s", self.number, why)
             self._rejected_said = now
         header = self.ports.framing.headers["Rejected"]
-        value = rejects.rejected(record, reason=reason, received_at=now, header=header)
+        value = rejects.rejected(record, reason=why, received_at=now, header=header)
         self._rejected.append((self.ports.topics.rejected, None, value, rejects.headers(record, now)))
 
     async def _live(self) -> None:

@@ -12,14 +12,7 @@ from msgspec.structs import replace
 from app import publish
 from app.demo.broker import Broker
 from app.outcomes import State, Unacknowledged, Unpublishable
-from app.publish import (
-    QUEUE_MESSAGES,
-    SLICE_RECORDS,
-    Publisher,
-    needed_topics,
-    open_producer,
-    producer_config,
-)
+from app.publish import QUEUE_MESSAGES, SLICE_RECORDS, Publisher, needed_topics, open_producer, producer_config
 from app.records import Record
 from app.refusal import ALIASES
 from app.topics import create_topics

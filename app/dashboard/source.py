@@ -18,10 +18,9 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from app.cluster import ClusterError, Errors, connect, one_line
 from app.dashboard.alerts import Alert, read_alert
 from app.dashboard.figures import Latest, latest
-from app.refusal import refusal
 from schemas import Undecodable, UnknownId, without_registry
 from schemas.registry import Registry, RegistryError
-from schemas.settings import Settings, SettingsError
+from schemas.settings import NOT_PERMITTED, Settings, SettingsError
 from schemas.topics import topic_name
 
 log = logging.getLogger(__name__)
@@ -149,10 +148,8 @@ class Source:
                     newest[(message.partition(), message.offset()) if of_alerts else message.key()] = message
                 elif error.code() == KafkaError._PARTITION_EOF:
                     ends.add((message.topic() or "", message.partition() or 0))
-                elif (
-                    error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED
-                ):  # of the group is told too, and hinders nothing
-                    raise ClusterError(f"Kafka {refusal(error)}")
+                elif error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:  # that of its group hinders nothing
+                    raise ClusterError(f"Kafka {NOT_PERMITTED}")
                 elif error.fatal():
                     raise KafkaException(error)
             now = time.monotonic()
