@@ -24,7 +24,7 @@ def main() -> None:
     except ImportError:
         pass
     else:
-        asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+        asyncio.set_event_loop(uvloop.new_event_loop())
     app = make_app(settings, rules, file)
     worker = faust.Worker(
         app, quiet=True, loglevel=settings.log_level, logging_config=logging_config, redirect_stdouts=False
