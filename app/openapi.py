@@ -4,11 +4,10 @@ A pure module. The body is any JSON object with one of the provider's fields: ev
 not known is kept, so the document does not pretend to be stricter than the receiver.
 """
 
-from http import HTTPStatus
 from typing import Any, Final
 
 from app.delivery import KNOWN
-from app.problems import ADVICE
+from app.problems import ADVICE, TITLES
 from schemas.settings import Settings
 from schemas.topics import EVENT_KINDS
 
@@ -110,7 +109,7 @@ def _problem() -> dict[str, Any]:
         "required": ["type", "title", "status", "detail"],
         "properties": {
             "type": {"type": "string"},
-            "title": {"enum": [HTTPStatus(status).phrase for status in ADVICE]},
+            "title": {"enum": [TITLES[status] for status in ADVICE]},
             "status": {"enum": list(ADVICE)},
             "detail": {"type": "string"},
         },

@@ -7,7 +7,6 @@ sent: it names the rule, not the value. The form is `application/problem+json` (
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http import HTTPStatus
 from types import MappingProxyType
 from typing import Final
 
@@ -25,6 +24,19 @@ ADVICE: Final[Mapping[int, str]] = MappingProxyType(
         422: "fix it",
         503: "retry",
         507: "retry",
+    }
+)
+#: Status -> title, of which the type is made. Python's own phrases are others from 3.13 on; a type stays what it was.
+TITLES: Final[Mapping[int, str]] = MappingProxyType(
+    {
+        400: "Bad Request",
+        401: "Unauthorized",
+        404: "Not Found",
+        405: "Method Not Allowed",
+        413: "Request Entity Too Large",
+        422: "Unprocessable Entity",
+        503: "Service Unavailable",
+        507: "Insufficient Storage",
     }
 )
 RETRY_AFTER_SECONDS: Final = 2
@@ -58,7 +70,7 @@ class Reply:
 
 def problem_reply(problem: Problem, *, allow: str = "") -> Reply:
     """The reply that says a problem; `allow` lists the methods that a 405 must name."""
-    title = HTTPStatus(problem.status).phrase
+    title = TITLES[problem.status]
     body = json.dumps(
         {
             "type": f"urn:phonon-events:problem:{title.lower().replace(' ', '-')}",
