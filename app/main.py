@@ -33,6 +33,7 @@ from app.pipeline import make_pipeline
 from app.problems import Problem, Reply, problem_reply
 from app.publish import Publisher, needed_topics, open_producer, producer_config
 from app.records import NAMES, Records
+from app.refused import Refused
 from app.spool import Outlet, SparingStatus, Spool, prepare, status
 from app.webhook import Limits, Scope, Send, Webhook
 from app.workers import follow_parent, keep_workers
@@ -97,6 +98,11 @@ class Receiver:
         self.spool = Spool(settings.spool_dir, most_bytes=settings.spool_max_bytes)
         self.pipeline = make_pipeline(settings)
         self.publisher = make_publisher(settings, self.pipeline.encode, raw=settings.raw_topic)
+        self.refused = Refused(
+            settings.spool_dir,
+            spool_bytes=settings.spool_max_bytes if (settings.content, settings.numbers) == ("keep", "keep") else 0,
+            kept=partial(self.metrics.count, "phonon_refused_kept_total"),
+        )
         self.webhook = Webhook(
             limits=Limits(
                 body_bytes=settings.max_body_bytes,
@@ -108,6 +114,7 @@ class Receiver:
             publisher=self.publisher,
             spool=self.spool,
             metrics=self.metrics,
+            keep_refused=self.refused.keep,
         )
         self.drainer = Drainer(
             outlet=Outlet(settings.spool_dir),
@@ -143,6 +150,7 @@ class Receiver:
         async with AsyncExitStack() as stack:
             self.spool.start()
             stack.push_async_callback(asyncio.to_thread, self.spool.stop)
+            stack.push_async_callback(asyncio.to_thread, self.refused.stop)
             await self.publisher.start()
             stack.push_async_callback(self.publisher.stop)
             management = Management(
@@ -151,7 +159,12 @@ class Receiver:
                 metrics=self.metrics,
                 spool_limit_bytes=self.settings.spool_max_bytes,
             )
-            for work in (serve_management(management, self.settings), self.drainer.run(), self._observe()):
+            for work in (
+                serve_management(management, self.settings),
+                self.drainer.run(),
+                self.refused.run(),
+                self._observe(),
+            ):
                 stack.push_async_callback(_ended, asyncio.create_task(work))
             gc.collect()
             gc.freeze()

@@ -58,6 +58,7 @@ METRICS: Final = (
     Metric("phonon_spooled_total", "counter", "Deliveries written to the spool."),
     Metric("phonon_drained_total", "counter", "Spooled deliveries published."),
     Metric("phonon_set_aside_total", "counter", "Spooled rows that could not be published or read, kept in aside/."),
+    Metric("phonon_refused_kept_total", "counter", "Bodies answered 400, 413 or 422 that are kept in refused/."),
     Metric(
         "phonon_kafka_healthy", "gauge", "1 while deliveries go to Kafka (the least of all workers).", (), "livemin"
     ),

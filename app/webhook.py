@@ -81,6 +81,7 @@ class Webhook:
     publisher: Publishes
     spool: Keeps
     metrics: Metrics
+    keep_refused: Callable[[bytes], None] = lambda _body: None
     now: Callable[[], float] = time.time
     stopping: bool = False
     in_flight: int = 0
@@ -183,6 +184,7 @@ class Webhook:
             with Deadline(self._left(delivery, PUBLISH_SHARE)):
                 await self._acknowledged(delivery.made)
         except tuple(UNREADABLE) as error:
+            self.keep_refused(row.body)
             raise Problem(UNREADABLE[type(error)], str(error)) from None
 
     async def _made_aside(self, row: Row) -> Made:

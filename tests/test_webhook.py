@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from app.main import Receiver
 from app.openapi import MEANINGS
-from app.outcomes import Full, SpoolFailed, Unacknowledged, Unpublishable
+from app.outcomes import Full, SpoolFailed, State, Unacknowledged, Unpublishable
 from app.pipeline import LARGE_COMMAS
 from app.webhook import TRACEPARENT
 from schemas import decode
@@ -57,6 +57,12 @@ class Setting:
     ) -> Answer:
         names = [(name.replace("_", "-").encode(), value) for name, value in headers.items()]
         return await self.send([body], method=method, path=path, headers=names)
+
+    async def refused(self) -> list[bytes]:
+        """The refused bodies on disk."""
+        await asyncio.to_thread(self.receiver.refused.stop)
+        folder = self.receiver.refused.folder
+        return sorted(path.read_bytes() for path in folder.iterdir()) if folder.is_dir() else []
 
     async def send(
         self,
@@ -192,6 +198,29 @@ async def test_413_only_above_the_limit(tmp_path: Path) -> None:
 @pytest.mark.parametrize("body", [b"{}", b'{"body": {}}', b'{"a": 1}', b'{"body": {"a": 1}}', b'{"callDetails": null}'])
 async def test_422_for_an_unknown_object(setting: Setting, body: bytes) -> None:
     is_problem(await setting(body), 422)
+
+
+@pytest.mark.parametrize("state", [State.HEALTHY, State.DOWN])
+async def test_bodies_refused_as_no_delivery_are_kept(setting: Setting, state: State) -> None:
+    setting.publisher.state = state
+    many_rows = json.dumps({"keys": [0] * 50_001}).encode()
+    for body, status in ((b"odd", 400), (b'{"new": 1}', 422), (many_rows, 413)):
+        is_problem(await setting(gzip.compress(body), content_encoding=b"gzip"), status)
+    assert await setting.refused() == sorted([b"odd", b'{"new": 1}', many_rows])
+
+
+async def test_bodies_of_strangers_are_not(tmp_path: Path) -> None:
+    setting = Setting(tmp_path, token="t")
+    is_problem(await setting(b"{}"), 401)
+    is_problem(await setting(b"[]", authorization=b"Bearer t"), 400)
+    assert await setting.refused() == [b"[]"]
+
+
+@pytest.mark.parametrize("settings", [{"content": "drop"}, {"numbers": "pseudonymise", "pseudonym_key": "swordfish"}])
+async def test_nor_are_any_where_something_is_taken_out(tmp_path: Path, settings: dict[str, str]) -> None:
+    setting = Setting(tmp_path, **settings)
+    is_problem(await setting(b"{}"), 422)
+    assert await setting.refused() == []
 
 
 async def test_503_beyond_what_may_be_in_flight(tmp_path: Path) -> None:

@@ -119,6 +119,7 @@ ROWS: Final = {
                 (rate("phonon_spooled_total"), "spooled"),
                 (rate("phonon_drained_total"), "drained"),
                 (rate("phonon_set_aside_total"), "set aside"),
+                (rate("phonon_refused_kept_total"), "refused, and kept"),
             ],
         ),
         Panel("Files set aside", "short", [("phonon_spool_set_aside", "{{instance}}")]),

@@ -1,0 +1,90 @@
+"""Refused bodies: kept once each, within their share and their time, and brought in by `send` once they can be read."""
+
+import asyncio
+import os
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.refused import FOLDER, KEPT_SECONDS, LEAST_FILE_BYTES, SHARE, Refused
+from app.sources import Sources, expand
+
+MANY = 1 << 30
+
+
+def bodies(spool: Path) -> list[bytes]:
+    folder = spool / FOLDER
+    return sorted(path.read_bytes() for path in folder.iterdir()) if folder.is_dir() else []
+
+
+async def settled(refused: Refused) -> None:
+    await asyncio.to_thread(refused.stop)
+    await asyncio.sleep(0)
+
+
+async def test_a_body_is_kept_once_for_our_eyes_only(tmp_path: Path) -> None:
+    count: list[None] = []
+    refused = Refused(tmp_path, spool_bytes=MANY, kept=lambda: count.append(None))
+    for body in (b'{"a": 1}', b"not json", b'{"a": 1}'):
+        refused.keep(body)
+    await settled(refused)
+    assert len(count) == 3
+    assert bodies(tmp_path) == [b"not json", b'{"a": 1}']
+    assert sorted(item.body for item in Sources(expand([str(tmp_path)]))) == bodies(tmp_path), (
+        "`send` takes them as sent"
+    )
+    modes = {path.stat().st_mode & 0o777 for path in (tmp_path / FOLDER).iterdir()}
+    assert (modes, (tmp_path / FOLDER).stat().st_mode & 0o777) == ({0o600}, 0o700)
+
+
+async def test_of_nothing_nothing_is_kept_and_what_was_is_let_go(tmp_path: Path) -> None:
+    Refused(tmp_path, spool_bytes=MANY).write(b"{}")
+    none = Refused(tmp_path, spool_bytes=0)
+    none.keep(b"[]")
+    running = asyncio.create_task(none.run())
+    await asyncio.sleep(0)
+    await settled(none)
+    running.cancel()
+    assert bodies(tmp_path) == []
+
+
+@given(sizes=st.lists(st.integers(0, 3 * LEAST_FILE_BYTES), max_size=40))
+def test_the_newest_stay_within_the_share(tmp_path_factory: pytest.TempPathFactory, sizes: list[int]) -> None:
+    spool, share = tmp_path_factory.mktemp("spool"), 8 * LEAST_FILE_BYTES
+    refused = Refused(spool, spool_bytes=share * SHARE)
+    sent = [b"%04d" % n + b" " * size for n, size in enumerate(sizes)]
+    began = time.time() - 1000
+    for number, body in enumerate(sent):
+        refused.write(body)
+        path = next(path for path in (spool / FOLDER).iterdir() if path.read_bytes() == body)
+        os.utime(path, (began + number, began + number))
+    refused.sweep(now=began)
+    kept = bodies(spool)
+    assert kept == sent[len(sent) - len(kept) :]
+    taken = [max(len(body), LEAST_FILE_BYTES) for body in sent]
+    assert sum(taken[len(sent) - len(kept) :]) <= share
+    assert len(kept) == len(sent) or sum(taken[len(sent) - len(kept) - 1 :]) > share
+
+
+def test_what_is_old_is_let_go(tmp_path: Path) -> None:
+    refused = Refused(tmp_path, spool_bytes=MANY)
+    refused.write(b"old")
+    for path in (tmp_path / FOLDER).iterdir():
+        os.utime(path, (1_000_000, 1_000_000))
+    refused.write(b"new")
+    refused.sweep(now=1_000_000 + KEPT_SECONDS)
+    assert bodies(tmp_path) == [b"new", b"old"]
+    refused.sweep(now=1_000_001 + KEPT_SECONDS)
+    assert bodies(tmp_path) == [b"new"]
+
+
+async def test_a_disk_that_takes_nothing_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / FOLDER).write_bytes(b"in the way")
+    refused = Refused(tmp_path, spool_bytes=MANY)
+    refused.keep(b"1")
+    refused.keep(b"2")
+    await settled(refused)
+    assert [record.getMessage() for record in caplog.records] == ["refused bodies can't be kept: File exists"]
