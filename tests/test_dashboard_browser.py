@@ -270,6 +270,7 @@ def test_sorting_and_searching_by_mouse_and_by_keyboard(board: Board, open_page:
     page.locator("#search").fill("no such DID")
     expect(page.locator("#empty")).to_contain_text("No DID matches")
     page.locator("#search").fill("")
+    expect(page.locator("#empty")).to_be_hidden()  # until then there is nothing that could have the focus
 
     page.get_by_label("DIDs, live").focus()
     for key in ("End", "PageUp", "Home", "ArrowDown", "ArrowDown"):

@@ -55,6 +55,21 @@ def test_tls_checks_the_name_unless_told_otherwise() -> None:
     assert isinstance(connection.credentials(kafka), faust.SSLCredentials)
 
 
+def test_certificates_are_judged_as_librdkafka_judges_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python 3.13's default refuses a CA that has no key usage: the receiver was connected, and no worker was."""
+
+    def strict(**_files: None) -> ssl.SSLContext:
+        context = ssl.create_default_context()
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        return context
+
+    monkeypatch.setattr(connection, "create_ssl_context", strict)
+    context = connection.tls({"bootstrap.servers": "a:1", "security.protocol": "SSL"})
+    assert context is not None
+    assert not context.verify_flags & ssl.VERIFY_X509_STRICT
+    assert context.verify_mode is ssl.CERT_REQUIRED
+
+
 SASL = {"bootstrap.servers": "a:1", "security.protocol": "sasl_ssl", "sasl.username": "svc", "sasl.password": "secret"}
 WRONG = [
     ({"security.protocol": "TLS"}, "KAFKA_SECURITY_PROTOCOL is 'TLS'"),
