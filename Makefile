@@ -13,7 +13,8 @@ run: .venv/ready
 	@exec .venv/bin/phonon-events demo
 
 test: lint
-	.venv/bin/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder --durations 10
+	.venv/bin/python -m pytest -m alone
+	.venv/bin/python -m pytest -m "not alone" --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder --durations 10
 
 lint: .venv/ready
 	.venv/bin/ruff check

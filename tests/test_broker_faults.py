@@ -8,7 +8,7 @@ from app.demo.kafka_node import KafkaNode
 from tests.faults import broker_dies, broker_hangs, judged, no_broker_at_start, steady, under_test
 from tests.processes import Processes
 
-pytestmark = [pytest.mark.broker, pytest.mark.slow]
+pytestmark = [pytest.mark.alone, pytest.mark.broker, pytest.mark.slow]
 
 
 @pytest.mark.parametrize("workers", [1, 2])

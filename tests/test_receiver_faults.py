@@ -8,7 +8,7 @@ from app.demo.kafka_node import KafkaNode
 from tests.faults import judged, receiver_dies, receiver_stops, steady, too_much, under_test
 from tests.processes import Processes
 
-pytestmark = [pytest.mark.broker, pytest.mark.slow]
+pytestmark = [pytest.mark.alone, pytest.mark.broker, pytest.mark.slow]
 
 
 @pytest.mark.parametrize("workers", [1, 2])
