@@ -235,7 +235,8 @@ def serve(settings: Settings, workers: int = 1) -> int:
 def work(settings: Settings, listener: socket) -> int:
     """One worker, in this process."""
     log.configure(settings.log_level, settings.log_format)
-    address = f"http://{settings.host}:{listener.getsockname()[1]}{settings.webhook_path}"
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    address = f"http://{host}:{listener.getsockname()[1]}{settings.webhook_path}"
     logging.getLogger(__name__).info("listening", extra={"fields": {"at": address, "pid": getpid()}})
     receiver = Receiver(settings)
     server = GentleServer(server_config(receiver), receiver.stop)

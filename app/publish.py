@@ -44,6 +44,9 @@ HEADERS_BYTES: Final = 16 * 1024
 QUEUE_MESSAGES: Final = 200_000
 #: A record that Kafka will never take, however often it is sent.
 PERMANENT: Final = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD, KafkaError.INVALID_MSG})
+#: Errors of one connection, which say more than that all of them are gone.
+CONNECTIONS: Final = frozenset({KafkaError._TRANSPORT, KafkaError._RESOLVE, KafkaError._TIMED_OUT})
+NO_DIGITS: Final = str.maketrans("", "", "0123456789")
 #: What a user must not set, because the promise stands on it.
 RESERVED: Final = ("transactional.id", "delivery.report.only.error", "message.max.bytes", "statistics.interval.ms")
 
@@ -152,6 +155,7 @@ class Publisher:
         self._before = before  # what must be done before anything is published: says what is in the way, may block
         self._said: set[str] = set()
         self._refused = "", 0.0  # why Kafka does not let us in, and when it last said so
+        self._broken = ""  # what became of a connection since Kafka was healthy
         self._clock = clock
         self._seen = self._last = self._acknowledged_at = clock()
         self._waiting: dict[Countdown, None] = {}  # oldest first: what the stall clock watches
@@ -275,20 +279,24 @@ class Publisher:
         refused, why = refusal(error), self._why(error)
         if refused:
             self._refused = why, self._clock()
+        elif error.code() in CONNECTIONS:
+            self._broken = str(error.str()).partition(" (after ")[0]
         if refused or error.code() == KafkaError._ALL_BROKERS_DOWN:
             self.fall(why, late=False)
 
     def _why(self, error: Any) -> str:
-        """What Kafka refuses, now or lately, else that it is away and librdkafka's name for how."""
+        """What Kafka refuses, now or lately, else that it is away and what librdkafka says of that."""
         if refused := refusal(error):
             return f"Kafka {refused}"
         reason, at = self._refused
-        return reason if reason and self._clock() - at < REFUSED_SECONDS else f"no answer ({error.name()})"
+        if reason and self._clock() - at < REFUSED_SECONDS:
+            return reason
+        return f"no answer ({self._broken or error.name()})"
 
     def _rise(self) -> None:
         log.info("kafka is healthy")
         self._said.clear()
-        self.state, self.reason, self._was_late = State.HEALTHY, "", False
+        self.state, self.reason, self._broken, self._was_late = State.HEALTHY, "", "", False
 
     def _give_back(self, reason: str) -> None:
         for countdown in (*self._waiting, *self._drained):
@@ -355,9 +363,10 @@ class Publisher:
 
     def _tell(self, text: str, problem: str) -> None:
         """Each problem is logged once, until Kafka is healthy again; readiness always shows the present one."""
-        if problem not in self._said:
+        kind = problem.translate(NO_DIGITS)  # other numbers of requests, brokers and ports are no other problem
+        if kind not in self._said:
             log.warning(text, problem)
-            self._said.add(problem)
+            self._said.add(kind)
 
     def _ask(self) -> str:
         """What is in the way of publishing, or nothing; blocks."""

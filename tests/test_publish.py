@@ -148,6 +148,18 @@ async def test_a_wrong_password_is_said(setting: Setting) -> None:
     assert setting.publisher.reason == f"Kafka {WRONG_CREDENTIALS}"
 
 
+async def test_why_there_is_no_answer_is_said_as_a_connection_tells_it(setting: Setting) -> None:
+    told = setting.fake.callbacks["error_cb"]
+    setting.fake.away = True
+    refused = "k:9092/bootstrap: Connect to ipv4#10.0.0.1:9092 failed: Connection refused"
+    told(KafkaError(KafkaError._TRANSPORT, f"{refused} (after 0ms in state CONNECT)"))
+    assert setting.publisher.healthy, "one connection of several"
+    told(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+    assert setting.publisher.reason == f"no answer ({refused})"
+    setting.fake.away = False
+    assert await is_healthy(setting.publisher)
+
+
 @pytest.mark.parametrize("told_by", ["poll", "produce"])
 async def test_after_a_fatal_error_another_producer_publishes(told_by: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A producer that met one never publishes again, and still lists topics."""
