@@ -52,6 +52,9 @@ RING_SECONDS: Final = {
     "CONGESTION": (0.1, 3),
 }
 
+#: An agent's telephone rings for less long than a customer's.
+AGENT_RING_SECONDS: Final = RING_SECONDS | {"ANSWERED": (1, 9), "NO_ANSWER": (12, 20), "REJECTED": (1, 8)}
+
 INBOUND_SHARE: Final = 0.45
 NO_CALL_SHARE: Final = 0.02
 INBOUND_LEGS: Final = {1: 55, 2: 35, 3: 8, 4: 2}
@@ -143,20 +146,20 @@ class Calls:
         elif (
             outcome != "ANSWERED" and rng.random() < 2 * SECOND_DID_SHARE
         ):  # tried once more, from another of the customer's numbers
-            legs.append(self._leg((legs[0].ended or 0) + 2_000, pick(rng, OUTBOUND), agents=0))
+            legs.append(self._leg((legs[0].ended or 0) + 2_000, pick(rng, OUTBOUND)))
             legs[1].did = self.did()
         for leg in legs:
             leg.did, leg.number, leg.incoming = leg.did or did, visitor, inbound
         return legs
 
-    def _leg(self, start: int, outcome: str, *, agents: int) -> Leg:
+    def _leg(self, start: int, outcome: str, *, agents: int = 0, ring: dict[str, Any] = RING_SECONDS) -> Leg:
         """A leg that starts at `start`; one that leads to agents is never a short one."""
         rng = self._rng
         leg = Leg(cdr_id=f"{new_uuid(rng)}##pbx-{rng.randint(1, 9)}", outcome=outcome, started=start)
         leg.cause = rng.choice(CAUSES[outcome])
         leg.remote_hangup = rng.random() < 0.5
         rung = start + rng.randint(100, 4_000)
-        after = rung + round(1000 * rng.uniform(*RING_SECONDS[outcome]))
+        after = rung + round(1000 * rng.uniform(*ring[outcome]))
         if rng.random() < 0.5 and outcome not in ("BAD_NUMBER", "CONGESTION"):
             leg.ringing, leg.is_ringing = rung, True
         if outcome == "ANSWERED":
@@ -175,7 +178,7 @@ class Calls:
         legs: list[Leg] = []
         at = (visitor.connected or 0) + rng.randint(3_000, 15_000)
         for left in reversed(range(count)):
-            leg = self._leg(at, pick(rng, AGENT) if not left else "NO_ANSWER", agents=0)
+            leg = self._leg(at, pick(rng, AGENT) if not left else "NO_ANSWER", ring=AGENT_RING_SECONDS)
             leg.callee_type, leg.presses, leg.ringing, leg.is_ringing = rng.choice(AGENT_TYPES), [], None, None
             at = (leg.ended or 0) + 500
             legs.append(leg)
