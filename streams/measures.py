@@ -43,6 +43,11 @@ PARTITIONS: Final = Gauge("phonon_partitions", "Partitions this worker holds", [
 DIDS: Final = Gauge("phonon_dids", "DIDs held", registry=REGISTRY)
 BUCKETS: Final = Gauge("phonon_buckets", "DID minutes held", registry=REGISTRY)
 WAITING: Final = Gauge("phonon_dids_waiting", "DIDs whose metrics are to be written", registry=REGISTRY)
+CLOCK_AHEAD: Final = Gauge(
+    "phonon_clock_ahead_seconds",
+    "How far the clock of a partition is ahead of this machine's, else 0",
+    registry=REGISTRY,
+)
 RECOVERED: Final = Gauge(
     "phonon_recovery_ratio", "Part of the state read: 1 once a partition is live", ["partition"], registry=REGISTRY
 )

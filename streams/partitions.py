@@ -96,6 +96,8 @@ class Partitions:
         measures.DIDS.set(sum(len(table.dids) for table in tables))
         measures.BUCKETS.set(sum(table.buckets for table in tables))
         measures.ALERTS_FIRING.set(sum(table.alerts.firing() for table in tables))
+        clocks = [table.clock.floor or 0 for table in tables]
+        measures.CLOCK_AHEAD.set(max(0, max(clocks, default=0) - now_ms) / 1000)
         measures.GROUPS.set(0)
         for beside in [partition.beside for partition in self.owned.values() if partition.beside]:
             beside.measure()

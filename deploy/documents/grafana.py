@@ -144,6 +144,7 @@ ROWS: Final = {
             [("max by (partition) (phonon_emission_delay_seconds)", "{{partition}}")],
             "From Kafka's timestamp of a call to the flush that counts it; a partition without calls stands still.",
         ),
+        Panel("Partitions' clock ahead of the worker's", "s", [("phonon_clock_ahead_seconds", "{{instance}}")]),
         Panel(
             "Partitions",
             "short",
