@@ -301,6 +301,16 @@ def test_an_offer_to_upgrade_is_declined_and_its_body_read(receiver: Ports, offe
     assert re.findall(rb"HTTP/1\.1 (\d{3}) ", received) == [b"202", b"202", b"400"]
 
 
+def test_who_closes_his_half_of_the_connection_is_answered(receiver: Ports) -> None:
+    with socket.create_connection(("127.0.0.1", receiver.webhook), timeout=5) as connection:
+        connection.sendall(
+            b"POST %s HTTP/1.1\r\nHost: t\r\nContent-Length: %d\r\n\r\n%s" % (PATH.encode(), len(SENT), SENT)
+        )
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 202 ")
+        assert connection.recv(65536) == b""
+
+
 @pytest.fixture(scope="module")
 def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ports]:
     """A receiver without Kafka, shared by the tests of this module: everything goes to its spool."""
