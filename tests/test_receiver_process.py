@@ -19,6 +19,7 @@ import pytest
 from app.demo.broker import Broker
 from app.demo.child import Child
 from app.demo.ports import answers, free_port
+from app.listen import LINGER_SECONDS
 from app.openapi import MEANINGS
 from app.topics import create_topics
 from schemas.settings import read_settings
@@ -211,6 +212,30 @@ def test_two_workers_are_one_receiver(process: Processes, ports: Ports) -> None:
     assert ports.post()[0] == 200
     wait_until(lambda: 'phonon_deliveries_total{status="200"} 41.0' in ports.get("/metrics")[1])
     assert child.stop() == 0
+
+
+def test_two_workers_that_stop_refuse_who_comes_too_late(process: Processes, ports: Ports) -> None:
+    """While the parent held the socket, such a sender was connected, and waited until the last worker was gone."""
+    child = process("serve", "--workers", "2", settings=ports.settings, ready=ports.ready)
+    child.signal(signal.SIGTERM)
+    time.sleep(LINGER_SECONDS - 0.5)
+    with socket.create_connection(("127.0.0.1", ports.webhook)) as slow:  # its body may take two seconds
+        slow.sendall(b"POST %s HTTP/1.1\r\nHost: t\r\nContent-Length: 9\r\n\r\n{" % PATH.encode())
+        time.sleep(1)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", ports.webhook))
+        assert child.returncode is None
+        assert slow.recv(4096).startswith(b"HTTP/1.1 503 ")
+    assert child.wait(10) == 0
+
+
+def test_a_stop_while_a_dead_worker_is_replaced_reaches_the_new_one(process: Processes, ports: Ports) -> None:
+    child = process("serve", "--workers", "2", settings=ports.settings, ready=ports.ready)
+    wait_until(lambda: len(workers_of(child)) == 2)
+    os.kill(workers_of(child)[0], signal.SIGKILL)
+    wait_until(lambda: "starting another" in child.output)
+    os.kill(child.pid, signal.SIGTERM)
+    assert child.wait(10) == 0
 
 
 def workers_of(child: Child) -> list[int]:
