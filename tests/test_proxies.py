@@ -44,7 +44,7 @@ TAKEN = {200, 202}
 LIMIT = int(NAMES["PHONON_MAX_BODY_BYTES"].metadata["default"])
 
 NGINX_MAIN = """\
-user root;
+master_process off; # whose worker would outlive it where the tests are killed
 pid {folder}/nginx.pid;
 daemon off;
 error_log {folder}/main.log info;
