@@ -2,6 +2,8 @@
 
 Pure. msgspec reads nearly everything; what it refuses though it is JSON (1e400, integers of hundreds of digits,
 unpaired surrogates) is read once more by the standard library, and such a value becomes a `msgspec.Raw` of its text.
+So does a text with bytes that are no UTF-8, each of which stands there as an unpaired surrogate (PEP 383): a message
+that was cut in the middle of a letter must not cost the call it belongs to.
 Readers see that it is no text and no number; writers write it as it came. Source: RFC 8259, sections 6, 8.2 and 9.
 """
 
@@ -52,9 +54,8 @@ def _decode(body: bytes) -> Any:
 def _decode_odd(body: bytes) -> Any:
     """The standard library's reading, with what Python can't hold as raw text."""
     try:
-        value = json.loads(body.decode(), parse_int=_whole, parse_float=_decimal, parse_constant=_refuse)
-    except UnicodeDecodeError as error:
-        raise NotJson(f"not UTF-8 at byte {error.start}") from None
+        text = body.decode("utf-8", "surrogateescape")
+        value = json.loads(text, parse_int=_whole, parse_float=_decimal, parse_constant=_refuse)
     except json.JSONDecodeError as error:
         raise NotJson(f"not JSON at character {error.pos}") from None
     return _paired(value)

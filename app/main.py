@@ -228,7 +228,7 @@ def serve(settings: Settings, workers: int = 1) -> int:
         return 1
     plain = dataclasses.replace(settings, kafka=dict(settings.kafka))  # a mapping proxy can't be sent to a process
     if workers > 1:
-        return keep_workers(_work, (plain, listener), workers)
+        return keep_workers(_work, (plain, listener), workers, on_stop=listener.close)
     return work(plain, listener)
 
 

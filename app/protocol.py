@@ -5,6 +5,9 @@ ever. Here a request has REQUEST_SECONDS from its first byte to its last (the bo
 head has HEAD_BYTES, and what is no HTTP at all is told so in the same form as every other problem. And a reply is one
 write: uvicorn's two are a system call and a segment more, 8 % of what a delivery costs that is spooled.
 
+Who closes his half of the connection behind his request waits for the answer all the same (RFC 9112, 9.6), and gets
+it; uvicorn would hang up.
+
 An offer to upgrade is not taken up, and the request is answered as if it had not been made (RFC 9110, 7.8). The parser
 takes no body behind one, so that such a delivery would be empty: Java's own HTTP client offers h2c with its requests
 where there is no TLS, and whoever posts with it would be told 400.
@@ -73,6 +76,13 @@ class TimedProtocol(HttpToolsProtocol):
         """Nothing more to time."""
         self._disarm()
         super().connection_lost(exc)
+
+    def eof_received(self) -> bool:  # type: ignore[override] # uvicorn's says nothing, and hangs up
+        """The sender has said all that it will: one that waits for its answer gets it, and then we hang up."""
+        waits = self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body
+        if waits:
+            self.cycle.keep_alive = False
+        return waits
 
     def data_received(self, data: bytes) -> None:
         """Bytes of a request. Most are whole at once, and need no timer."""

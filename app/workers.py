@@ -21,10 +21,16 @@ RESTART_SECONDS: Final = 1.0
 LOOK_SECONDS: Final = 0.5
 
 
-def keep_workers(target: Callable[..., Any], arguments: tuple[Any, ...], workers: int) -> int:
-    """Run that many processes of `target` until a signal says stop; the exit code."""
+def keep_workers(
+    target: Callable[..., Any], arguments: tuple[Any, ...], workers: int, *, on_stop: Callable[[], None]
+) -> int:
+    """Run that many processes of `target` until a signal says stop; the exit code.
+
+    `on_stop` lets go of what the parent holds for them: while it kept the socket, those who connected when no worker
+    listened any more were not refused, but waited for nobody.
+    """
     with _shared_metrics():
-        return _Crew(target, arguments).run(workers)
+        return _Crew(target, arguments).run(workers, on_stop)
 
 
 def follow_parent(stop: Callable[[], None]) -> None:
@@ -63,30 +69,35 @@ class _Crew:
         self._processes: list[SpawnProcess] = []
         self._stopping = False
 
-    def run(self, workers: int) -> int:
+    def run(self, workers: int, on_stop: Callable[[], None]) -> int:
         """Keep the workers until told to stop."""
         for sig in (signal.SIGTERM, signal.SIGINT):
             signal.signal(sig, self._stop)
         for _ in range(workers):
-            self._processes.append(self._started())
+            self._start()
         while not self._stopping:
             wait([process.sentinel for process in self._processes], timeout=LOOK_SECONDS)
             self._replace()
+        on_stop()
         for process in self._processes:
             process.join()
         return 0
 
-    def _started(self) -> SpawnProcess:
+    def _start(self) -> None:
         process = self._context.Process(target=self._target, args=self._arguments)
+        self._processes.append(process)
         process.start()
-        return process
+        if self._stopping:  # the signal came before there was anybody to pass it on to
+            process.terminate()
 
     def _replace(self) -> None:
-        for place, process in enumerate(self._processes):
-            if process.exitcode is not None and not self._stopping:
-                sys.stderr.write(f"phonon-events: worker {process.pid} ended ({process.exitcode}); starting another\n")
-                time.sleep(RESTART_SECONDS)
-                self._processes[place] = self._started()
+        for process in [process for process in self._processes if process.exitcode is not None]:
+            if self._stopping:
+                return
+            sys.stderr.write(f"phonon-events: worker {process.pid} ended ({process.exitcode}); starting another\n")
+            time.sleep(RESTART_SECONDS)
+            self._processes.remove(process)
+            self._start()
 
     def _stop(self, sig: int, _frame: Any) -> None:
         self._stopping = True

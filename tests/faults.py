@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from app.demo.broker import Broker
 from app.demo.child import Child
 from app.demo.kafka_node import KafkaNode
 from app.demo.ports import answers, free_port
@@ -31,8 +32,8 @@ AT_ONCE_SECONDS = 0.05
 class Receiver:
     """A receiver under test: started again on the same ports and spool."""
 
-    def __init__(self, process: Processes, kafka: KafkaNode, folder: Path, prefix: str, workers: int) -> None:
-        self._process, self._kafka, self._workers = process, kafka, workers
+    def __init__(self, process: Processes, kafka: Broker, folder: Path, prefix: str, workers: int) -> None:
+        self._process, self._workers = process, workers
         self.port, self.management_port = free_port(), free_port()
         self.spool = folder / "spool"
         self.settings = {
@@ -114,7 +115,7 @@ async def until(condition: Callable[[], bool], within_seconds: float, told: Call
         await asyncio.sleep(0.05)
 
 
-def made_topics(kafka: KafkaNode, prefix: str) -> None:
+def made_topics(kafka: Broker, prefix: str) -> None:
     create_topics(read_settings({"KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers, "PHONON_TOPIC_PREFIX": prefix}))
 
 

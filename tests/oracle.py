@@ -9,6 +9,7 @@ import asyncio
 import json
 import math
 import random
+import ssl
 import time
 import uuid
 from collections import Counter, defaultdict, deque
@@ -92,8 +93,9 @@ class Verdict:
 class Oracle:
     """Sends, remembers, and judges."""
 
-    def __init__(self, port: int, *, seed: int, rate: int) -> None:
+    def __init__(self, port: int, *, seed: int, rate: int, tls: ssl.SSLContext | None = None) -> None:
         self.port = port
+        self._tls = tls
         self.phases: list[Phase] = []
         self._random = random.Random(seed)
         self._rate = rate
@@ -150,7 +152,7 @@ class Oracle:
     async def _send(self, delivery: Delivery, phase: Phase) -> str:
         began = time.monotonic()
         status = "lost"
-        connection = self._idle.popleft() if self._idle else Connection(self.port)
+        connection = self._idle.popleft() if self._idle else Connection(self.port, self._tls)
         try:
             async with asyncio.timeout(30):
                 status = str(await connection.post(self._worded(delivery.document)))
@@ -197,8 +199,8 @@ class Oracle:
 class Connection:
     """One kept connection."""
 
-    def __init__(self, port: int) -> None:
-        self._port = port
+    def __init__(self, port: int, tls: ssl.SSLContext | None = None) -> None:
+        self._port, self._tls = port, tls
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     @property
@@ -207,7 +209,7 @@ class Connection:
 
     async def post(self, body: bytes) -> int:
         if self._streams is None:
-            self._streams = await asyncio.open_connection("127.0.0.1", self._port)
+            self._streams = await asyncio.open_connection("127.0.0.1", self._port, ssl=self._tls)
         reader, writer = self._streams
         writer.write(b"POST /webhooks/phonon HTTP/1.1\r\nHost: t\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
         head = (await reader.readuntil(b"\r\n\r\n")).lower()

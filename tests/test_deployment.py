@@ -177,6 +177,10 @@ def test_what_people_choose_reaches_the_service_that_goes_by_it() -> None:
     chosen = {"PHONON_NUMBERS": "pseudonymise", "PHONON_PSEUDONYM_KEY": "a key of ours", "PHONON_CONTENT": "drop"}
     receiver = started_with("receiver", **chosen)
     assert (receiver.numbers, receiver.pseudonym_key, receiver.content) == ("pseudonymise", "a key of ours", "drop")
+    asked = {"PHONON_BASIC_AUTH": "u:p", "PHONON_ALLOWED_IPS": "203.0.113.7", "PHONON_TRUSTED_PROXIES": "172.18.0.1"}
+    guarded = started_with("receiver", PHONON_TOKEN="change-me", **asked)
+    assert (guarded.basic_auth, guarded.token) == ("u:p", "change-me")
+    assert [str(one) for one in (*guarded.allowed_ips, *guarded.trusted_proxies)] == ["203.0.113.7/32", "172.18.0.1/32"]
     rules = "/etc/phonon/alerts.toml"
     worker = started_with("metrics", **chosen, PHONON_ALERT_RULES=rules, PHONON_WINDOWS="15m", PHONON_GROUPS="g.csv")
     assert (worker.alert_rules, worker.groups, worker.pseudonym_key) == (Path(rules), Path("g.csv"), None)

@@ -144,6 +144,27 @@ async def test_a_connection_that_rests_between_requests_is_not(monkeypatch: pyte
     made.connection_lost(None)
 
 
+@pytest.mark.parametrize(("sent", "replies"), [("post", 1), ("post post", 2), ("", 0)])
+async def test_who_closes_his_half_is_answered_and_then_hung_up_on(sent: str, replies: int) -> None:
+    made, wire = connected(TimedProtocol)
+    for name in sent.split():
+        made.data_received(REQUESTS[name])
+    keeps_open = cast(TimedProtocol, made).eof_received()
+    assert keeps_open is (replies > 0)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert b"".join(wire.writes).count(b"HTTP/1.1 200") == replies
+    assert wire.closed is keeps_open
+    made.connection_lost(None)
+
+
+async def test_half_a_request_behind_which_the_sender_closes_is_none() -> None:
+    made, _ = connected(TimedProtocol)
+    made.data_received(REQUESTS["post"][:-1])
+    assert cast(TimedProtocol, made).eof_received() is False
+    made.connection_lost(None)
+
+
 async def test_a_timer_is_gone_with_the_connection() -> None:
     made, _ = connected(TimedProtocol)
     made.data_received(REQUESTS["post"][:20])

@@ -2,10 +2,12 @@
 
 import asyncio
 import base64
+import errno
 import http.client
 import json
 import os
 import re
+import select
 import signal
 import socket
 import sys
@@ -19,6 +21,7 @@ import pytest
 from app.demo.broker import Broker
 from app.demo.child import Child
 from app.demo.ports import answers, free_port
+from app.listen import LINGER_SECONDS
 from app.openapi import MEANINGS
 from app.topics import create_topics
 from schemas.settings import read_settings
@@ -213,6 +216,33 @@ def test_two_workers_are_one_receiver(process: Processes, ports: Ports) -> None:
     assert child.stop() == 0
 
 
+def test_two_workers_that_stop_refuse_who_comes_too_late(process: Processes, ports: Ports) -> None:
+    """While the parent held the socket, such a sender was connected, and waited until the last worker was gone."""
+    child = process("serve", "--workers", "2", settings=ports.settings, ready=ports.ready)
+    child.signal(signal.SIGTERM)
+    time.sleep(LINGER_SECONDS - 0.5)
+    with socket.create_connection(("127.0.0.1", ports.webhook)) as slow:  # its body may take two seconds
+        slow.sendall(b"POST %s HTTP/1.1\r\nHost: t\r\nContent-Length: 9\r\n\r\n{" % PATH.encode())
+        wait_until(lambda: refuses(ports.webhook))
+        assert not select.select([slow], [], [], 0)[0], "refused only when the last worker was gone"
+        assert slow.recv(4096).startswith(b"HTTP/1.1 503 ")
+    assert child.wait(10) == 0
+
+
+def refuses(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
+
+
+def test_a_stop_while_a_dead_worker_is_replaced_reaches_the_new_one(process: Processes, ports: Ports) -> None:
+    child = process("serve", "--workers", "2", settings=ports.settings, ready=ports.ready)
+    wait_until(lambda: len(workers_of(child)) == 2)
+    os.kill(workers_of(child)[0], signal.SIGKILL)
+    wait_until(lambda: "starting another" in child.output)
+    os.kill(child.pid, signal.SIGTERM)
+    assert child.wait(10) == 0
+
+
 def workers_of(child: Child) -> list[int]:
     """The processes that listen: those that said so and live."""
     pids = [int(pid) for pid in re.findall(r'"listening".*"pid": (\d+)', child.output)]
@@ -299,6 +329,16 @@ def test_an_offer_to_upgrade_is_declined_and_its_body_read(receiver: Ports, offe
         while chunk := connection.recv(65536):
             received += chunk
     assert re.findall(rb"HTTP/1\.1 (\d{3}) ", received) == [b"202", b"202", b"400"]
+
+
+def test_who_closes_his_half_of_the_connection_is_answered(receiver: Ports) -> None:
+    with socket.create_connection(("127.0.0.1", receiver.webhook), timeout=5) as connection:
+        connection.sendall(
+            b"POST %s HTTP/1.1\r\nHost: t\r\nContent-Length: %d\r\n\r\n%s" % (PATH.encode(), len(SENT), SENT)
+        )
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 202 ")
+        assert connection.recv(65536) == b""
 
 
 @pytest.fixture(scope="module")
