@@ -101,16 +101,21 @@ class Writer:
         await asyncio.wait({let_go(self._producer.stop())}, timeout=CLOSE_WITHIN_SECONDS)
 
 
-async def first_from(place: Place, offset: int) -> int | None:
-    """The first offset at or beyond this one that the source's log really holds; None if none came within a second."""
+async def first_from(place: Place, offset: int) -> tuple[int, int]:
+    """Where the source's log begins, and its first offset at or beyond this one that a record has, or may have.
+
+    That is found by a second's reading: aiokafka's position moves over what holds no record (deleted ones, the marker
+    at the end of a transaction), and stays where it does not know of any.
+    """
     source = TopicPartition(place.source, place.partition)
     consumer = AIOKafkaConsumer(**place.connection, enable_auto_commit=False, auto_offset_reset="earliest")
     await consumer.start()
     try:
+        begin = (await consumer.beginning_offsets([source]))[source]
         consumer.assign([source])
         consumer.seek(source, offset)
         records = (await consumer.getmany(timeout_ms=1000, max_records=1)).get(source)
-        return records[0].offset if records else None
+        return begin, records[0].offset if records else await consumer.position(source)
     finally:
         let_go(consumer.stop())
 

@@ -124,7 +124,8 @@ class Partition:
         self.end = max(self.end, fetched.chunk.end)
         verdict = offsets.judge(fetched.chunk, table.next_offset)
         if verdict == offsets.SEEK:
-            await self._close_gap(table, table.next_offset)
+            measures.REREAD.inc()
+            await self.read_again()
         elif verdict == offsets.ANEW:
             log.warning("partition %d: the topic begins anew at offset %d", self.number, fetched.chunk.first)
             self.end = fetched.chunk.end
@@ -139,23 +140,29 @@ class Partition:
             self.sought_at = time.monotonic()
             await self.ports.seek(self.number, self.table.next_offset)
 
-    async def _close_gap(self, table: Table, missing: int) -> None:
-        """Read the missing records again; at the second time ask the log whether it has them at all."""
-        measures.REREAD.inc()
+    async def read_again(self) -> None:
+        """Seek what comes next and did not come; at the second time ask the log whether it has that at all."""
+        table = self.table
+        if table is None or table.next_offset is None:
+            return
+        missing = table.next_offset
         if self._sought == missing:
-            first = await self._first_from(missing)
-            if table is self.table and table.next_offset == missing and first is not None and first > missing:
-                measures.EXPIRED.inc(first - missing)
-                log.warning("partition %d: the log has no offsets %d to %d", self.number, missing, first - 1)
-                table.passed(first)
+            await self._pass_hole(table, missing)
         self._sought = missing
         await self.seek()
 
-    async def _first_from(self, offset: int) -> int | None:
+    async def _pass_hole(self, table: Table, missing: int) -> None:
+        """Where the log has no records from this offset on, go on at the next one that it may have."""
         try:
-            return await changelog.first_from(self.place, offset)
+            begin, first = await changelog.first_from(self.place, missing)
         except (KafkaError, OSError, TimeoutError):
-            return None
+            return
+        if table is not self.table or table.next_offset != missing or first <= missing:
+            return
+        if (expired := min(begin, first) - missing) > 0:
+            measures.EXPIRED.inc(expired)
+            log.warning("partition %d: the log has no offsets %d to %d", self.number, missing, begin - 1)
+        table.passed(first)
 
     async def _count_all(self, table: Table, records: list[Any]) -> None:
         """In turns, between which others have theirs: a flush needs many."""

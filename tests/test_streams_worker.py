@@ -95,6 +95,29 @@ def first_metrics_come_soon_and_lie_on_the_flows_partitions(topic: FlowTopic) ->
     assert delays[len(delays) * 95 // 100] <= 1500
 
 
+def test_an_end_of_the_log_that_holds_no_records_is_passed(topic: FlowTopic, workers: Workers) -> None:
+    """Another program writes flows in a transaction, whose marker is the log's last; then the log is cut off unread."""
+    child = workers.start(0)
+    workers.wait_ready(0)
+    topic.send_in_transaction(topic.flows(200))
+    workers.wait_idle()
+    assert topic.wrong() == []
+    assert workers.figure(0, "phonon_records_expired_total") == 0
+    child.signal(signal.SIGSTOP)
+    lost = topic.flows(100)
+    for record in lost:
+        topic.put(record["did"].encode(), encode("Flow", record))
+    topic.flush()
+    topic.cut_off()
+    child.signal(signal.SIGCONT)
+    workers.wait_idle()
+    assert workers.figure(0, "phonon_records_expired_total") == len(lost)
+    topic.send(topic.flows(200))
+    topic.flush()
+    workers.wait_idle()
+    assert topic.wrong() == []
+
+
 def test_fausts_own_command_names_missing_topics_and_a_did_is_written_a_last_time(
     kafka: Broker, prefix: str, process: Processes, tmp_path: Path
 ) -> None:
