@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.partitioner import murmur2
 
 from streams.closing import let_go
 
@@ -99,6 +100,12 @@ class Writer:
     async def close(self) -> None:
         """Let go. Where no broker answers it ends by itself, later; the next owner fences it."""
         await asyncio.wait({let_go(self._producer.stop())}, timeout=CLOSE_WITHIN_SECONDS)
+
+
+def home(key: bytes, partitions: int) -> int:
+    """The partition of a key, as with Java clients."""
+    number: int = murmur2(key) & 0x7FFFFFFF
+    return number % partitions
 
 
 async def first_from(place: Place, offset: int) -> tuple[int, int]:

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from itertools import islice
 from typing import Any, Final, NamedTuple, Protocol
 
 from aiokafka.errors import KafkaError, ProducerFenced
@@ -36,6 +37,7 @@ COMMIT_SECONDS: Final = 1.0
 FENCED_PAUSE_SECONDS: Final = 3.0  # more than a heartbeat: a worker that lost the partition has then heard of it
 PAUSE_SECONDS: Final = 0.5
 SAY_REJECTED_MS: Final = 60_000  # between two lines on records that are set aside: the figures count them all
+STRAYS_AMONG: Final = 1_000  # DIDs looked at: 15 us each
 LOOK_UP_SECONDS: Final = 2.0  # between two questions to a schema registry that did not answer
 
 _OUTCOMES: Final = {COUNTED: measures.FLOWS, DUPLICATE: measures.DUPLICATE, LATE: measures.LATE}
@@ -81,6 +83,7 @@ class Partition:
         self.progress_at = time.monotonic()
         self.sought_at = float("-inf")
         self.last_timestamp: int | None = None
+        self.lost_at = float("-inf")
         self._sought: int | None = None  # the next offset that was sought after a gap
         self._rejected: list[Sent] = []
         self._rejected_said = 0  # ms
@@ -241,6 +244,7 @@ class Partition:
 
     def _lose(self, why: str) -> None:
         if not self._stopping.is_set():
+            self.lost_at = time.monotonic()
             if self.table is not None:  # tries to read it again fail without being another loss
                 measures.LOST.inc()
             self.trouble = f"state dropped: {why}"
@@ -256,6 +260,7 @@ class Partition:
         shown = measures.RECOVERED.labels(self.number)
         first, end = await changelog.read(self.place, table.restore, shown.set)
         table.settle()
+        self._tell_strays(table, len(await writer.places(self.place.source)))
         self._start_at(table, first)
         self.table, self.end = table, end
         await self.seek()
@@ -264,6 +269,16 @@ class Partition:
         took = time.monotonic() - begun
         log.info("partition %d: live with %d DIDs, %d buckets after %.1f s",
                  self.number, len(table.dids), table.buckets, took)  # fmt: skip
+
+    def _tell_strays(self, table: Table, partitions: int) -> None:
+        """Where partitions were added, DIDs go to another one: both count them, and neither has all."""
+        some = list(islice(table.dids, STRAYS_AMONG))
+        strays = sum(changelog.home(did.encode(), partitions) != self.number for did in some)
+        if strays:
+            log.warning(
+                "partition %d: %d of %d DIDs have their calls in another one of the %d: their figures are wrong, see "
+                "'Another number of partitions' in docs/runbook.md", self.number, strays, len(some), partitions,
+            )  # fmt: skip
 
     def _start_at(self, table: Table, first: int) -> None:
         """Where the source's log begins beyond the next offset, Kafka deleted records before they were read."""

@@ -70,6 +70,10 @@ class Partitions:
             return "Kafka does not answer"
         return None
 
+    def lost_at(self) -> float:
+        """When a state was last lost, or could not be read."""
+        return max((partition.lost_at for partition in self.owned.values()), default=float("-inf"))
+
     async def watch(self, ends: dict[int, int]) -> None:
         """Note how far the logs reach; where records wait and none came for a while, seek again."""
         now = self._seen_at = time.monotonic()

@@ -48,10 +48,11 @@ class FlowTopic:
             "enable.idempotence": True,
         })  # fmt: skip
 
-    def create(self) -> None:
-        """All topics, and wait for them."""
+    def create(self, *names: str) -> None:
+        """These topics, or all, and wait for them."""
         admin = AdminClient({"bootstrap.servers": self.servers})
-        topics = [NewTopic(topic_name(self.prefix, topic.record), PARTITIONS, 1) for topic in TOPICS]
+        all_names = [topic_name(self.prefix, topic.record) for topic in TOPICS]
+        topics = [NewTopic(name, PARTITIONS, 1) for name in names or all_names]
         for future in admin.create_topics(topics).values():
             future.result()
 
