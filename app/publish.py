@@ -151,7 +151,7 @@ class Publisher:
         self._most_bytes = most_bytes - HEADERS_BYTES
         self._before = before  # what must be done before anything is published: says what is in the way, may block
         self._said: set[str] = set()
-        self._refused = "", 0.0  # why Kafka does not let us in, and when it last said so
+        self._refused = "", 0.0  # why we don't get in, and when that was last said
         self._clock = clock
         self._seen = self._last = self._acknowledged_at = clock()
         self._waiting: dict[Countdown, None] = {}  # oldest first: what the stall clock watches
@@ -275,6 +275,8 @@ class Publisher:
         refused, why = refusal(error), self._why(error)
         if refused:
             self._refused = why, self._clock()
+        elif error.code() == KafkaError._RESOLVE:  # it is told once in a while, and then all just times out
+            self._refused = f"no answer ({error.str().partition(' (after')[0]})", self._clock()
         if refused or error.code() == KafkaError._ALL_BROKERS_DOWN:
             self.fall(why, late=False)
 

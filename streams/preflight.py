@@ -16,6 +16,7 @@ from aiokafka.errors import (
     GroupAuthorizationFailedError,
     KafkaConnectionError,
     KafkaError,
+    NodeNotReadyError,
     SaslAuthenticationFailed,
     TopicAlreadyExistsError,
     TopicAuthorizationFailedError,
@@ -130,7 +131,9 @@ async def _why(connection: dict[str, Any], error: Exception) -> str:
 
 
 def _hint(error: Exception) -> str:
-    """It hangs up without a word where it expects TLS and gets none."""
+    """It hangs up without a word where it expects TLS and gets none; the others it names may not be to be reached."""
+    if isinstance(error, NodeNotReadyError):
+        return "the addresses it gives, its advertised.listeners, can't be resolved or reached from here"
     hung_up = isinstance(error, KafkaConnectionError)
     return type(error).__name__ + (": is KAFKA_SECURITY_PROTOCOL right?" if hung_up else "")
 
