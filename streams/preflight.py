@@ -145,12 +145,15 @@ async def _check(admin: AIOKafkaAdminClient, needed: Needed) -> str | None:
             return f"topic {topic} is missing; `phonon-events topics create` makes it"
     number = partitions[needed.source]
     metrics, *beside = needed.written[:ALIKE]
-    unlike = [topic for topic in (metrics, needed.changelog) if partitions.get(topic, number) != number]
-    for topic in (*unlike, *(topic for topic in beside if partitions[topic] < number)):
-        raise Unfit(
-            f"{topic} has {partitions[topic]} partitions, {needed.source} has {number}: they must agree; "
-            "add none, see 'Another number of partitions' in docs/runbook.md"
-        )
+    for topic in (metrics, needed.changelog):
+        if partitions.get(topic, number) != number:
+            raise Unfit(
+                f"{topic} has {partitions[topic]} partitions, {needed.source} has {number}: they must agree; "
+                "add none, see 'Another number of partitions' in docs/runbook.md"
+            )
+    for topic in beside:
+        if partitions[topic] < number:
+            raise Unfit(f"{topic} has {partitions[topic]} partitions, {needed.source} has {number}: give it as many")
     if needed.changelog not in partitions:
         await _create(admin, needed, number)
     await _ask_for_group(admin, needed.group)

@@ -44,6 +44,13 @@ def grow(admin: AdminClient, *names: str) -> None:
         future.result()
 
 
+def refused(workers: Workers) -> str:
+    """What a worker says that does not start."""
+    child = workers.start(0)
+    wait(lambda: child.returncode == 1, 30)
+    return child.output
+
+
 def count(topic: FlowTopic, workers: Workers) -> None:
     """A few flows, counted."""
     topic.send(topic.flows(200))
@@ -148,11 +155,13 @@ def test_a_topic_that_goes_or_grows_while_a_worker_runs_is_named(
     workers.wait_idle(60)
     assert topic.wrong() == []
     assert stopped(child) == 0
-    grow(admin, *(topic_name(topic.prefix, record) for record in ("Flow", "DidMetrics", "DidAlert", "Rejected")))
-    refused = workers.start(0)
-    wait(lambda: refused.returncode == 1, 30)
-    assert f"{changelog} has {PARTITIONS} partitions, {topic.prefix}.flow.v1 has {PARTITIONS + 2}" in refused.output
-    grow(admin, changelog)
+    source = topic_name(topic.prefix, "Flow")
+    counts = f"has {PARTITIONS} partitions, {source} has {PARTITIONS + 2}"
+    grow(admin, source, metrics)
+    assert f"{changelog} {counts}: they must agree; add none" in refused(workers)
+    grow(admin, changelog, topic_name(topic.prefix, "Rejected"))
+    assert f"{topic_name(topic.prefix, 'DidAlert')} {counts}: give it as many" in refused(workers)
+    grow(admin, topic_name(topic.prefix, "DidAlert"))
     astray = workers.start(0)
     wait(lambda: "their figures are wrong" in astray.output, 30)
 
