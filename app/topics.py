@@ -3,10 +3,12 @@
 `create_topics` only ever does what loses nothing: it makes what is missing, raises limits that are too low, and sets
 how a topic is cleaned. What it can't mend (partition and replica counts: keys would move, data would have to be copied)
 is an error in one line: with other partition counts a DID's calls and metrics part ways.
+The topic of the workers' state is theirs to make; where it is there it is looked at as well, because a state that is
+deleted like events is gone at the next start.
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -23,12 +25,14 @@ from confluent_kafka.cimpl import NewTopic
 
 from app.cluster import ANSWER_WITHIN_S, PAUSE_S, ClusterError, Errors, ask, connect, look
 from schemas.settings import Settings
-from schemas.topics import Topic, topic_config, topics_by_name
+from schemas.topics import changelog_name, topic_config, topics_by_name
 
 #: Limits where more than needed is as good; -1 is "no limit".
 AT_LEAST: Final = ("max.message.bytes", "min.insync.replicas", "retention.ms")
 UNLIMITED: Final = -1
 NOT_MENDED: Final = ("partitions", "replication")
+#: What the topic of the workers' state needs; all else about it is as the workers made it.
+OF_STATE: Final = {"cleanup.policy": "compact"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,19 +56,21 @@ class Cluster:
         self._errors = Errors(settings.kafka["bootstrap.servers"])
         self._admin = connect(AdminClient, settings.kafka, self._errors)
         self._topics = topics_by_name(settings.topic_prefix, raw=settings.raw_topic)
+        self._changelog = changelog_name(settings.topic_prefix)
 
     def check(self) -> list[Difference]:
         """What exists, against what is needed."""
         found = look(self._admin, self._errors).topics
-        present = [name for name in self._topics if name in found and found[name].error is None]
+        names = (*self._topics, self._changelog)
+        present = [name for name in names if name in found and found[name].error is None]
         configs = self._configs(present)
         differences: list[Difference] = []
-        for name, topic in self._topics.items():
-            if name not in configs:
+        for name in names:
+            if name in configs:
+                differences += self._counts(name, found[name].partitions)
+                differences += _config_differences(name, self._needed(name), configs[name])
+            elif name in self._topics:
                 differences.append(Difference(name, "topic", "present", "missing"))
-                continue
-            differences += self._counts(name, found[name].partitions)
-            differences += _config_differences(name, self._needed(topic), configs[name])
         return differences
 
     def create(self) -> list[Difference]:
@@ -72,7 +78,7 @@ class Cluster:
         missing = [d for d in self.check() if d.what == "topic"]
         self._make([d.topic for d in missing])
         found = self.check_until(lambda d: d.what != "topic")
-        settings = [d for d in found if d.what in self._needed(self._topics[d.topic])]
+        settings = [d for d in found if d.what in self._needed(d.topic)]
         self._set(settings)
         return missing + settings
 
@@ -85,7 +91,10 @@ class Cluster:
             found = self.check()
         return found
 
-    def _needed(self, topic: Topic) -> dict[str, str]:
+    def _needed(self, name: str) -> Mapping[str, str]:
+        topic = self._topics.get(name)
+        if topic is None:
+            return OF_STATE
         return topic_config(topic, self._settings.max_body_bytes, self._settings.topic_replication)
 
     def _counts(self, name: str, partitions: Any) -> Iterable[Difference]:
@@ -108,9 +117,7 @@ class Cluster:
             return
         settings = self._settings
         new = [
-            NewTopic(
-                name, settings.topic_partitions, settings.topic_replication, config=self._needed(self._topics[name])
-            )
+            NewTopic(name, settings.topic_partitions, settings.topic_replication, config=dict(self._needed(name)))
             for name in names
         ]
         futures = self._admin.create_topics(new, operation_timeout=ANSWER_WITHIN_S, request_timeout=2 * ANSWER_WITHIN_S)
@@ -168,7 +175,7 @@ def _made(future: Any) -> None:
             raise
 
 
-def _config_differences(name: str, needed: dict[str, str], found: dict[str, str]) -> Iterable[Difference]:
+def _config_differences(name: str, needed: Mapping[str, str], found: dict[str, str]) -> Iterable[Difference]:
     for what, value in needed.items():
         present = found.get(what, "")
         if present != value and not (what in AT_LEAST and _enough(present, value)):

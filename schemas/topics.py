@@ -77,6 +77,11 @@ def raw_topic_name(prefix: str) -> str:
     return f"{prefix}.{RAW.name}.v1"
 
 
+def changelog_name(prefix: str) -> str:
+    """The topic of the workers' state, which they make themselves: "phonon" -> "phonon-metrics-buckets-changelog"."""
+    return f"{prefix}-metrics-buckets-changelog"
+
+
 def topics_by_name(prefix: str, *, raw: bool) -> dict[str, Topic]:
     """All topics that an installation needs, with the raw one or without."""
     found = {topic_name(prefix, topic.record): topic for topic in TOPICS}

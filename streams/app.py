@@ -18,7 +18,7 @@ from aiokafka.errors import IllegalStateError
 from faust.exceptions import ConsumerNotStarted
 
 from schemas.settings import Settings, SettingsError, read_settings
-from schemas.topics import topic_name
+from schemas.topics import changelog_name, topic_name
 from streams import chunks, connection, gathering, health
 from streams.agents import count_flows
 from streams.changelog import Place
@@ -29,7 +29,7 @@ from streams.groups import GroupsError
 from streams.groups_file import GroupsFile
 from streams.partition import Partition, Ports, Topics
 from streams.partitions import Partitions
-from streams.preflight import Needed, Unfit, prepared, wait_for
+from streams.preflight import Needed, Unfit, lacking, prepared, wait_for
 from streams.ranking import Ranking
 from streams.rules import NO_RULES, Rules, RulesError, read_rules
 
@@ -51,6 +51,8 @@ class MetricsApp(faust.App):
     framing: Framing
     file: GroupsFile
     waiting: str | None = "waiting for Kafka and its topics"
+    lack: str | None = None  # what the topics lack since a state was lost
+    _asked_at = 0.0
 
     async def on_first_start(self) -> None:
         """Open the management port, then wait for Kafka, the topics and the schema registry."""
@@ -69,13 +71,23 @@ class MetricsApp(faust.App):
 
     def trouble(self) -> str | None:
         """Why this worker is not ready; None when it is."""
-        return self.waiting or self.partitions.trouble()
+        return self.waiting or self.lack or self.partitions.trouble()
 
     def refused(self, why: str | None) -> None:
         """Note that Kafka does not let us read, or that it does."""
         if why and why != self.waiting:
             log.warning("waiting: %s", why)
         self.waiting = why
+
+    async def ask_for_topics(self) -> None:
+        """Since a state was lost, and until they are as they should be: what do the topics lack?"""
+        if self.lack is None and self.partitions.lost_at() < self._asked_at:
+            return
+        self._asked_at = time.monotonic()
+        lack = await lacking(connection.arguments(self.settings.kafka), self.needed)
+        if lack and lack != self.lack:
+            log.warning("waiting: %s", lack)
+        self.lack = lack
 
     async def _open_management_port(self) -> None:
         host, port = self.settings.management_host, self.settings.management_port
@@ -101,7 +113,7 @@ def make_app(settings: Settings, rules: Rules = NO_RULES, file: GroupsFile | Non
     written = Topics(*(topic_name(settings.topic_prefix, name) for name in ("DidMetrics", "DidAlert", "Rejected")))
     needs_all = bool(settings.groups or settings.rankings)
     together = gathering.Topics(*(topic_name(settings.topic_prefix, name) for name in gathering.TOPICS))
-    log_of_state, all_written = f"{group}-buckets-changelog", (*written, *(together if needs_all else ()))
+    log_of_state, all_written = changelog_name(settings.topic_prefix), (*written, *(together if needs_all else ()))
     app.needed = Needed(group, source, all_written, log_of_state, settings.topic_replication)
     kafka = connection.arguments(settings.kafka)
 
@@ -170,6 +182,12 @@ def _connect(app: MetricsApp, source: str) -> None:
             await asyncio.sleep(WATCH_SECONDS)
             await asyncio.to_thread(app.file.look)
             await _look(app, source)
+
+    @app.task  # type: ignore[untyped-decorator]
+    async def ask() -> None:
+        while not app.should_stop:
+            await asyncio.sleep(WATCH_SECONDS)
+            await app.ask_for_topics()
 
 
 async def _look(app: MetricsApp, source: str) -> None:

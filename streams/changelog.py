@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.partitioner import murmur2
 
 from streams.closing import let_go
 
@@ -101,16 +102,27 @@ class Writer:
         await asyncio.wait({let_go(self._producer.stop())}, timeout=CLOSE_WITHIN_SECONDS)
 
 
-async def first_from(place: Place, offset: int) -> int | None:
-    """The first offset at or beyond this one that the source's log really holds; None if none came within a second."""
+def home(key: bytes, partitions: int) -> int:
+    """The partition of a key, as with Java clients."""
+    number: int = murmur2(key) & 0x7FFFFFFF
+    return number % partitions
+
+
+async def first_from(place: Place, offset: int) -> tuple[int, int]:
+    """Where the source's log begins, and its first offset at or beyond this one that a record has, or may have.
+
+    That is found by a second's reading: aiokafka's position moves over what holds no record (deleted ones, the marker
+    at the end of a transaction), and stays where it does not know of any.
+    """
     source = TopicPartition(place.source, place.partition)
     consumer = AIOKafkaConsumer(**place.connection, enable_auto_commit=False, auto_offset_reset="earliest")
     await consumer.start()
     try:
+        begin = (await consumer.beginning_offsets([source]))[source]
         consumer.assign([source])
         consumer.seek(source, offset)
         records = (await consumer.getmany(timeout_ms=1000, max_records=1)).get(source)
-        return records[0].offset if records else None
+        return begin, records[0].offset if records else await consumer.position(source)
     finally:
         let_go(consumer.stop())
 

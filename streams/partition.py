@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from itertools import islice
 from typing import Any, Final, NamedTuple, Protocol
 
 from aiokafka.errors import KafkaError, ProducerFenced
@@ -36,6 +37,7 @@ COMMIT_SECONDS: Final = 1.0
 FENCED_PAUSE_SECONDS: Final = 3.0  # more than a heartbeat: a worker that lost the partition has then heard of it
 PAUSE_SECONDS: Final = 0.5
 SAY_REJECTED_MS: Final = 60_000  # between two lines on records that are set aside: the figures count them all
+STRAYS_AMONG: Final = 1_000  # DIDs looked at: 15 us each
 LOOK_UP_SECONDS: Final = 2.0  # between two questions to a schema registry that did not answer
 
 _OUTCOMES: Final = {COUNTED: measures.FLOWS, DUPLICATE: measures.DUPLICATE, LATE: measures.LATE}
@@ -81,6 +83,7 @@ class Partition:
         self.progress_at = time.monotonic()
         self.sought_at = float("-inf")
         self.last_timestamp: int | None = None
+        self.lost_at = float("-inf")
         self._sought: int | None = None  # the next offset that was sought after a gap
         self._rejected: list[Sent] = []
         self._rejected_said = 0  # ms
@@ -124,7 +127,8 @@ class Partition:
         self.end = max(self.end, fetched.chunk.end)
         verdict = offsets.judge(fetched.chunk, table.next_offset)
         if verdict == offsets.SEEK:
-            await self._close_gap(table, table.next_offset)
+            measures.REREAD.inc()
+            await self.read_again()
         elif verdict == offsets.ANEW:
             log.warning("partition %d: the topic begins anew at offset %d", self.number, fetched.chunk.first)
             self.end = fetched.chunk.end
@@ -139,23 +143,29 @@ class Partition:
             self.sought_at = time.monotonic()
             await self.ports.seek(self.number, self.table.next_offset)
 
-    async def _close_gap(self, table: Table, missing: int) -> None:
-        """Read the missing records again; at the second time ask the log whether it has them at all."""
-        measures.REREAD.inc()
+    async def read_again(self) -> None:
+        """Seek what comes next and did not come; at the second time ask the log whether it has that at all."""
+        table = self.table
+        if table is None or table.next_offset is None:
+            return
+        missing = table.next_offset
         if self._sought == missing:
-            first = await self._first_from(missing)
-            if table is self.table and table.next_offset == missing and first is not None and first > missing:
-                measures.EXPIRED.inc(first - missing)
-                log.warning("partition %d: the log has no offsets %d to %d", self.number, missing, first - 1)
-                table.passed(first)
+            await self._pass_hole(table, missing)
         self._sought = missing
         await self.seek()
 
-    async def _first_from(self, offset: int) -> int | None:
+    async def _pass_hole(self, table: Table, missing: int) -> None:
+        """Where the log has no records from this offset on, go on at the next one that it may have."""
         try:
-            return await changelog.first_from(self.place, offset)
+            begin, first = await changelog.first_from(self.place, missing)
         except (KafkaError, OSError, TimeoutError):
-            return None
+            return
+        if table is not self.table or table.next_offset != missing or first <= missing:
+            return
+        if (expired := min(begin, first) - missing) > 0:
+            measures.EXPIRED.inc(expired)
+            log.warning("partition %d: the log has no offsets %d to %d", self.number, missing, begin - 1)
+        table.passed(first)
 
     async def _count_all(self, table: Table, records: list[Any]) -> None:
         """In turns, between which others have theirs: a flush needs many."""
@@ -234,6 +244,7 @@ class Partition:
 
     def _lose(self, why: str) -> None:
         if not self._stopping.is_set():
+            self.lost_at = time.monotonic()
             if self.table is not None:  # tries to read it again fail without being another loss
                 measures.LOST.inc()
             self.trouble = f"state dropped: {why}"
@@ -249,6 +260,7 @@ class Partition:
         shown = measures.RECOVERED.labels(self.number)
         first, end = await changelog.read(self.place, table.restore, shown.set)
         table.settle()
+        self._tell_strays(table, len(await writer.places(self.place.source)))
         self._start_at(table, first)
         self.table, self.end = table, end
         await self.seek()
@@ -257,6 +269,16 @@ class Partition:
         took = time.monotonic() - begun
         log.info("partition %d: live with %d DIDs, %d buckets after %.1f s",
                  self.number, len(table.dids), table.buckets, took)  # fmt: skip
+
+    def _tell_strays(self, table: Table, partitions: int) -> None:
+        """Where partitions were added, DIDs go to another one: both count them, and neither has all."""
+        some = list(islice(table.dids, STRAYS_AMONG))
+        strays = sum(changelog.home(did.encode(), partitions) != self.number for did in some)
+        if strays:
+            log.warning(
+                "partition %d: %d of %d DIDs have their calls in another one of the %d: their figures are wrong, see "
+                "'Another number of partitions' in docs/runbook.md", self.number, strays, len(some), partitions,
+            )  # fmt: skip
 
     def _start_at(self, table: Table, first: int) -> None:
         """Where the source's log begins beyond the next offset, Kafka deleted records before they were read."""

@@ -70,11 +70,16 @@ class Partitions:
             return "Kafka does not answer"
         return None
 
+    def lost_at(self) -> float:
+        """When a state was last lost, or could not be read."""
+        return max((partition.lost_at for partition in self.owned.values()), default=float("-inf"))
+
     async def watch(self, ends: dict[int, int]) -> None:
         """Note how far the logs reach; where records wait and none came for a while, seek again."""
         now = self._seen_at = time.monotonic()
         last = max((partition.progress_at for partition in self.owned.values()), default=now)
         usual = STALLED_SECONDS if now - last > STALLED_SECONDS else STARVED_SECONDS
+        stalled = list[Partition]()
         for number, end in ends.items():
             partition = self.owned.get(number)
             if partition is None or partition.table is None:
@@ -86,7 +91,8 @@ class Partitions:
             since = max(partition.progress_at, partition.sought_at, self._assigned_at)
             if partition.asking is None and partition.lag and now - since > patience:
                 log.warning("partition %d: %d records wait and none came; seeking again", number, partition.lag)
-                await partition.seek()
+                stalled.append(partition)
+        await asyncio.gather(*[partition.read_again() for partition in stalled])
 
     def measure(self, now_ms: int) -> None:
         """Bring the gauges up to date."""

@@ -16,6 +16,7 @@ from aiokafka.errors import (
     GroupAuthorizationFailedError,
     KafkaConnectionError,
     KafkaError,
+    NodeNotReadyError,
     SaslAuthenticationFailed,
     TopicAlreadyExistsError,
     TopicAuthorizationFailedError,
@@ -32,6 +33,7 @@ log = logging.getLogger("streams.preflight")
 
 SAY_EVERY: Final = 10  # tries between two lines
 PAUSE_SECONDS: Final = 1.0
+ALIKE: Final = 3  # of what is written: metrics, alerts and rejected records go to the partition of their flows
 
 CHANGELOG_CONFIG: Final = {
     "cleanup.policy": "compact",
@@ -42,16 +44,14 @@ CHANGELOG_CONFIG: Final = {
 }
 
 
+DENIED: Final = (ClusterAuthorizationFailedError, GroupAuthorizationFailedError, TopicAuthorizationFailedError)
 #: What waiting does not mend, and the setting to look at.
 REFUSALS: Final = (
     (SaslAuthenticationFailed, WRONG_CREDENTIALS),
     (UnsupportedSaslMechanismError, WRONG_CREDENTIALS),
     (ssl.SSLCertVerificationError, UNTRUSTED_CERTIFICATE),
     (ssl.SSLError, WRONG_PROTOCOL),
-    (
-        (ClusterAuthorizationFailedError, GroupAuthorizationFailedError, TopicAuthorizationFailedError),
-        NOT_PERMITTED,
-    ),
+    (DENIED, NOT_PERMITTED),
 )
 
 
@@ -95,6 +95,25 @@ async def prepared(connection: dict[str, Any], needed: Needed) -> str | None:
         let_go(admin.close())
 
 
+async def lacking(connection: dict[str, Any], needed: Needed) -> str | None:
+    """What of the topics is not as needed while workers run; None where all is, or nobody answers.
+
+    aiokafka's own errors name no topic. A changelog that was deleted is made anew: all is counted again from the flows.
+    """
+    admin = AIOKafkaAdminClient(**connection, request_timeout_ms=5000)
+    try:
+        await admin.start()
+        return await _check(admin, needed)
+    except Unfit as error:
+        return str(error)
+    except DENIED as error:
+        return f"Kafka {NOT_PERMITTED} ({reason(error)})"
+    except (KafkaError, OSError, TimeoutError):
+        return None
+    finally:
+        let_go(admin.close())
+
+
 async def _why(connection: dict[str, Any], error: Exception) -> str:
     """One line on why there is no answer. aiokafka only logs it, so the first server is asked once more, alone."""
     servers = connection["bootstrap_servers"]
@@ -112,7 +131,9 @@ async def _why(connection: dict[str, Any], error: Exception) -> str:
 
 
 def _hint(error: Exception) -> str:
-    """It hangs up without a word where it expects TLS and gets none."""
+    """It hangs up without a word where it expects TLS and gets none; the others it names may not be to be reached."""
+    if isinstance(error, NodeNotReadyError):
+        return "the addresses it gives, its advertised.listeners, can't be resolved or reached from here"
     hung_up = isinstance(error, KafkaConnectionError)
     return type(error).__name__ + (": is KAFKA_SECURITY_PROTOCOL right?" if hung_up else "")
 
@@ -123,9 +144,16 @@ async def _check(admin: AIOKafkaAdminClient, needed: Needed) -> str | None:
         if topic not in partitions:
             return f"topic {topic} is missing; `phonon-events topics create` makes it"
     number = partitions[needed.source]
-    for topic in (*needed.written[:1], needed.changelog):
+    metrics, *beside = needed.written[:ALIKE]
+    for topic in (metrics, needed.changelog):
         if partitions.get(topic, number) != number:
-            raise Unfit(f"{topic} has {partitions[topic]} partitions, {needed.source} has {number}: they must agree")
+            raise Unfit(
+                f"{topic} has {partitions[topic]} partitions, {needed.source} has {number}: they must agree; "
+                "add none, see 'Another number of partitions' in docs/runbook.md"
+            )
+    for topic in beside:
+        if partitions[topic] < number:
+            raise Unfit(f"{topic} has {partitions[topic]} partitions, {needed.source} has {number}: give it as many")
     if needed.changelog not in partitions:
         await _create(admin, needed, number)
     await _ask_for_group(admin, needed.group)

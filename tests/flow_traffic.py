@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+from confluent_kafka import OFFSET_END, Consumer, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from app.demo.child import Child
@@ -48,10 +48,11 @@ class FlowTopic:
             "enable.idempotence": True,
         })  # fmt: skip
 
-    def create(self) -> None:
-        """All topics, and wait for them."""
+    def create(self, *names: str) -> None:
+        """These topics, or all, and wait for them."""
         admin = AdminClient({"bootstrap.servers": self.servers})
-        topics = [NewTopic(topic_name(self.prefix, topic.record), PARTITIONS, 1) for topic in TOPICS]
+        all_names = [topic_name(self.prefix, topic.record) for topic in TOPICS]
+        topics = [NewTopic(name, PARTITIONS, 1) for name in names or all_names]
         for future in admin.create_topics(topics).values():
             future.result()
 
@@ -74,6 +75,26 @@ class FlowTopic:
         self.log.append((key, value, stamp))
         self._producer.produce(topic_name(self.prefix, "Flow"), key=key, value=value, timestamp=stamp)
         self._producer.poll(0)
+
+    def send_in_transaction(self, flows: list[Record]) -> None:
+        """Put flows on the topic as a mirror or a stream processor does; returns when they are committed."""
+        producer = Producer({
+            "bootstrap.servers": self.servers, "partitioner": "murmur2_random", "transactional.id": self.prefix,
+        })  # fmt: skip
+        producer.init_transactions(30)
+        producer.begin_transaction()
+        self.sent += flows
+        for record in flows:
+            producer.produce(topic_name(self.prefix, "Flow"), key=record["did"].encode(), value=encode("Flow", record))
+        producer.commit_transaction(30)
+
+    def cut_off(self) -> None:
+        """Delete all that the topic holds, as retention does in time."""
+        name = topic_name(self.prefix, "Flow")
+        places = [TopicPartition(name, number, OFFSET_END) for number in range(PARTITIONS)]
+        admin = AdminClient({"bootstrap.servers": self.servers})
+        for future in admin.delete_records(places).values():
+            future.result()
 
     def follow(self, other: "FlowTopic") -> None:
         """Put what is new on another topic on this one: the same bytes in the same order with the same timestamps."""

@@ -90,9 +90,11 @@ async def test_a_long_chunk_gives_way_and_ends_where_the_state_was_dropped() -> 
 async def test_a_gap_met_again_is_passed_only_if_the_log_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
     shore, asked = Shore(), []
 
-    async def first_from(_place: Place, offset: int) -> int | None:
+    async def first_from(_place: Place, offset: int) -> tuple[int, int]:
         asked.append(offset)
-        return {1: None, 2: 100, 3: 110}[len(asked)]
+        if len(asked) == 1:
+            raise KafkaConnectionError
+        return 0, {2: 100, 3: 110}[len(asked)]
 
     monkeypatch.setattr(changelog, "first_from", first_from)
     for _ in range(4):
@@ -101,6 +103,35 @@ async def test_a_gap_met_again_is_passed_only_if_the_log_has_it(monkeypatch: pyt
     assert (shore.table.next_offset, shore.sought) == (110, [100, 100, 100, 110])
     await shore.partition.count(fetched(110, 5))
     assert (shore.flows, shore.table.next_offset) == (5, 115)
+
+
+@pytest.mark.parametrize(
+    ("begin", "first", "next_offset", "expired"),
+    [(500, 500, 500, 400), (0, 500, 500, 0), (450, 500, 500, 350), (0, 100, 100, 0)],
+    ids=["deleted to the end", "a transaction's marker", "both", "records that are slow to come"],
+)
+async def test_where_the_log_has_no_more_records_none_are_waited_for(
+    monkeypatch: pytest.MonkeyPatch, begin: int, first: int, next_offset: int, expired: int
+) -> None:
+    """Nothing comes that would show the hole: the worker would say that records wait, and not be ready, for ever."""
+    shore, asked = Shore(), []
+    partitions = Partitions(lambda _: shore.partition)
+    partitions.owned[3] = shore.partition
+    before = measures.EXPIRED._value.get()
+
+    async def first_from(_place: Place, offset: int) -> tuple[int, int]:
+        asked.append(offset)
+        return begin, first
+
+    monkeypatch.setattr(changelog, "first_from", first_from)
+    await partitions.watch({3: 500})
+    for _ in range(2):
+        shore.partition.progress_at -= 6
+        shore.partition.sought_at -= 6
+        await partitions.watch({3: 500})
+    assert (asked, shore.sought) == ([100], [100, next_offset])
+    assert (shore.table.next_offset, shore.partition.lag) == (next_offset, 500 - next_offset)
+    assert measures.EXPIRED._value.get() - before == expired
 
 
 async def test_a_topic_made_anew_is_read_from_its_start() -> None:

@@ -84,7 +84,7 @@ FETCH = "import os; from app.demo.kafka_jars import kafka_jars; print(kafka_jars
 def with_maven(directory: Path, script: str) -> dict[str, str]:
     """Return an environment whose mvn is this script and whose cache is empty."""
     maven = directory / "bin" / "mvn"
-    maven.parent.mkdir()
+    maven.parent.mkdir(parents=True)
     maven.write_text(script)
     maven.chmod(maven.stat().st_mode | stat.S_IXUSR)
     path = f"{maven.parent}:{os.environ['PATH']}"
@@ -110,6 +110,14 @@ def test_a_failed_fetch_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
         kafka_jars(environ, print)
     assert str(refusal.value) == f"Maven could not bring Kafka {KAFKA_VERSION}: [ERROR] Could not transfer artifact"
     assert [one.name for one in (tmp_path / "cache/phonon-events").iterdir()] == ["lock"]
+
+
+def test_another_version_can_be_asked_for(tmp_path: Path) -> None:
+    environ = with_maven(tmp_path, FAILING_MAVEN) | {"BROKER_VERSION": "3.3.2"}
+    with pytest.raises(NoBroker, match=r"^Maven could not bring Kafka 3\.3\.2: "):
+        kafka_jars(environ, print)
+    environ = with_maven(tmp_path / "whole", SLOW_MAVEN) | {"BROKER_VERSION": "3.3.2"}
+    assert kafka_jars(environ, print).name == "kafka-3.3.2"
 
 
 def test_without_maven_or_java_it_says_so(tmp_path: Path) -> None:

@@ -160,6 +160,16 @@ async def test_why_there_is_no_answer_is_said_as_a_connection_tells_it(setting: 
     assert await is_healthy(setting.publisher)
 
 
+async def test_a_broker_whose_name_can_not_be_resolved_is_said(setting: Setting) -> None:
+    """What it advertises is wrong, or DNS is: every question then just times out."""
+    setting.fake.away = True
+    why = "kafka-1:9092/1: Failed to resolve 'kafka-1:9092': Name or service not known"
+    setting.fake.callbacks["error_cb"](KafkaError(KafkaError._RESOLVE, f"{why} (after 7ms in state CONNECT)"))
+    setting.fake.callbacks["error_cb"](KafkaError(KafkaError._ALL_BROKERS_DOWN))
+    await asyncio.sleep(0.5)
+    assert setting.publisher.reason == f"no answer ({why})"
+
+
 @pytest.mark.parametrize("told_by", ["poll", "produce"])
 async def test_after_a_fatal_error_another_producer_publishes(told_by: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A producer that met one never publishes again, and still lists topics."""

@@ -1,12 +1,13 @@
-"""connection: librdkafka's names as aiokafka's and Faust's."""
+"""connection: librdkafka's names as aiokafka's and Faust's; and what preflight says where there is no answer."""
 
 import ssl
 
 import faust
 import pytest
+from aiokafka.errors import NodeNotReadyError
 
 from schemas.settings import SettingsError
-from streams import connection
+from streams import connection, preflight
 
 
 def test_plain() -> None:
@@ -87,3 +88,9 @@ def test_what_no_worker_can_start_with_is_named(kafka: dict[str, str], told: str
         connection.check(SASL | kafka)
     assert "\n" not in str(error.value)
     assert "secret" not in str(error.value)
+
+
+def test_a_broker_that_names_addresses_which_can_not_be_reached_is_said() -> None:
+    """Bootstrap answers, what it advertises does not: aiokafka then says NodeNotReadyError, and no more."""
+    assert "advertised.listeners" in preflight._hint(NodeNotReadyError())
+    assert preflight._hint(TimeoutError()) == "TimeoutError"

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[attr-defined]
 
 from app.demo.broker import Broker
 from app.demo.child import Child
@@ -35,6 +36,27 @@ def topic(kafka: Broker, prefix: str) -> FlowTopic:
 @pytest.fixture
 def workers(topic: FlowTopic, process: Processes, tmp_path: Path) -> Workers:
     return Workers(process, topic, tmp_path)
+
+
+def grow(admin: AdminClient, *names: str) -> None:
+    """Give topics two partitions more."""
+    for future in admin.create_partitions([NewPartitions(name, PARTITIONS + 2) for name in names]).values():
+        future.result()
+
+
+def refused(workers: Workers) -> str:
+    """What a worker says that does not start."""
+    child = workers.start(0)
+    wait(lambda: child.returncode == 1, 30)
+    return child.output
+
+
+def count(topic: FlowTopic, workers: Workers) -> None:
+    """A few flows, counted."""
+    topic.send(topic.flows(200))
+    topic.flush()
+    workers.wait_idle()
+    assert topic.wrong() == []
 
 
 def stopped(child: Child) -> int | None:
@@ -93,6 +115,55 @@ def first_metrics_come_soon_and_lie_on_the_flows_partitions(topic: FlowTopic) ->
     delays = sorted(first[key].timestamp()[1] - sent[key].timestamp()[1] for key in sent)
     assert delays[len(delays) // 2] <= 700
     assert delays[len(delays) * 95 // 100] <= 1500
+
+
+def test_an_end_of_the_log_that_holds_no_records_is_passed(topic: FlowTopic, workers: Workers) -> None:
+    """Another program writes flows in a transaction, whose marker is the log's last; then the log is cut off unread."""
+    child = workers.start(0)
+    workers.wait_ready(0)
+    topic.send_in_transaction(topic.flows(200))
+    workers.wait_idle()
+    assert topic.wrong() == []
+    assert workers.figure(0, "phonon_records_expired_total") == 0
+    child.signal(signal.SIGSTOP)
+    lost = topic.flows(100)
+    for record in lost:
+        topic.put(record["did"].encode(), encode("Flow", record))
+    topic.flush()
+    topic.cut_off()
+    child.signal(signal.SIGCONT)
+    workers.wait_idle()
+    assert workers.figure(0, "phonon_records_expired_total") == len(lost)
+    count(topic, workers)
+
+
+def test_a_topic_that_goes_or_grows_while_a_worker_runs_is_named(
+    kafka: Broker, topic: FlowTopic, workers: Workers
+) -> None:
+    """The state's own topic comes back by itself, and all is counted again; the others are named, and waited for."""
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
+    changelog, metrics = f"{topic.prefix}-metrics-buckets-changelog", topic_name(topic.prefix, "DidMetrics")
+    child = workers.start(0)
+    workers.wait_ready(0)
+    count(topic, workers)
+    for future in admin.delete_topics([changelog, metrics]).values():
+        future.result()
+    topic.send(topic.flows(100))
+    topic.flush()
+    wait(lambda: f"topic {metrics} is missing" in workers.page(0, "/readyz")[1], 40)
+    topic.create(metrics)
+    workers.wait_idle(60)
+    assert topic.wrong() == []
+    assert stopped(child) == 0
+    source = topic_name(topic.prefix, "Flow")
+    counts = f"has {PARTITIONS} partitions, {source} has {PARTITIONS + 2}"
+    grow(admin, source, metrics)
+    assert f"{changelog} {counts}: they must agree; add none" in refused(workers)
+    grow(admin, changelog, topic_name(topic.prefix, "Rejected"))
+    assert f"{topic_name(topic.prefix, 'DidAlert')} {counts}: give it as many" in refused(workers)
+    grow(admin, topic_name(topic.prefix, "DidAlert"))
+    astray = workers.start(0)
+    wait(lambda: "their figures are wrong" in astray.output, 30)
 
 
 def test_fausts_own_command_names_missing_topics_and_a_did_is_written_a_last_time(

@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[attr-defined]
 from confluent_kafka.cimpl import NewTopic
 
 from app.cluster import ClusterError, Errors, ask
 from app.topics import Difference, _described, check_topics, create_topics
 from schemas.settings import NOT_PERMITTED, Settings, read_settings
-from schemas.topics import TOPICS, topic_name
+from schemas.topics import TOPICS, changelog_name, topic_name
+from tests.flow_traffic import wait
 
 pytestmark = pytest.mark.broker
 
@@ -76,6 +77,20 @@ def test_settings_of_a_topic_that_was_there_are_brought_to_what_is_needed(config
     mended = {(d.topic, d.what) for d in create_topics(settings)}
     assert mended >= {(name, "cleanup.policy"), (name, "max.message.bytes")}
     assert check_topics(settings) == []
+
+
+def test_the_topic_of_the_workers_state_is_looked_at_where_it_is(configured: Configured) -> None:
+    """Cleaned as events are, it would lose the state in time; the count of the others is its count."""
+    settings = configured(topic_partitions="3")
+    name = changelog_name(settings.topic_prefix)
+    admin = AdminClient({"bootstrap.servers": settings.kafka["bootstrap.servers"]})
+    admin.create_topics([NewTopic(name, 3, 1, config={"cleanup.policy": "delete"})])[name].result()
+    assert Difference(name, "cleanup.policy", "compact", "delete") in create_topics(settings)
+    assert check_topics(settings) == []
+    admin.create_partitions([NewPartitions(name, 4)])[name].result()
+    wait(lambda: bool(check_topics(settings)), 8)  # until the broker has heard of its own work
+    with pytest.raises(ClusterError, match=r"changelog: partitions is 4, needed 3"):
+        create_topics(settings)
 
 
 def test_limits_above_what_is_needed_are_left_alone(configured: Configured) -> None:

@@ -20,7 +20,7 @@ from typing import Literal, Protocol
 from confluent_kafka.admin import AdminClient
 
 from app.demo.child import ChildFailed
-from app.demo.kafka_jars import KAFKA_VERSION, NoBroker, find_java, kafka_jars
+from app.demo.kafka_jars import NoBroker, find_java, kafka_jars, kafka_version
 from app.demo.kafka_node import KafkaNode
 from app.demo.ports import free_port
 
@@ -113,7 +113,7 @@ def jars(environ: Mapping[str, str], say: Say, *, port: int | None = None) -> It
     """A node of our own in a temporary directory, gone with it at the end."""
     java = find_java(environ)
     libraries = kafka_jars(environ, say)
-    say(f"Starting Apache Kafka {KAFKA_VERSION} ...")
+    say(f"Starting Apache Kafka {kafka_version(environ)} ...")
     with tempfile.TemporaryDirectory(prefix="phonon-kafka-", ignore_cleanup_errors=True) as directory:
         node = KafkaNode(java, libraries, Path(directory), port=free_port(port))
         node.format()

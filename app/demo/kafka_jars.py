@@ -2,6 +2,7 @@
 
 Maven writes into a directory beside the cache, which is renamed when it is whole; a lock file keeps two processes from
 fetching at once. log4j's binding comes with it, because without one the broker says nothing, not even why it ends.
+BROKER_VERSION asks for another version than the one that is usual here, to try what others have.
 """
 
 import fcntl
@@ -18,13 +19,13 @@ KAFKA_VERSION = "4.3.1"
 OLDEST_JAVA = 17
 DOWNLOAD_SECONDS = 300
 
-POM = f"""\
+POM = """\
 <project>
   <modelVersion>4.0.0</modelVersion>
   <groupId>local</groupId><artifactId>kafka-jars</artifactId><version>1</version>
   <dependencies>
     <dependency>
-      <groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>{KAFKA_VERSION}</version>
+      <groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>{version}</version>
     </dependency>
     <dependency>
       <groupId>org.apache.logging.log4j</groupId><artifactId>log4j-slf4j-impl</artifactId><version>2.25.3</version>
@@ -42,6 +43,11 @@ def cache_directory(environ: Mapping[str, str]) -> Path:
     """Return where the jars are kept: below XDG_CACHE_HOME, or ~/.cache."""
     base = environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "phonon-events"
+
+
+def kafka_version(environ: Mapping[str, str]) -> str:
+    """Return the version to run."""
+    return environ.get("BROKER_VERSION") or KAFKA_VERSION
 
 
 def java_version(text: str) -> int:
@@ -66,14 +72,14 @@ def find_java(environ: Mapping[str, str]) -> str:
 
 def kafka_jars(environ: Mapping[str, str], say: Callable[[str], None]) -> Path:
     """Return the directory of jars, fetching them if this is the first time."""
-    cache = cache_directory(environ)
-    jars = cache / f"kafka-{KAFKA_VERSION}"
+    cache, version = cache_directory(environ), kafka_version(environ)
+    jars = cache / f"kafka-{version}"
     if jars.is_dir():
         return jars
     cache.mkdir(parents=True, exist_ok=True)
     with _locked(cache / "lock"):
         if not jars.is_dir():  # another process may have fetched them while we waited
-            say(f"Fetching Apache Kafka {KAFKA_VERSION} with Maven, once (44 MB) ...")
+            say(f"Fetching Apache Kafka {version} with Maven, once (44 MB) ...")
             _fetch(cache, jars, environ)
     return jars
 
@@ -86,16 +92,16 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _fetch(cache: Path, jars: Path, environ: Mapping[str, str]) -> None:
-    maven = shutil.which("mvn", path=environ.get("PATH"))
+    maven, version = shutil.which("mvn", path=environ.get("PATH")), kafka_version(environ)
     if maven is None:
-        raise NoBroker(f"no mvn found to fetch Kafka {KAFKA_VERSION} with")
+        raise NoBroker(f"no mvn found to fetch Kafka {version} with")
     for abandoned in cache.glob("fetching-*"):  # we hold the lock: nobody is at work there
         shutil.rmtree(abandoned, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=cache, prefix="fetching-", ignore_cleanup_errors=True) as directory:
-        (Path(directory) / "pom.xml").write_text(POM)
+        (Path(directory) / "pom.xml").write_text(POM.format(version=version))
         _maven(maven, Path(directory), environ)
         if not any((Path(directory) / "lib").glob("kafka_*.jar")):
-            raise NoBroker(f"Maven ended well but brought no Kafka {KAFKA_VERSION}")
+            raise NoBroker(f"Maven ended well but brought no Kafka {version}")
         os.replace(Path(directory) / "lib", jars)  # noqa: PTH105 - the atomic one
 
 
@@ -119,7 +125,9 @@ def _maven(maven: str, directory: Path, environ: Mapping[str, str]) -> None:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise NoBroker(f"Maven did not bring Kafka {KAFKA_VERSION} in {DOWNLOAD_SECONDS} s") from None
+        raise NoBroker(f"Maven did not bring Kafka {kafka_version(environ)} in {DOWNLOAD_SECONDS} s") from None
     if done.returncode != 0:
         said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-        raise NoBroker(f"Maven could not bring Kafka {KAFKA_VERSION}: {said[0] if said else f'code {done.returncode}'}")
+        raise NoBroker(
+            f"Maven could not bring Kafka {kafka_version(environ)}: {said[0] if said else f'code {done.returncode}'}"
+        )
