@@ -11,7 +11,7 @@ from typing import Final
 
 from confluent_kafka import KafkaError
 
-from schemas.settings import NOT_PERMITTED, UNTRUSTED_CERTIFICATE, WRONG_CREDENTIALS, WRONG_PROTOCOL
+from schemas.settings import NOT_PERMITTED, UNTRUSTED_CERTIFICATE, WRONG_CREDENTIALS, WRONG_PROTOCOL, WRONG_TIME
 
 REFUSALS: Final = frozenset({NOT_PERMITTED, UNTRUSTED_CERTIFICATE, WRONG_CREDENTIALS, WRONG_PROTOCOL})
 _UNAUTHORIZED: Final = frozenset(
@@ -44,6 +44,8 @@ def refusal(error: KafkaError) -> str:
     text = str(error.str())
     if error.code() in _UNAUTHORIZED:
         return NOT_PERMITTED
+    if error.code() == KafkaError.INVALID_TIMESTAMP:  # more than an hour (message.timestamp.after.max.ms)
+        return WRONG_TIME
     if error.code() == KafkaError._AUTHENTICATION or "SASL" in text:
         return WRONG_CREDENTIALS
     if "certificate" in text:

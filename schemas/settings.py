@@ -347,6 +347,7 @@ WRONG_CREDENTIALS: Final = "refuses KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD or 
 UNTRUSTED_CERTIFICATE: Final = "shows a certificate that KAFKA_SSL_CA_LOCATION does not vouch for"
 WRONG_PROTOCOL: Final = "expects another KAFKA_SECURITY_PROTOCOL"
 NOT_PERMITTED: Final = "does not permit its user all that is needed: docs/access.md lists the ACLs"
+WRONG_TIME: Final = "refuses records with the time of this machine, whose clock is ahead"
 FILES_OF_KAFKA: Final = ("ssl.ca.location", "ssl.certificate.location", "ssl.key.location", "ssl.keystore.location")
 
 #: What the receiver's promise stands on; setting it otherwise would break the promise silently.

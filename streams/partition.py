@@ -11,10 +11,10 @@ from collections.abc import Awaitable, Callable
 from itertools import islice
 from typing import Any, Final, NamedTuple, Protocol
 
-from aiokafka.errors import KafkaError, ProducerFenced
+from aiokafka.errors import InvalidTimestampError, KafkaError, ProducerFenced
 
 from schemas import Undecodable, UnknownId
-from schemas.settings import Window
+from schemas.settings import WRONG_TIME, Window
 from streams import changelog, flows, live, measures, offsets, rejects, told
 from streams.changelog import Place, Sent, Writer
 from streams.chunks import Fetched
@@ -36,6 +36,7 @@ ROLLED_A_FLUSH: Final = 5_000
 COMMIT_SECONDS: Final = 1.0
 FENCED_PAUSE_SECONDS: Final = 3.0  # more than a heartbeat: a worker that lost the partition has then heard of it
 PAUSE_SECONDS: Final = 0.5
+CLOCK_PAUSE_SECONDS: Final = 10.0
 SAY_REJECTED_MS: Final = 60_000  # between two lines on records that are set aside: the figures count them all
 STRAYS_AMONG: Final = 1_000  # DIDs looked at: 15 us each
 LOOK_UP_SECONDS: Final = 2.0  # between two questions to a schema registry that did not answer
@@ -235,6 +236,9 @@ class Partition:
             except ProducerFenced:
                 pause = FENCED_PAUSE_SECONDS
                 self._lose("another worker took it over")
+            except InvalidTimestampError:
+                pause = CLOCK_PAUSE_SECONDS
+                self._lose(f"Kafka {WRONG_TIME}")
             except (KafkaError, OSError, TimeoutError, ValueError) as error:
                 self._lose(reason(error))
             finally:
@@ -265,7 +269,7 @@ class Partition:
         self.table, self.end = table, end
         await self.seek()
         shown.set(1)
-        self.trouble, self._lost_by, self.progress_at = None, None, time.monotonic()
+        self.trouble, self.progress_at = None, time.monotonic()
         took = time.monotonic() - begun
         log.info("partition %d: live with %d DIDs, %d buckets after %.1f s",
                  self.number, len(table.dids), table.buckets, took)  # fmt: skip
@@ -316,6 +320,7 @@ class Partition:
         fresh, stamp, self._fresh = self._fresh, self.last_timestamp, False
         with measures.FLUSH.time():
             await writer.write(records, next_offset=commit)
+        self._lost_by = None
         measures.EMITTED.inc(len(changes.live))
         for alert in changes.alerts:
             measures.ALERTS.labels(alert.state).inc()

@@ -6,19 +6,19 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import InvalidTimestampError, KafkaConnectionError
 
 from schemas import decode, encode
-from schemas.settings import Window
+from schemas.settings import WRONG_TIME, Window
 from streams import changelog, measures
 from streams.agents import count_flows
-from streams.changelog import Place
+from streams.changelog import Place, Writer
 from streams.chunks import Fetched
 from streams.framing import Framing
 from streams.log import reason
 from streams.metrics import COUNTS, lanes
 from streams.offsets import Chunk
-from streams.partition import A_TURN, Partition, Ports, Topics
+from streams.partition import A_TURN, CLOCK_PAUSE_SECONDS, Partition, Ports, Topics
 from streams.partitions import Partitions
 from streams.rules import NO_RULES
 from streams.table import Table
@@ -244,6 +244,36 @@ def test_an_outage_is_told_once_and_not_twice_a_second(caplog: pytest.LogCapture
         assert partition.trouble == f"state dropped: {why}"
     said = "partition 3: {}; its state will be read again if it is still ours"
     assert caplog.messages == [said.format(why) for why in (away, "TimeoutError", away)]
+
+
+async def test_a_time_that_kafka_refuses_is_said_once_and_waited_for(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A machine over an hour ahead: its state was read anew and again, with two lines a second."""
+    partition, waits = Shore().partition, list[float]()
+
+    class Refused:
+        def __init__(self, _place: object) -> None: ...
+        async def close(self) -> None: ...
+
+    async def recover(self: Partition, _writer: Writer) -> None:
+        self.trouble = None
+
+    async def flush(_self: Partition, _writer: Writer) -> None:
+        raise InvalidTimestampError
+
+    async def wait(self: Partition, seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            self._stopping.set()
+
+    monkeypatch.setattr("streams.partition.Writer", Refused)
+    for name, instead in (("_recover", recover), ("_keep_flushing", flush), ("_wait", wait)):
+        monkeypatch.setattr(Partition, name, instead)
+    await partition._live()
+    assert waits == [CLOCK_PAUSE_SECONDS] * 3
+    assert partition.trouble == f"state dropped: Kafka {WRONG_TIME}"
+    assert len(caplog.messages) == 1
 
 
 def test_a_state_is_lost_once_however_often_it_can_not_be_read_again() -> None:

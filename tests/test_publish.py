@@ -16,7 +16,7 @@ from app.publish import QUEUE_MESSAGES, SLICE_RECORDS, Publisher, needed_topics,
 from app.records import Record
 from app.refusal import ALIASES
 from app.topics import create_topics
-from schemas.settings import NOT_PERMITTED, WRONG_CREDENTIALS, SettingsError, read_settings
+from schemas.settings import NOT_PERMITTED, WRONG_CREDENTIALS, WRONG_TIME, SettingsError, read_settings
 from tests.fakes import FakeProducer
 
 TOPICS = needed_topics("phonon")
@@ -198,11 +198,15 @@ async def test_after_a_fatal_error_another_producer_publishes(told_by: str, monk
     await publisher.stop()
 
 
-async def test_what_is_not_permitted_is_said_in_words(setting: Setting) -> None:
-    setting.fake.refuses = KafkaError(KafkaError.CLUSTER_AUTHORIZATION_FAILED)
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [(KafkaError.CLUSTER_AUTHORIZATION_FAILED, NOT_PERMITTED), (KafkaError.INVALID_TIMESTAMP, WRONG_TIME)],
+)
+async def test_what_kafka_refuses_is_said_in_words(setting: Setting, code: int, words: str) -> None:
+    setting.fake.refuses = KafkaError(code)
     with pytest.raises(Unacknowledged):
         await setting.publisher.publish([A_RECORD])
-    assert setting.publisher.reason == f"Kafka {NOT_PERMITTED}"
+    assert setting.publisher.reason == f"Kafka {words}"
 
 
 async def test_a_record_that_is_refused_for_good_is_no_outage(setting: Setting) -> None:
