@@ -25,12 +25,14 @@ from confluent_kafka.cimpl import NewTopic
 
 from app.cluster import ANSWER_WITHIN_S, PAUSE_S, ClusterError, Errors, ask, connect, look
 from schemas.settings import Settings
-from schemas.topics import changelog_name, topic_config, topics_by_name
+from schemas.topics import TIDY, changelog_name, topic_config, topics_by_name
 
 #: Limits where more than needed is as good; -1 is "no limit".
 AT_LEAST: Final = ("max.message.bytes", "min.insync.replicas", "retention.ms")
 UNLIMITED: Final = -1
 NOT_MENDED: Final = ("partitions", "replication")
+#: How a cluster refuses a topic's settings.
+NOT_ITS_SETTINGS: Final = (KafkaError.INVALID_CONFIG, KafkaError.POLICY_VIOLATION)
 #: What the topic of the workers' state needs; all else about it is as the workers made it.
 OF_STATE: Final = {"cleanup.policy": "compact"}
 
@@ -113,16 +115,24 @@ class Cluster:
         return {name: entries for name, entries in described.items() if entries is not None}
 
     def _make(self, names: list[str]) -> None:
-        if not names:
-            return
-        settings = self._settings
-        new = [
-            NewTopic(name, settings.topic_partitions, settings.topic_replication, config=dict(self._needed(name)))
-            for name in names
-        ]
-        futures = self._admin.create_topics(new, operation_timeout=ANSWER_WITHIN_S, request_timeout=2 * ANSWER_WITHIN_S)
-        for future in futures.values():
-            self._ask(partial(_made, future))
+        """Make topics; compacted ones with TIDY, or without where the cluster refuses that."""
+        tidy = [name for name in names if self._topics[name].compacted]
+        left = [name for name in names if name not in tidy]
+        left += [name for name, future in self._start(tidy, TIDY).items() if not self._ask(partial(_made, future))]
+        for future in self._start(left, {}).values():
+            if not self._ask(partial(_made, future)):
+                self._ask(future.result)
+
+    def _start(self, names: list[str], beside: Mapping[str, str]) -> dict[str, Any]:
+        """The future of each topic, made with what it needs and with these settings beside that."""
+        partitions, replicas = self._settings.topic_partitions, self._settings.topic_replication
+        new = [NewTopic(name, partitions, replicas, config={**self._needed(name), **beside}) for name in names]
+        if not new:
+            return {}
+        futures: dict[str, Any] = self._admin.create_topics(
+            new, operation_timeout=ANSWER_WITHIN_S, request_timeout=2 * ANSWER_WITHIN_S
+        )
+        return futures
 
     def _set(self, differences: list[Difference]) -> None:
         entries: dict[str, list[ConfigEntry]] = {}
@@ -166,13 +176,16 @@ def _described(future: Any) -> dict[str, str] | None:
         raise
 
 
-def _made(future: Any) -> None:
-    """Waits for a topic to be made; somebody else may have been quicker, which is as good."""
+def _made(future: Any) -> bool:
+    """Waits for a topic to be made; somebody else may have been quicker, which is as good. False: not with these."""
     try:
         future.result()
     except KafkaException as failure:
+        if failure.args[0].code() in NOT_ITS_SETTINGS:
+            return False
         if failure.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
             raise
+    return True
 
 
 def _config_differences(name: str, needed: Mapping[str, str], found: dict[str, str]) -> Iterable[Difference]:

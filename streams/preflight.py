@@ -14,9 +14,11 @@ from aiokafka.conn import create_conn
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
     GroupAuthorizationFailedError,
+    InvalidConfigurationError,
     KafkaConnectionError,
     KafkaError,
     NodeNotReadyError,
+    PolicyViolationError,
     SaslAuthenticationFailed,
     TopicAlreadyExistsError,
     TopicAuthorizationFailedError,
@@ -25,7 +27,7 @@ from aiokafka.errors import (
 )
 
 from schemas.settings import NOT_PERMITTED, UNTRUSTED_CERTIFICATE, WRONG_CREDENTIALS, WRONG_PROTOCOL
-from schemas.topics import in_sync_config
+from schemas.topics import TIDY, in_sync_config
 from streams.closing import let_go
 from streams.log import reason
 
@@ -35,13 +37,13 @@ SAY_EVERY: Final = 10  # tries between two lines
 PAUSE_SECONDS: Final = 1.0
 ALIKE: Final = 3  # of what is written: metrics, alerts and rejected records go to the partition of their flows
 
-CHANGELOG_CONFIG: Final = {
-    "cleanup.policy": "compact",
-    "min.cleanable.dirty.ratio": "0.1",
-    "segment.ms": "600000",
-    "max.compaction.lag.ms": "3600000",
-    "delete.retention.ms": "3600000",
-}
+COMPACTED: Final = {"cleanup.policy": "compact"}
+#: As it should be, and as it may be where the cluster refuses that: then it is only longer to read.
+CHANGELOG_CONFIGS: Final = (
+    COMPACTED | TIDY | {"max.compaction.lag.ms": "3600000", "delete.retention.ms": "3600000"},
+    COMPACTED,
+)
+NOT_ITS_SETTINGS: Final = (InvalidConfigurationError, PolicyViolationError)
 
 
 DENIED: Final = (ClusterAuthorizationFailedError, GroupAuthorizationFailedError, TopicAuthorizationFailedError)
@@ -171,9 +173,12 @@ async def _ask_for_group(admin: AIOKafkaAdminClient, group: str) -> None:
 
 
 async def _create(admin: AIOKafkaAdminClient, needed: Needed, partitions: int) -> None:
-    config = CHANGELOG_CONFIG | in_sync_config(needed.replication)
-    new = NewTopic(needed.changelog, partitions, needed.replication, topic_configs=config)
-    answer = await admin.create_topics([new])
-    for _, code, *_ in answer.topic_errors:
-        if code and for_code(code) is not TopicAlreadyExistsError:
-            raise for_code(code)(f"{needed.changelog} could not be made")
+    for wished in CHANGELOG_CONFIGS:
+        config = wished | in_sync_config(needed.replication)
+        new = NewTopic(needed.changelog, partitions, needed.replication, topic_configs=config)
+        [(_, code, *_)] = (await admin.create_topics([new])).topic_errors
+        error = for_code(code)
+        if not code or error is TopicAlreadyExistsError:
+            return
+        if error not in NOT_ITS_SETTINGS or wished is COMPACTED:
+            raise error(f"{needed.changelog} could not be made")

@@ -1,4 +1,4 @@
-"""Kafka as production has it, from the same jars: one node behind SCRAM and TLS, and three nodes that replicate.
+"""Kafka as production has it, from the same jars: one node behind SCRAM and TLS, one managed, three that replicate.
 
 openssl makes a CA and a certificate for 127.0.0.1, all PEM. The secured node keeps a plain listener for itself, where
 readiness is asked; tests only use the secured one.
@@ -188,6 +188,56 @@ def openssl(folder: Path, *arguments: str) -> None:
     if shutil.which("openssl") is None:
         raise NoBroker("no openssl found to make certificates with")
     subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+
+
+# --- a managed node
+
+POLICY = """\
+import java.util.List;
+import java.util.Map;
+import org.apache.kafka.common.errors.PolicyViolationException;
+import org.apache.kafka.server.policy.CreateTopicPolicy;
+
+public class Managed implements CreateTopicPolicy {
+    private static final List<String> OURS =
+        List.of("segment.ms", "min.cleanable.dirty.ratio", "max.compaction.lag.ms");
+
+    public void validate(RequestMetadata request) {
+        for (String name : OURS) {
+            if (request.configs().containsKey(name)) throw new PolicyViolationException(name + " is not yours to set");
+        }
+    }
+
+    public void configure(Map<String, ?> configs) {}
+
+    public void close() {}
+}
+"""
+
+
+@contextmanager
+def managed(environ: Mapping[str, str]) -> Iterator[Node]:
+    """A node that keeps to itself how often topics are cleaned, as managed clusters do. Raises as others do."""
+    *java, jars = java_with_kafka(environ, *JVM)
+    if shutil.which("javac") is None:
+        raise NoBroker("no javac found to make the policy with")
+    with tempfile.TemporaryDirectory(prefix="phonon-managed-", ignore_cleanup_errors=True) as name:
+        folder, port, controller = Path(name), free_port(), free_port()
+        (folder / "Managed.java").write_text(POLICY)
+        subprocess.run(["javac", "-cp", jars, "Managed.java"], cwd=folder, timeout=60, check=True)
+        voters = f"1@{LOOPBACK}:{controller}"
+        common = COMMON.format(node=1, voters=voters, data=folder / "data", replication=1, in_sync=1)
+        listeners = PLAIN.format(host=LOOPBACK, port=port, controller=controller)
+        policy = "create.topic.policy.class.name=Managed\n"
+        node = make_node([*java, f"{jars}:{folder}"], folder / "1", port, common + listeners + policy)
+        formatting = node.format(cluster_id())
+        formatting.wait_until(partial(ended, formatting), within_seconds=UP_WITHIN_SECONDS)
+        node.start()
+        try:
+            node.wait()
+            yield node
+        finally:
+            node.kill()
 
 
 # --- three nodes

@@ -37,7 +37,7 @@ from schemas.topics import TOPICS
 from streams import changelog, connection
 from streams.changelog import Place
 from tests import recount
-from tests.clusters import PASSWORD, PROGRAMS, USER, Node, Secured, secured, three_nodes
+from tests.clusters import PASSWORD, PROGRAMS, USER, Node, Secured, managed, secured, three_nodes
 from tests.conftest import opened
 from tests.oracle import Oracle, read_all
 from tests.processes import Processes, run_command
@@ -250,6 +250,23 @@ def test_what_kafka_refuses_is_one_line_that_names_the_setting(
         assert PASSWORD not in child.output
         assert WRONG not in child.output
         child.kill()
+
+
+def test_a_cluster_that_cleans_topics_its_own_way_does_for_all(process: Processes, tmp_path: Path, prefix: str) -> None:
+    """Managed ones refuse the settings by which compacted topics stay short: they are longer to read then, no more."""
+    with ExitStack() as stack:
+        node = opened(stack, managed(os.environ))
+        settings = {"KAFKA_BOOTSTRAP_SERVERS": node.bootstrap_servers, "PHONON_TOPIC_PREFIX": prefix}
+        site = Site(process, tmp_path, settings)
+        assert site.run("topics", "create")[0] == 0
+        worker, receiver = site.worker(), site.receiver()
+        eventually(lambda: site.readiness(site.worker_port)[0] == 200)
+        eventually(lambda: site.post() == 200)
+        eventually(lambda: [one for one in site.records("did-metrics") if one["value"]["windows"][0]["flows"] == 1])
+        assert site.run("topics", "check")[0] == 0, "the workers' own topic too"
+        for child in (worker, receiver):
+            assert child.returncode is None
+            child.kill()
 
 
 @pytest.mark.slow
