@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging.config
+import warnings
 from typing import Final
 
 import faust
@@ -24,7 +25,9 @@ def main() -> None:
     except ImportError:
         pass
     else:
-        asyncio.set_event_loop(uvloop.new_event_loop())
+        with warnings.catch_warnings():  # 3.14's of policies; but Faust's threads have no other way to a loop of uvloop's
+            warnings.simplefilter("ignore", DeprecationWarning)
+            asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
     app = make_app(settings, rules, file)
     worker = faust.Worker(
         app, quiet=True, loglevel=settings.log_level, logging_config=logging_config, redirect_stdouts=False
