@@ -5,7 +5,7 @@ folder brings them in. Its rules:
 - Only what passed the credentials comes here, and nothing is kept where a privacy setting takes something out of
   deliveries: what can't be read can't be redacted either.
 - A body is one file named by its digest, so what a sender repeats is kept once.
-- It is no promise, and the answer says so: written beside the answer, on a thread, without an fsync. At most a share of
+- It is no promise, and the answer says so: written beside the answer, on a thread, without an fsync. About a share of
   what the spool may take, beside it, and for KEPT_SECONDS; the oldest go first. One that is larger is not kept: all
   others would have to go for it.
 """
