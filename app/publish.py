@@ -155,7 +155,7 @@ class Publisher:
         self._before = before  # what must be done before anything is published: says what is in the way, may block
         self._said: set[str] = set()
         self._refused = "", 0.0  # why Kafka does not let us in, and when it last said so
-        self._broken = ""  # what became of a connection since Kafka was healthy
+        self._broken = ""  # what became of a connection since the last acknowledgement
         self._clock = clock
         self._seen = self._last = self._acknowledged_at = clock()
         self._waiting: dict[Countdown, None] = {}  # oldest first: what the stall clock watches
@@ -252,7 +252,7 @@ class Publisher:
             return
         if countdown.error is None:
             countdown.future.set_result(None)
-            self._acknowledged_at = self._seen
+            self._acknowledged_at, self._broken = self._seen, ""
             if self.state is State.TRYING:
                 self._rise()
         elif countdown.error.code() in PERMANENT:

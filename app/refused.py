@@ -1,12 +1,13 @@
-"""Bodies that were refused as no delivery (400, 422) stay on disk for a while: their sender does not send them again.
+"""Bodies refused as no delivery (400, 422, 413 for their rows) stay on disk for a while: nobody sends them again.
 
 When the provider changes its format every call is refused until a version reads it; then `phonon-events send` of this
 folder brings them in. Its rules:
 - Only what passed the credentials comes here, and nothing is kept where a privacy setting takes something out of
   deliveries: what can't be read can't be redacted either.
 - A body is one file named by its digest, so what a sender repeats is kept once.
-- It is no promise, and the answer says so: written beside the answer, on a thread, without an fsync. At most a share of
-  what the spool may take, beside it, and for KEPT_SECONDS; the oldest go first.
+- It is no promise, and the answer says so: written beside the answer, on a thread, without an fsync. About a share of
+  what the spool may take, beside it, and for KEPT_SECONDS; the oldest go first. One that is larger is not kept: all
+  others would have to go for it.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -27,7 +29,8 @@ FOLDER: Final = "refused"
 SHARE: Final = 16
 KEPT_SECONDS: Final = 7 * 24 * 3600  # as long as the topics keep theirs
 LEAST_FILE_BYTES: Final = 4096  # what the smallest file takes of a disk
-MOST_WAITING: Final = 256
+#: In memory for a disk that is slow, counted as they will lie there: 1,024 of the smallest.
+MOST_WAITING_BYTES: Final = 4 * 1024 * 1024
 SWEEP_SECONDS: Final = 3600.0
 
 
@@ -44,26 +47,31 @@ class Refused:
         self._since_sweep = 0
 
     def keep(self, body: bytes) -> None:
-        """Keep a body soon, unless too many wait already. On the event loop."""
-        if self.most_bytes and self._waiting < MOST_WAITING:
-            self._waiting += 1
-            asyncio.wrap_future(self._thread.submit(self.write, body)).add_done_callback(self._written)
+        """Keep a body soon, unless it has no room or too many wait already. On the event loop."""
+        taken = _taken(len(body))
+        if taken <= self.most_bytes and self._waiting < MOST_WAITING_BYTES:
+            self._waiting += taken
+            written = asyncio.wrap_future(self._thread.submit(self.write, body))
+            written.add_done_callback(partial(self._written, taken))
 
-    def _written(self, future: "asyncio.Future[None]") -> None:
-        self._waiting -= 1
+    def _written(self, taken: int, future: "asyncio.Future[None]") -> None:
+        self._waiting -= taken
         if future.cancelled():
             return
         error = future.exception()
         if error is None:
             self._kept()
         elif not self._failing:
-            log.warning("refused bodies can't be kept: %s", getattr(error, "strerror", None) or type(error).__name__)
+            log.warning("refused bodies can't be kept: %s", _why(error))
         self._failing = error is not None
 
     async def run(self) -> None:
         """Let go of what is too old, at the start and every hour."""
         while True:
-            await asyncio.wrap_future(self._thread.submit(self.sweep, now=time.time()))
+            try:
+                await asyncio.wrap_future(self._thread.submit(self.sweep, now=time.time()))
+            except OSError as error:
+                log.warning("old refused bodies can't be deleted: %s", _why(error))
             await asyncio.sleep(SWEEP_SECONDS)
 
     def stop(self) -> None:
@@ -85,7 +93,7 @@ class Refused:
             new.unlink(missing_ok=True)
             raise
         self._since_sweep += _taken(len(body))
-        if self._since_sweep > self.most_bytes // 8:
+        if self._since_sweep > self.most_bytes // 8:  # by so much the share is exceeded, by each process
             self.sweep(now=time.time())
 
     def sweep(self, *, now: float) -> None:
@@ -100,11 +108,15 @@ class Refused:
                 path.unlink(missing_ok=True)
 
     def _files(self) -> Iterator[tuple[float, int, Path]]:
-        """Of each file when it was last written, its size, and where it is."""
-        for path in self.folder.iterdir():
+        """Of each file when it was last written, its size, and where it is; folders that somebody made are theirs."""
+        for path in filter(Path.is_file, self.folder.iterdir()):
             with suppress(FileNotFoundError):  # another process of this receiver let it go
                 stat = path.stat()
                 yield stat.st_mtime, stat.st_size, path
+
+
+def _why(error: BaseException) -> str:
+    return getattr(error, "strerror", None) or type(error).__name__
 
 
 def _taken(size: int) -> int:

@@ -13,10 +13,10 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import ProducerFenced
+from aiokafka.errors import InvalidTimestampError, ProducerFenced
 
 from schemas import Undecodable, UnknownId
-from schemas.settings import Ranked, Window
+from schemas.settings import WRONG_TIME, Ranked, Window
 from streams import changelog, latest, live, measures, told
 from streams.changelog import Place, Sent, Writer
 from streams.closing import let_go
@@ -24,7 +24,7 @@ from streams.framing import Framing
 from streams.gathered import Gathered, Together
 from streams.groups_file import GroupsFile
 from streams.log import reason
-from streams.partition import FENCED_PAUSE_SECONDS, LOOK_UP_SECONDS, PAUSE_SECONDS
+from streams.partition import CLOCK_PAUSE_SECONDS, FENCED_PAUSE_SECONDS, LOOK_UP_SECONDS, PAUSE_SECONDS
 from streams.ranking import Ranking
 from streams.rules import Rule
 from streams.table import GROUPS_KEY, Live
@@ -37,6 +37,12 @@ WAKE_SECONDS: Final = 0.2
 WARN_EVERY_SECONDS: Final = 60.0
 FETCH_BYTES: Final = 1024 * 1024  # or what came in half a second: flush by flush it takes 2.5 times the CPU
 RECORDS_AT_ONCE: Final = 100  # 10 ms of decoding: the partitions of this worker go on in between
+
+#: What waits longer than other errors, and in which words it is said.
+TOLD: Final[dict[type[Exception], tuple[float, str]]] = {
+    ProducerFenced: (FENCED_PAUSE_SECONDS, "another worker took them over"),
+    InvalidTimestampError: (CLOCK_PAUSE_SECONDS, f"Kafka {WRONG_TIME}"),
+}
 
 TOPICS: Final = ("DidMetrics", "GroupMetrics", "DidRanking", "DidAlert")
 
@@ -70,7 +76,7 @@ class Gathering:
         self._gathered: Gathered | None = None
         self._there: dict[str, bytes] = {}  # the record of each group, as it stands on its topic
         self._warned_at = float("-inf")
-        self._failed_by: str | None = None  # what was said since they were live
+        self._failed_by: str | None = None  # what was said since anything was written
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -100,8 +106,8 @@ class Gathering:
                 await consumer.start()
                 await self._gather(writer, consumer)
             except Exception as error:  # noqa: BLE001 - whatever it is: it is told, and the partitions count on
-                pause = FENCED_PAUSE_SECONDS if isinstance(error, ProducerFenced) else PAUSE_SECONDS
-                if not self._stopping.is_set() and self._failed_by != (why := _reason(error)):
+                pause, why = TOLD.get(type(error)) or (PAUSE_SECONDS, reason(error))
+                if not self._stopping.is_set() and self._failed_by != why:
                     self._failed_by = why
                     log.warning("groups: %s; all is read again if they are still ours", why)
             finally:
@@ -124,7 +130,6 @@ class Gathering:
                 await asyncio.sleep(0)
         gathered.settle(self._there, ports.now_ms())
         self._gathered = gathered
-        self._failed_by = None
         log.info("groups: %d live after %.1f s", len(groups.names), time.monotonic() - begun)
         records: list[Sent] = [(ports.topics.rankings, key, None, []) for key in gone]
         ranked_at = float("-inf")
@@ -136,6 +141,7 @@ class Gathering:
                 records, ranked_at = records + self._ranked(gathered), due
             if records:
                 await writer.write_keyed(records)
+                self._failed_by = None
             measures.GROUPS_WRITTEN.inc(sum(record[0] == ports.topics.groups for record in records))
             for alert in together.alerts:
                 measures.ALERTS.labels(alert.state).inc()
@@ -241,7 +247,3 @@ async def _fetch(consumer: AIOKafkaConsumer, seconds: float) -> list[Any]:
     await asyncio.sleep(0)
     fetched = await consumer.getmany(timeout_ms=int(seconds * 1000), max_records=RECORDS_AT_ONCE)
     return [record for records in fetched.values() for record in records]
-
-
-def _reason(error: Exception) -> str:
-    return "another worker took them over" if isinstance(error, ProducerFenced) else reason(error)

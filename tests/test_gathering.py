@@ -1,15 +1,25 @@
 """Groups and rankings on a real Kafka: what stands on their topics is what the DIDs' last records come to."""
 
+import asyncio
 import re
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka.errors import InvalidTimestampError
 
 from app.demo.broker import Broker
 from schemas import decode, encode
+from schemas.settings import WRONG_TIME, Window, read_settings
+from streams import changelog, gathering
+from streams.changelog import Place
+from streams.framing import Framing
+from streams.gathering import Gathering
+from streams.groups_file import GroupsFile
+from streams.partition import CLOCK_PAUSE_SECONDS
 from tests.flow_oracle import MINUTE, Record, flow
 from tests.flow_traffic import FlowTopic, Workers, wait
 from tests.processes import Processes
@@ -203,6 +213,48 @@ def test_a_group_rings_once_though_its_owner_is_killed_before_and_after(
         (b"group/two", None, "group/two", "RESOLVED", 1),
     ]
     assert len({record["alert_id"] for _, record in messages}) == 1
+
+
+class ToNowhere:
+    """A writer, and a consumer, of a Kafka that refuses the time of what is written."""
+
+    async def nothing(self, *_: object) -> list[Any]:
+        return []
+
+    open = close = places = start = stop = nothing
+
+    async def write_keyed(self, _records: object) -> None:
+        raise InvalidTimestampError
+
+
+async def test_a_time_that_kafka_refuses_is_said_once_and_waited_for(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A machine over an hour ahead: all DIDs' metrics were read anew and again, with two lines a second."""
+    windows = (Window("5m", 300),)
+    topics = gathering.Topics("m", "g", "r", "a")
+    ports = gathering.Ports(windows, (), (), topics, GroupsFile(None), Framing(read_settings({})))
+    made, waits = Gathering(Place("g", "log", "flow", 0, {}), ports), list[float]()
+
+    async def last(*_: object) -> dict[bytes, Any]:
+        return {b"a ranking that nobody asks for": SimpleNamespace(key=b"", value=b"1", timestamp=0)}
+
+    async def sleep(seconds: float) -> None:
+        if seconds:
+            waits.append(seconds)
+        if len(waits) == 3:
+            made._stopping.set()
+
+    monkeypatch.setattr(gathering, "Writer", lambda *_: ToNowhere())
+    monkeypatch.setattr(gathering, "_consumer", lambda _: ToNowhere())
+    monkeypatch.setattr(gathering, "_last", last)
+    monkeypatch.setattr(changelog, "read", ToNowhere().nothing)
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    await made._live()
+    assert waits == [CLOCK_PAUSE_SECONDS] * 3
+    assert [line for line in caplog.messages if "live" not in line] == [
+        f"groups: Kafka {WRONG_TIME}; all is read again if they are still ours"
+    ]
 
 
 def test_what_is_wrong_with_groups_and_rankings_is_one_line_and_exit_code_2(process: Processes, tmp_path: Path) -> None:

@@ -160,6 +160,15 @@ async def test_why_there_is_no_answer_is_said_as_a_connection_tells_it(setting: 
     assert await is_healthy(setting.publisher)
 
 
+async def test_a_connection_that_broke_long_ago_is_not_why_there_is_no_answer_now(setting: Setting) -> None:
+    """A broker that was restarted last week, say; what is acknowledged since then proves that it is over."""
+    told = setting.fake.callbacks["error_cb"]
+    told(KafkaError(KafkaError._TRANSPORT, "k:9092/1: Disconnected (after 600000ms in state UP)"))
+    await setting.publisher.publish([A_RECORD])
+    told(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+    assert setting.publisher.reason == "no answer (_ALL_BROKERS_DOWN)"
+
+
 async def test_a_broker_whose_name_can_not_be_resolved_is_said(setting: Setting) -> None:
     """What it advertises is wrong, or DNS is: every question then just times out."""
     setting.fake.away = True

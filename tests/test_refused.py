@@ -1,7 +1,9 @@
 """Refused bodies: kept once each, within their share and their time, and brought in by `send` once they can be read."""
 
 import asyncio
+import errno
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.refused import FOLDER, KEPT_SECONDS, LEAST_FILE_BYTES, SHARE, Refused
+from app.refused import FOLDER, KEPT_SECONDS, LEAST_FILE_BYTES, MOST_WAITING_BYTES, SHARE, Refused
 from app.sources import Sources, expand
 
 MANY = 1 << 30
@@ -67,6 +69,52 @@ def test_the_newest_stay_within_the_share(tmp_path_factory: pytest.TempPathFacto
     taken = [max(len(body), LEAST_FILE_BYTES) for body in sent]
     assert sum(taken[len(sent) - len(kept) :]) <= share
     assert len(kept) == len(sent) or sum(taken[len(sent) - len(kept) - 1 :]) > share
+
+
+async def test_a_body_beyond_the_share_does_not_push_all_others_out(tmp_path: Path) -> None:
+    refused = Refused(tmp_path, spool_bytes=2 * LEAST_FILE_BYTES * SHARE)
+    refused.keep(b"[]")
+    refused.keep(b" " * (2 * LEAST_FILE_BYTES + 1))
+    refused.keep(b"{}")
+    await settled(refused)
+    assert bodies(tmp_path) == [b"[]", b"{}"]
+
+
+async def test_what_waits_for_a_slow_disk_takes_little_memory(tmp_path: Path) -> None:
+    refused, goes_on = Refused(tmp_path, spool_bytes=MANY), threading.Event()
+    refused._thread.submit(goes_on.wait)
+    large = [b"%02d" % number + b" " * MOST_WAITING_BYTES for number in range(3)]
+    for body in (b"[]", *large, b"{}"):
+        refused.keep(body)
+    goes_on.set()
+    await settled(refused)
+    assert bodies(tmp_path) == [large[0], b"[]"]
+
+
+def test_folders_that_somebody_made_there_are_theirs(tmp_path: Path) -> None:
+    refused = Refused(tmp_path, spool_bytes=MANY)
+    refused.write(b"old")
+    (tmp_path / FOLDER / "seen").mkdir()
+    for path in (tmp_path / FOLDER).iterdir():
+        os.utime(path, (1_000_000, 1_000_000))
+    refused.sweep(now=1_000_001 + KEPT_SECONDS)
+    assert [path.name for path in (tmp_path / FOLDER).iterdir()] == ["seen"]
+
+
+async def test_a_disk_that_lets_nothing_go_is_said_and_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    refused, tries = Refused(tmp_path, spool_bytes=MANY), list[float]()
+
+    def sweep(*, now: float) -> None:
+        tries.append(now)
+        raise OSError(errno.EROFS, "Read-only file system") if len(tries) < 3 else EOFError
+
+    monkeypatch.setattr(refused, "sweep", sweep)
+    monkeypatch.setattr("app.refused.SWEEP_SECONDS", 0)
+    with pytest.raises(EOFError):
+        await refused.run()
+    assert caplog.messages == ["old refused bodies can't be deleted: Read-only file system"] * 2
 
 
 def test_what_is_old_is_let_go(tmp_path: Path) -> None:

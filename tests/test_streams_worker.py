@@ -132,6 +132,7 @@ def test_an_end_of_the_log_that_holds_no_records_is_passed(topic: FlowTopic, wor
     topic.flush()
     topic.cut_off()
     child.signal(signal.SIGCONT)
+    wait(lambda: workers.figure(0, "phonon_records_expired_total") >= len(lost), 40)  # ready, until it has looked
     workers.wait_idle()
     assert workers.figure(0, "phonon_records_expired_total") == len(lost)
     count(topic, workers)

@@ -6,12 +6,12 @@ So everything that the services look for has to be asked about before they start
 from confluent_kafka import Producer
 
 from schemas.settings import Settings
-from schemas.topics import topics_by_name
+from schemas.topics import changelog_name, topics_by_name
 
 
 def ask_for_topics(settings: Settings) -> None:
     """Make our topics, and the worker's changelog, which it would make itself on a Kafka."""
     names = topics_by_name(settings.topic_prefix, raw=settings.raw_topic)
     asker = Producer({**settings.kafka, "allow.auto.create.topics": True})
-    for name in (*names, f"{settings.topic_prefix}-metrics-buckets-changelog"):
+    for name in (*names, changelog_name(settings.topic_prefix)):
         asker.list_topics(name, timeout=10)
