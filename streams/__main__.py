@@ -25,7 +25,7 @@ def main() -> None:
     except ImportError:
         pass
     else:
-        with warnings.catch_warnings():  # 3.14's of policies; but Faust's threads have no other way to a loop of uvloop's
+        with warnings.catch_warnings():  # 3.14's, of policies: but it is by one that Faust's threads make their loops
             warnings.simplefilter("ignore", DeprecationWarning)
             asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
     app = make_app(settings, rules, file)
