@@ -42,20 +42,20 @@ class Refused:
         self.most_bytes = spool_bytes // SHARE
         self._kept = kept
         self._thread = ThreadPoolExecutor(1, "refused")
-        self._waiting = 0
+        self._waiting_bytes = 0
         self._failing = False
-        self._since_sweep = 0
+        self._unswept_bytes = 0
 
     def keep(self, body: bytes) -> None:
         """Keep a body soon, unless it has no room or too many wait already. On the event loop."""
         taken = _taken(len(body))
-        if taken <= self.most_bytes and self._waiting < MOST_WAITING_BYTES:
-            self._waiting += taken
+        if taken <= self.most_bytes and self._waiting_bytes < MOST_WAITING_BYTES:
+            self._waiting_bytes += taken
             written = asyncio.wrap_future(self._thread.submit(self.write, body))
             written.add_done_callback(partial(self._written, taken))
 
     def _written(self, taken: int, future: "asyncio.Future[None]") -> None:
-        self._waiting -= taken
+        self._waiting_bytes -= taken
         if future.cancelled():
             return
         error = future.exception()
@@ -92,13 +92,13 @@ class Refused:
         except OSError:
             new.unlink(missing_ok=True)
             raise
-        self._since_sweep += _taken(len(body))
-        if self._since_sweep > self.most_bytes // 8:  # by so much the share is exceeded, by each process
+        self._unswept_bytes += _taken(len(body))
+        if self._unswept_bytes > self.most_bytes // 8:  # by so much the share is exceeded, by each process
             self.sweep(now=time.time())
 
     def sweep(self, *, now: float) -> None:
         """Delete what is older than KEPT_SECONDS, and the oldest beyond the share."""
-        self._since_sweep = 0
+        self._unswept_bytes = 0
         if not self.folder.is_dir():
             return
         total = 0

@@ -25,7 +25,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from app.cluster import ANSWER_WITHIN_S, PAUSE_S, ClusterError, Errors, ask, connect, look
 from schemas.settings import Settings
-from schemas.topics import TIDY, changelog_name, topic_config, topics_by_name
+from schemas.topics import COMPACTED, TIDY, changelog_name, topic_config, topics_by_name
 
 #: Limits where more than needed is as good; -1 is "no limit".
 AT_LEAST: Final = ("max.message.bytes", "min.insync.replicas", "retention.ms")
@@ -33,8 +33,6 @@ UNLIMITED: Final = -1
 NOT_MENDED: Final = ("partitions", "replication")
 #: How a cluster refuses a topic's settings.
 NOT_ITS_SETTINGS: Final = (KafkaError.INVALID_CONFIG, KafkaError.POLICY_VIOLATION)
-#: What the topic of the workers' state needs; all else about it is as the workers made it.
-OF_STATE: Final = {"cleanup.policy": "compact"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +94,7 @@ class Cluster:
     def _needed(self, name: str) -> Mapping[str, str]:
         topic = self._topics.get(name)
         if topic is None:
-            return OF_STATE
+            return COMPACTED  # of the workers' state, about which all else is as they made it
         return topic_config(topic, self._settings.max_body_bytes, self._settings.topic_replication)
 
     def _counts(self, name: str, partitions: Any) -> Iterable[Difference]:

@@ -81,7 +81,7 @@ class Webhook:
     publisher: Publishes
     spool: Keeps
     metrics: Metrics
-    keep_refused: Callable[[bytes], None] = lambda _body: None
+    keep_refused: Callable[[bytes], None]
     now: Callable[[], float] = time.time
     stopping: bool = False
     in_flight: int = 0

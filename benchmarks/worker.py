@@ -37,7 +37,7 @@ from rich.table import Table as Shown
 from app.demo.broker import broker
 from app.demo.ports import free_port
 from schemas import encoder
-from schemas.topics import TOPICS, topic_name
+from schemas.topics import TOPICS, changelog_name, topic_name
 from streams import flows
 from streams.__main__ import GARBAGE
 from streams.table import Table
@@ -215,9 +215,9 @@ def topics_of(servers: str) -> str:
 def forget(servers: str, prefix: str) -> None:
     """Delete the state, so that the next worker begins anew."""
     admin = AdminClient({"bootstrap.servers": servers})
-    for future in admin.delete_topics([f"{prefix}-metrics-buckets-changelog"]).values():
+    for future in admin.delete_topics([changelog_name(prefix)]).values():
         future.result()
-    wait(lambda: f"{prefix}-metrics-buckets-changelog" not in admin.list_topics(timeout=5).topics)
+    wait(lambda: changelog_name(prefix) not in admin.list_topics(timeout=5).topics)
 
 
 def fill(servers: str, prefix: str, dids: int, records: int) -> None:

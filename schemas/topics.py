@@ -101,6 +101,7 @@ def in_sync_config(replication: int) -> dict[str, str]:
     return {"min.insync.replicas": str(replication // 2 + 1)} if replication >= 3 else {}
 
 
+COMPACTED: Final = MappingProxyType({"cleanup.policy": "compact"})
 #: What keeps a compacted topic short, where a cluster does not keep that for itself, as managed ones do.
 TIDY: Final = MappingProxyType({"min.cleanable.dirty.ratio": "0.1", "segment.ms": "600000"})
 
@@ -109,5 +110,5 @@ def topic_config(topic: Topic, max_body_bytes: int, replication: int = 1) -> dic
     """The Kafka topic settings that a topic needs: how long and how safe it is kept, and how large a record may be."""
     config = {"max.message.bytes": str(record_limit_bytes(max_body_bytes))} | in_sync_config(replication)
     if topic.compacted:
-        return config | {"cleanup.policy": "compact"}
+        return config | COMPACTED
     return config | {"cleanup.policy": "delete", "retention.ms": str(topic.retention_ms)}

@@ -163,7 +163,7 @@ class Partition:
             return
         if table is not self.table or table.next_offset != missing or first <= missing:
             return
-        if (expired := min(begin, first) - missing) > 0:
+        if (expired := begin - missing) > 0:
             measures.EXPIRED.inc(expired)
             log.warning("partition %d: the log has no offsets %d to %d", self.number, missing, begin - 1)
         table.passed(first)

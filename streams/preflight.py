@@ -27,7 +27,7 @@ from aiokafka.errors import (
 )
 
 from schemas.settings import NOT_PERMITTED, UNTRUSTED_CERTIFICATE, WRONG_CREDENTIALS, WRONG_PROTOCOL
-from schemas.topics import TIDY, in_sync_config
+from schemas.topics import COMPACTED, TIDY, in_sync_config
 from streams.closing import let_go
 from streams.log import reason
 
@@ -37,7 +37,6 @@ SAY_EVERY: Final = 10  # tries between two lines
 PAUSE_SECONDS: Final = 1.0
 ALIKE: Final = 3  # of what is written: metrics, alerts and rejected records go to the partition of their flows
 
-COMPACTED: Final = {"cleanup.policy": "compact"}
 #: As it should be, and as it may be where the cluster refuses that: then it is only longer to read.
 CHANGELOG_CONFIGS: Final = (
     COMPACTED | TIDY | {"max.compaction.lag.ms": "3600000", "delete.retention.ms": "3600000"},
@@ -87,14 +86,10 @@ async def wait_for(
 
 async def prepared(connection: dict[str, Any], needed: Needed) -> str | None:
     """What of Kafka and the topics is missing, or None; makes the changelog where it is. Raises Unfit."""
-    admin = AIOKafkaAdminClient(**connection, request_timeout_ms=5000)
     try:
-        await admin.start()
-        return await _check(admin, needed)
+        return await _ask(connection, needed)
     except (KafkaError, OSError, TimeoutError) as error:
         return await _why(connection, error)
-    finally:
-        let_go(admin.close())
 
 
 async def lacking(connection: dict[str, Any], needed: Needed) -> str | None:
@@ -102,16 +97,21 @@ async def lacking(connection: dict[str, Any], needed: Needed) -> str | None:
 
     aiokafka's own errors name no topic. A changelog that was deleted is made anew: all is counted again from the flows.
     """
-    admin = AIOKafkaAdminClient(**connection, request_timeout_ms=5000)
     try:
-        await admin.start()
-        return await _check(admin, needed)
+        return await _ask(connection, needed)
     except Unfit as error:
         return str(error)
     except DENIED as error:
         return f"Kafka {NOT_PERMITTED} ({reason(error)})"
     except (KafkaError, OSError, TimeoutError):
         return None
+
+
+async def _ask(connection: dict[str, Any], needed: Needed) -> str | None:
+    admin = AIOKafkaAdminClient(**connection, request_timeout_ms=5000)
+    try:
+        await admin.start()
+        return await _check(admin, needed)
     finally:
         let_go(admin.close())
 

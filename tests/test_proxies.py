@@ -188,9 +188,8 @@ async def test_no_delivery_is_refused_while_receivers_are_restarted_and_killed(
             assert await asyncio.to_thread(receiver.child.wait, 15) == 0
             await asyncio.to_thread(receiver.start)
     async with oracle.phase("killed with deliveries in its hands") as phase:
-        await until(
-            lambda: phase.answers["200"] > 2 * RATE, 20
-        )  # two seconds: by then a proxy knows that both are back
+        # Two seconds of them: by then a proxy knows that both are back.
+        await until(lambda: phase.answers["200"] > 2 * RATE, 20)
         receivers[0].child.signal(signal.SIGSTOP)
         await asyncio.sleep(0.2)
         receivers[0].child.kill()
