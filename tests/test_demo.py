@@ -14,12 +14,15 @@ import pytest
 from rich.console import Console
 
 from app.demo.broker import MOCK_LIMITS, Elsewhere
-from app.demo.parts import PSEUDONYM_KEY, addresses, environment
+from app.demo.calls import did_numbers
+from app.demo.parts import PSEUDONYM_KEY, SHOWN, addresses, environment
 from app.demo.ports import answers
-from app.demo.traffic import LEFT_OUT, bodies
+from app.demo.traffic import DIDS, LEFT_OUT, bodies
 from app.demo.view import line, minutes, percent, table
-from app.demo.watch import Seen, sums
+from app.demo.watch import Seen, counters, sums
 from schemas.settings import read_settings
+from streams.groups import read_csv
+from streams.rules import read_rules
 from tests.processes import Processes
 
 SETTINGS = read_settings({})
@@ -92,6 +95,20 @@ def test_parts_on_a_broker_of_our_own_see_no_other(tmp_path: Path) -> None:
     assert read_settings(parts).pseudonym_key == "a user's own"
 
 
+def test_the_demo_has_groups_rules_and_rankings_unless_the_user_has(tmp_path: Path) -> None:
+    kafka = Elsewhere("jars", "127.0.0.1:1")
+    ours = read_settings(environment({}, SETTINGS, kafka, tmp_path))
+    assert ours.groups is not None
+    assert ours.alert_rules is not None
+    groups, rules = read_csv(ours.groups.read_text()), read_rules(ours.alert_rules.read_text(), ours.windows)
+    kinds = [sorted(name.partition("/")[0] for name in groups.of(did)) for did in did_numbers(DIDS)]
+    assert kinds == [["group", "region"]] * DIDS
+    assert (len(rules.rules), len(rules.groups)) == (2, 1)
+    theirs = environment({"PHONON_GROUPS": "theirs.csv"}, SETTINGS, kafka, tmp_path)
+    assert (theirs["PHONON_GROUPS"], theirs["PHONON_RANKINGS"]) == ("theirs.csv", SHOWN["PHONON_RANKINGS"])
+    read_settings(environment({"PHONON_WINDOWS": "15m"}, SETTINGS, kafka, tmp_path))
+
+
 def test_made_up_calls_do_not_land_among_real_ones(tmp_path: Path) -> None:
     outer = {"KAFKA_BOOTSTRAP_SERVERS": "there:1", "KAFKA_SASL_MECHANISM": "PLAIN"}
     ours = read_settings(environment(outer, SETTINGS, Elsewhere("given", "there:1"), tmp_path))
@@ -131,6 +148,7 @@ def test_the_demo_runs_and_leaves_nothing_behind(process: Processes, tmp_path: P
     [live] = re.findall(r"Live page +(http://\S+/)", demo.output)
     assert answers(live)
     assert answers(f"{live}readyz")
+    demo.wait_until(lambda: counters(int(pages[1].rpartition(":")[2]))["phonon_groups"] > 0, within_seconds=15)
     assert any(scratch.iterdir())
 
     demo.signal(signal.SIGTERM)

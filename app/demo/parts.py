@@ -20,6 +20,12 @@ FOREIGN_PREFIX = "phonon-demo"
 MOCK_PARTITIONS = "4"
 PSEUDONYM_KEY = "the demo's made-up callers"
 """The demo's, and no secret: with a key the metrics tell callers apart, and its callers are made up."""
+SHOWN = {
+    "PHONON_GROUPS": str(Path(__file__).with_name("groups.csv")),
+    "PHONON_ALERT_RULES": str(Path(__file__).with_name("alerts.toml")),
+    "PHONON_RANKINGS": "answer_seizure_ratio:1h:3:10,abandonment_ratio:1h:3:5",
+}
+"""What is off until a user sets it: the demo has its own, of the default windows, so that there is something to see."""
 
 
 def environment(outer: Mapping[str, str], settings: Settings, kafka: Broker, directory: Path) -> dict[str, str]:
@@ -40,6 +46,8 @@ def environment(outer: Mapping[str, str], settings: Settings, kafka: Broker, dir
         "PHONON_STATE_DIR": str(directory / "state"),
         "PHONON_PSEUDONYM_KEY": outer.get("PHONON_PSEUDONYM_KEY") or PSEUDONYM_KEY,
     }
+    if not outer.get("PHONON_WINDOWS"):
+        chosen |= {name: outer.get(name) or value for name, value in SHOWN.items()}
     if kafka.kind == "given":
         return {**outer, **chosen, "PHONON_TOPIC_PREFIX": FOREIGN_PREFIX}
     hidden = {name: "" for name in outer if name.startswith(("KAFKA_", "SCHEMA_REGISTRY_"))}
