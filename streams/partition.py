@@ -239,7 +239,7 @@ class Partition:
             except InvalidTimestampError:
                 pause = CLOCK_PAUSE_SECONDS
                 self._lose(f"Kafka {WRONG_TIME}")
-            except (KafkaError, OSError, TimeoutError, ValueError) as error:
+            except Exception as error:  # noqa: BLE001 - aiokafka asserts too; whatever it is, it is told, not the end
                 self._lose(reason(error))
             finally:
                 self.table = None

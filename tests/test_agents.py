@@ -276,6 +276,37 @@ async def test_a_time_that_kafka_refuses_is_said_once_and_waited_for(
     assert len(caplog.messages) == 1
 
 
+async def test_whatever_goes_wrong_is_told_and_tried_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A broker just back from a pause names no brokers: aiokafka asserts, and partitions stood still without a word."""
+    partition, opened = Shore().partition, list[str | None]()
+
+    class Fenced:
+        def __init__(self, _place: object) -> None: ...
+
+        async def open(self) -> None:
+            opened.append(partition.trouble)
+            if len(opened) == 3:
+                partition._stopping.set()
+            raise AssertionError("Did we not perform bootstrap?")
+
+        async def close(self) -> None: ...
+
+    async def wait(_self: Partition, _seconds: float) -> None: ...
+
+    monkeypatch.setattr("streams.partition.Writer", Fenced)
+    monkeypatch.setattr(Partition, "_wait", wait)
+    await partition._live()
+    assert opened == ["reading its state"] * 3
+    assert partition.trouble == "reading its state"
+    [said] = caplog.messages
+    assert (
+        said
+        == "partition 3: AssertionError Did we not perform bootstrap?; its state will be read again if it is still ours"
+    )
+
+
 def test_a_state_is_lost_once_however_often_it_can_not_be_read_again() -> None:
     partition = Shore().partition
     before = measures.REGISTRY.get_sample_value("phonon_partitions_lost_total") or 0
