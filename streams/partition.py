@@ -258,7 +258,8 @@ class Partition:
 
     async def _recover(self, writer: Writer) -> None:
         begun = time.monotonic()
-        self.trouble, self._rejected, self._committed = "reading its state", [], None
+        self.trouble = "reading its state" + (f" again: {self._lost_by}" if self._lost_by else "")
+        self._rejected, self._committed = [], None
         table = Table([window.seconds // 60 for window in self.ports.windows], self.ports.rules)
         await writer.open()
         shown = measures.RECOVERED.labels(self.number)
