@@ -18,9 +18,10 @@ The guard of all this is the kill test (tests/test_streams_faults.py).
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any, Final, NamedTuple, cast
 
-from aiokafka.errors import TopicAuthorizationFailedError
+from aiokafka.errors import KafkaConnectionError, TopicAuthorizationFailedError
 from faust.transport.drivers import aiokafka as driver
 
 from schemas.settings import NOT_PERMITTED
@@ -98,7 +99,8 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
         client = cast(Any, self._consumer)._client
         while not client.cluster.brokers() and not self.should_stop:
             await asyncio.sleep(NAMELESS_SECONDS)
-            await client.bootstrap()
+            with suppress(KafkaConnectionError):  # gone again
+                await client.bootstrap()
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)

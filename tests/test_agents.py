@@ -313,6 +313,8 @@ async def test_who_joins_waits_until_the_cluster_names_brokers(monkeypatch: pyte
 
         async def bootstrap(self) -> None:
             asked.append("bootstrap")
+            if len(asked) == 1:
+                raise KafkaConnectionError
 
     async def on_start(_self: object) -> None: ...
 
