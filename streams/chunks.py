@@ -10,6 +10,7 @@ What is overridden or read, and why:
   above it as a gap in an interval tree, offset by offset; the law in `offsets` replaces both.
 - `AIOKafkaConsumerThread._create_worker_consumer`: nothing else lets one set how long a fetch may wait for data; with
   Faust's fixed 1.5 s, a record waits that long behind a fetch of the other partitions.
+- `AIOKafkaConsumerThread.on_start`, `AIOKafkaConsumer._client`: a cluster that names no brokers yet is asked again.
 - `app.transport` is set before the start.
 Offsets: the topic is declared with acks=False, so that Faust commits nothing; they are committed with the state.
 The guard of all this is the kill test (tests/test_streams_faults.py).
@@ -17,9 +18,10 @@ The guard of all this is the kill test (tests/test_streams_faults.py).
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any, Final, NamedTuple, cast
 
-from aiokafka.errors import TopicAuthorizationFailedError
+from aiokafka.errors import KafkaConnectionError, TopicAuthorizationFailedError
 from faust.transport.drivers import aiokafka as driver
 
 from schemas.settings import NOT_PERMITTED
@@ -27,6 +29,7 @@ from streams.offsets import Chunk
 
 FETCH_WAIT_MS: Final = 100
 REFUSED_SECONDS: Final = 1.0
+NAMELESS_SECONDS: Final = 0.2
 MOST_WAITING: Final = 50_000  # records handed over and not counted yet; beyond them fetching waits
 
 
@@ -88,7 +91,16 @@ class ChunkConsumer(driver.Consumer):
 
 
 class ChunkThread(driver.AIOKafkaConsumerThread):
-    """Its aiokafka consumer waits FETCH_WAIT_MS for data at most."""
+    """Its aiokafka consumer waits FETCH_WAIT_MS for data at most, and for brokers before it joins."""
+
+    async def on_start(self) -> None:
+        """Start. Brokers that are just back from a pause name none: aiokafka would assert, and never join the group."""
+        await super().on_start()
+        client = cast(Any, self._consumer)._client
+        while not client.cluster.brokers() and not self.should_stop:
+            await asyncio.sleep(NAMELESS_SECONDS)
+            with suppress(KafkaConnectionError):  # gone again
+                await client.bootstrap()
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)

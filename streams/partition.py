@@ -239,7 +239,7 @@ class Partition:
             except InvalidTimestampError:
                 pause = CLOCK_PAUSE_SECONDS
                 self._lose(f"Kafka {WRONG_TIME}")
-            except (KafkaError, OSError, TimeoutError, ValueError) as error:
+            except Exception as error:  # noqa: BLE001 - aiokafka asserts too; whatever it is, it is told, not the end
                 self._lose(reason(error))
             finally:
                 self.table = None
@@ -258,7 +258,8 @@ class Partition:
 
     async def _recover(self, writer: Writer) -> None:
         begun = time.monotonic()
-        self.trouble, self._rejected, self._committed = "reading its state", [], None
+        self.trouble = "reading its state" + (f" again: {self._lost_by}" if self._lost_by else "")
+        self._rejected, self._committed = [], None
         table = Table([window.seconds // 60 for window in self.ports.windows], self.ports.rules)
         await writer.open()
         shown = measures.RECOVERED.labels(self.number)

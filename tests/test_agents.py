@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 from aiokafka.errors import InvalidTimestampError, KafkaConnectionError
+from faust.transport.drivers import aiokafka as driver
 
 from schemas import decode, encode
 from schemas.settings import WRONG_TIME, Window
-from streams import changelog, measures
+from streams import changelog, chunks, measures
 from streams.agents import count_flows
 from streams.changelog import Place, Writer
-from streams.chunks import Fetched
+from streams.chunks import ChunkThread, Fetched
 from streams.framing import Framing
 from streams.log import reason
 from streams.metrics import COUNTS, lanes
@@ -172,15 +173,15 @@ async def test_the_agent_hands_on_every_chunk_and_says_so() -> None:
     partitions.owned[3] = shore.partition
     agent = count_flows(app, "topic", partitions)
 
-    async def chunks(*given: Fetched) -> Any:
+    async def given_chunks(*given: Fetched) -> Any:
         for chunk in given:
             yield chunk
 
-    await agent(chunks(fetched(100, 3), fetched(103, 2), fetched(0, 1)._replace(partition=7)))
+    await agent(given_chunks(fetched(100, 3), fetched(103, 2), fetched(0, 1)._replace(partition=7)))
     assert (shore.flows, len(done)) == (5, 3)
     broken = fetched(105, 1)._replace(records=[None])
     with pytest.raises(AttributeError):
-        await agent(chunks(broken))
+        await agent(given_chunks(broken))
     assert done[-1] is broken
 
 
@@ -274,6 +275,56 @@ async def test_a_time_that_kafka_refuses_is_said_once_and_waited_for(
     assert waits == [CLOCK_PAUSE_SECONDS] * 3
     assert partition.trouble == f"state dropped: Kafka {WRONG_TIME}"
     assert len(caplog.messages) == 1
+
+
+async def test_whatever_goes_wrong_is_told_and_tried_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A broker just back from a pause names no brokers: aiokafka asserts, and partitions stood still without a word."""
+    partition, opened = Shore().partition, list[str | None]()
+
+    class Fenced:
+        def __init__(self, _place: object) -> None: ...
+
+        async def open(self) -> None:
+            opened.append(partition.trouble)
+            if len(opened) == 3:
+                partition._stopping.set()
+            raise AssertionError("Did we not perform bootstrap?")
+
+        async def close(self) -> None: ...
+
+    async def wait(_self: Partition, _seconds: float) -> None: ...
+
+    monkeypatch.setattr("streams.partition.Writer", Fenced)
+    monkeypatch.setattr(Partition, "_wait", wait)
+    await partition._live()
+    why = "AssertionError Did we not perform bootstrap?"
+    assert opened == ["reading its state", *[f"reading its state again: {why}"] * 2]
+    assert caplog.messages == [f"partition 3: {why}; its state will be read again if it is still ours"]
+
+
+async def test_who_joins_waits_until_the_cluster_names_brokers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else aiokafka's own task ended with an assertion: no partitions for ever, and not a word."""
+    asked, named = list[str](), list[list[str]]([[], [], ["broker"]])
+
+    class Client:
+        cluster = SimpleNamespace(brokers=lambda: named[len(asked)])
+
+        async def bootstrap(self) -> None:
+            asked.append("bootstrap")
+            if len(asked) == 1:
+                raise KafkaConnectionError
+
+    async def on_start(_self: object) -> None: ...
+
+    monkeypatch.setattr(driver.AIOKafkaConsumerThread, "on_start", on_start)
+    monkeypatch.setattr(chunks, "NAMELESS_SECONDS", 0)
+    thread = ChunkThread.__new__(ChunkThread)
+    thread._consumer = SimpleNamespace(_client=Client())
+    monkeypatch.setattr(ChunkThread, "should_stop", False)
+    await thread.on_start()
+    assert asked == ["bootstrap"] * 2
 
 
 def test_a_state_is_lost_once_however_often_it_can_not_be_read_again() -> None:

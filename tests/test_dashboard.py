@@ -99,7 +99,7 @@ def test_a_dids_own_view_holds_its_menu_and_until_when_its_lines_are_settled() -
 
 
 def alert(number: int, *, firing: bool = True, at: int = 9) -> Alert:
-    return Alert(str(number), "r", "+91", "+91", "attempts", "5m", 1.0, 1, 2.0, firing, number, at)
+    return Alert(str(number), f"r{number}", "+91", "+91", "attempts", "5m", 1.0, 1, 2.0, firing, number, at)
 
 
 def test_a_record_becomes_an_alert() -> None:
@@ -141,6 +141,23 @@ def test_whoever_asks_for_alerts_now_and_then_has_them_all(batches: list[list[tu
     assert known == {one.alert.id: one.until for one in state.alerts.changes()}
     over = {str(number) for batch in batches for number, firing in batch if not firing}
     assert {id_ for id_, until in known.items() if until is not None} == over
+
+
+def test_an_alert_that_nobody_ended_is_over_where_the_next_of_its_rule_begins() -> None:
+    """Where the workers' state was deleted it rings again, under another id; the first one stood there for 90 days."""
+    first, second, other = (alert(number)._replace(rule="r") for number in (1, 2, 3))
+    other = other._replace(did=None, shown="spring")
+    alerts = Alerts()
+    alerts.take([first, other, second], 1)
+    assert (list(alerts.firing), alerts.over["1"].until) == (["3", "2"], second.since)
+    for _ in range(2):
+        alerts.over.clear()
+        alerts.take([first], 2)
+        assert (list(alerts.firing), alerts.over["1"].until) == (["3", "2"], second.since), "read again, it stays over"
+    alerts.take([second._replace(firing=False, as_of=20)], 3)
+    assert (list(alerts.firing), alerts.over["2"].until) == (["3"], 20)
+    alerts.take([alert(4)._replace(rule="r")], 4)
+    assert list(alerts.firing) == ["3", "4"]
 
 
 def test_alerts_are_bounded_and_the_newest_stay() -> None:

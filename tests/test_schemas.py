@@ -2,6 +2,10 @@
 
 import io
 import json
+import random
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +21,8 @@ import schemas
 from app import events
 from schemas import SCHEMAS, Undecodable, decode, encode, encoder
 from schemas.topics import BY_RECORD, EVENT_KINDS, TOPICS
+from tests.dashboard_fake import lines
+from tests.flow_oracle import flow
 
 FOLDER = Path(schemas.__file__).parent
 RELEASED = sorted((FOLDER / "released").glob("*.avsc"))
@@ -189,6 +195,28 @@ def _shared(value: Any, other: Any) -> Any:
     if isinstance(value, list):
         return [_shared(one, two) for one, two in zip(value, other, strict=True)]
     return value
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("Flow", encode("Flow", flow(random.Random(1), "A", 0))), ("DidMetrics", lines(1)[0].value(1))],
+    ids=["Flow", "DidMetrics"],
+)
+def test_an_older_program_reads_newer_records_once_it_has_their_schemas(
+    name: str, value: bytes, tmp_path: Path
+) -> None:
+    """What docs/upgrade.md stands on: without the newer files they are unknown, with them they are its own records."""
+    first, *later = sorted((FOLDER / "released").glob(f"{name}.*.avsc"))
+    older = tmp_path / "schemas"
+    shutil.copytree(FOLDER, older, ignore=shutil.ignore_patterns(*(path.name for path in later)))
+    shutil.copy(first, older / f"{name}.avsc")
+    program = [sys.executable, "-c", f"import schemas; print(*schemas.decode({value!r})[1])"]
+    alone = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert f"Undecodable: unknown schema fingerprint {schemas.HEADERS[name][2:].hex()}" in alone.stderr
+    for path in later:
+        shutil.copy(path, older / "released")
+    told = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert told.stdout.split() == [field["name"] for field in json.loads(first.read_text())["fields"]]
 
 
 def test_the_present_version_of_every_record_is_released() -> None:

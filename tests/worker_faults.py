@@ -17,6 +17,7 @@ from tests.flow_traffic import PARTITIONS, FlowTopic, Workers, wait
 
 TAKEN_OVER_WITHIN_SECONDS = 30.0
 CALM_SECONDS = 0.5
+HANGS_SECONDS = 8.0  # sessions are over after 6
 
 
 class Phase(NamedTuple):
@@ -37,7 +38,7 @@ class Faults:
 
     @property
     def all(self) -> tuple[Callable[[], None], ...]:
-        return self.killed_and_scaled, self.zombie, self.broker_crash
+        return self.killed_and_scaled, self.zombie, self.broker_crash, self.broker_hang
 
     def killed_and_scaled(self) -> None:
         """kill -9 of one and the other takes over; two more come, and two go in order; a rolling restart."""
@@ -77,6 +78,15 @@ class Faults:
             self.kills += 1
             self.workers.start(victim)
             self.broker.start()
+            self.workers.wait_ready(0, 1, within_seconds=60)
+
+    def broker_hang(self) -> None:
+        """The broker hangs until all sessions are over: back, it names no brokers, and partitions change hands."""
+        with self._phase("broker hangs"):
+            self.broker.pause()
+            time.sleep(HANGS_SECONDS)
+            self.broker.resume()
+            time.sleep(1)  # until then they do not know
             self.workers.wait_ready(0, 1, within_seconds=60)
 
     def silences(self, topic: FlowTopic) -> dict[str, float]:

@@ -2,6 +2,8 @@
 
 Pure, and bounded: of what is over the newest MOST_OVER are kept, and up to as many more until the next clearing. An
 episode keeps the figures with which it began: they say why. A record that comes twice, or late, changes nothing.
+Of one rule about one DID or group at most one episode fires. Where the workers' state was deleted nobody tells that the
+one before is over, so it ends where the next begins.
 """
 
 from collections.abc import Iterable
@@ -70,6 +72,7 @@ class Alerts:
     def __init__(self) -> None:
         self.firing: dict[str, Episode] = {}
         self.over: dict[str, Episode] = {}
+        self._fires: dict[tuple[str, str, str | None, str], str] = {}  # ids, by rule and whom it is about
         self._revision = 0
 
     def take(self, alerts: Iterable[Alert], revision: int) -> None:
@@ -80,11 +83,25 @@ class Alerts:
                 continue
             self._revision = revision
             if alert.firing:
-                self.firing[alert.id] = Episode(alert, revision)
+                self._begin(alert)
             else:
-                self.firing.pop(alert.id, None)
-                self.over[alert.id] = Episode(known.alert if known else alert, revision, alert.as_of)
+                self._end(known.alert if known else alert, alert.as_of)
             self._clear()
+
+    def _begin(self, alert: Alert) -> None:
+        about = alert.rule, alert.metric, alert.did, alert.shown
+        other = self.firing.get(self._fires.get(about, ""))
+        if other is not None and other.alert.since > alert.since:
+            self._end(alert, other.alert.since)
+            return
+        if other is not None:
+            self._end(other.alert, alert.since)
+        self._fires[about] = alert.id
+        self.firing[alert.id] = Episode(alert, self._revision)
+
+    def _end(self, alert: Alert, until: int) -> None:
+        self.firing.pop(alert.id, None)
+        self.over[alert.id] = Episode(alert, self._revision, until)
 
     def _clear(self) -> None:
         if len(self.over) > 2 * MOST_OVER:
