@@ -13,18 +13,17 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import InvalidTimestampError, ProducerFenced
 
 from schemas import Undecodable, UnknownId
-from schemas.settings import WRONG_TIME, Ranked, Window
+from schemas.settings import Ranked, Window
 from streams import changelog, latest, live, measures, told
 from streams.changelog import Place, Sent, Writer
 from streams.closing import let_go
+from streams.failures import Failures
 from streams.framing import Framing
 from streams.gathered import Gathered, Together
 from streams.groups_file import GroupsFile
-from streams.log import reason
-from streams.partition import CLOCK_PAUSE_SECONDS, FENCED_PAUSE_SECONDS, LOOK_UP_SECONDS, PAUSE_SECONDS
+from streams.partition import LOOK_UP_SECONDS
 from streams.ranking import Ranking
 from streams.rules import Rule
 from streams.table import GROUPS_KEY, Live
@@ -37,12 +36,6 @@ WAKE_SECONDS: Final = 0.2
 WARN_EVERY_SECONDS: Final = 60.0
 FETCH_BYTES: Final = 1024 * 1024  # or what came in half a second: flush by flush it takes 2.5 times the CPU
 RECORDS_AT_ONCE: Final = 100  # 10 ms of decoding: the partitions of this worker go on in between
-
-#: What waits longer than other errors, and in which words it is said.
-TOLD: Final[dict[type[Exception], tuple[float, str]]] = {
-    ProducerFenced: (FENCED_PAUSE_SECONDS, "another worker took them over"),
-    InvalidTimestampError: (CLOCK_PAUSE_SECONDS, f"Kafka {WRONG_TIME}"),
-}
 
 TOPICS: Final = ("DidMetrics", "GroupMetrics", "DidRanking", "DidAlert")
 
@@ -76,7 +69,7 @@ class Gathering:
         self._gathered: Gathered | None = None
         self._there: dict[str, bytes] = {}  # the record of each group, as it stands on its topic
         self._warned_at = float("-inf")
-        self._failed_by: str | None = None  # what was said since anything was written
+        self._failures = Failures("groups")
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -99,17 +92,15 @@ class Gathering:
 
     async def _live(self) -> None:
         while not self._stopping.is_set():
-            pause = PAUSE_SECONDS
+            pause = 0.0
             writer, consumer = Writer(self._place, "groups"), _consumer(self._place)
             try:
                 await writer.open()
                 await consumer.start()
                 await self._gather(writer, consumer)
             except Exception as error:  # noqa: BLE001 - whatever it is: it is told, and the partitions count on
-                pause, why = TOLD.get(type(error)) or (PAUSE_SECONDS, reason(error))
-                if not self._stopping.is_set() and self._failed_by != why:
-                    self._failed_by = why
-                    log.warning("groups: %s; all is read again if they are still ours", why)
+                if not self._stopping.is_set():
+                    _, pause = self._failures.take(error)
             finally:
                 self._gathered = None
                 let_go(consumer.stop())
@@ -141,7 +132,7 @@ class Gathering:
                 records, ranked_at = records + self._ranked(gathered), due
             if records:
                 await writer.write_keyed(records)
-                self._failed_by = None
+                self._failures.well()
             measures.GROUPS_WRITTEN.inc(sum(record[0] == ports.topics.groups for record in records))
             for alert in together.alerts:
                 measures.ALERTS.labels(alert.state).inc()

@@ -16,10 +16,10 @@ from schemas import decode, encode
 from schemas.settings import WRONG_TIME, Window, read_settings
 from streams import changelog, gathering
 from streams.changelog import Place
+from streams.failures import CLOCK_PAUSE_SECONDS
 from streams.framing import Framing
 from streams.gathering import Gathering
 from streams.groups_file import GroupsFile
-from streams.partition import CLOCK_PAUSE_SECONDS
 from tests.flow_oracle import MINUTE, Record, flow
 from tests.flow_traffic import FlowTopic, Workers, wait
 from tests.processes import Processes
@@ -253,7 +253,7 @@ async def test_a_time_that_kafka_refuses_is_said_once_and_waited_for(
     await made._live()
     assert waits == [CLOCK_PAUSE_SECONDS] * 3
     assert [line for line in caplog.messages if "live" not in line] == [
-        f"groups: Kafka {WRONG_TIME}; all is read again if they are still ours"
+        f"groups: Kafka {WRONG_TIME}; all is read again if it is still ours"
     ]
 
 
