@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
 
-from app.refusal import REFUSALS, refusal, refused_property
+from app.kafka_errors import REFUSALS, refusal, refused_property
 from schemas.settings import SettingsError
 
 ANSWER_WITHIN_S: Final = 8.0

@@ -31,9 +31,10 @@ from app.openapi import openapi
 from app.outcomes import SpoolFailed
 from app.pipeline import make_pipeline
 from app.problems import Problem, Reply, problem_reply
-from app.publish import Publisher, needed_topics, open_producer, producer_config
+from app.producer import open_producer, producer_config
+from app.publish import Publisher, needed_topics
 from app.records import NAMES, Records
-from app.refused import Refused
+from app.refused import RefusedBodies
 from app.spool import Outlet, SparingStatus, Spool, prepare, status
 from app.webhook import Limits, Scope, Send, Webhook
 from app.workers import follow_parent, keep_workers
@@ -98,7 +99,7 @@ class Receiver:
         self.spool = Spool(settings.spool_dir, most_bytes=settings.spool_max_bytes)
         self.pipeline = make_pipeline(settings)
         self.publisher = make_publisher(settings, self.pipeline.encode, raw=settings.raw_topic)
-        self.refused = Refused(
+        self.refused = RefusedBodies(
             settings.spool_dir,
             spool_bytes=settings.spool_max_bytes if (settings.content, settings.numbers) == ("keep", "keep") else 0,
             kept=partial(self.metrics.count, "phonon_refused_kept_total"),
@@ -179,7 +180,7 @@ class Receiver:
             self.metrics.set("phonon_in_flight", self.webhook.in_flight)
             self.metrics.set("phonon_ready", self.readiness().ready)
             self.metrics.set("phonon_kafka_healthy", self.publisher.healthy)
-            statistics = json.loads(self.publisher.statistics.get("text", "{}"))
+            statistics = json.loads(self.publisher.statistics)
             self.metrics.set("phonon_kafka_queue_messages", statistics.get("msg_cnt", 0))
             self.metrics.set("phonon_kafka_queue_bytes", statistics.get("msg_size", 0))
             brokers = statistics.get("brokers", {}).values()

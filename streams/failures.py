@@ -10,7 +10,7 @@ from typing import Final
 
 from aiokafka.errors import InvalidTimestampError, ProducerFenced
 
-from schemas.settings import WRONG_TIME
+from schemas.refusals import WRONG_TIME
 from streams.log import reason
 
 log = logging.getLogger("streams.failures")

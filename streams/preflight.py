@@ -26,7 +26,7 @@ from aiokafka.errors import (
     for_code,
 )
 
-from schemas.settings import NOT_PERMITTED, UNTRUSTED_CERTIFICATE, WRONG_CREDENTIALS, WRONG_PROTOCOL
+from schemas.refusals import NOT_PERMITTED, UNTRUSTED_CERTIFICATE, WRONG_CREDENTIALS, WRONG_PROTOCOL
 from schemas.topics import COMPACTED, TIDY, in_sync_config
 from streams.closing import let_go
 from streams.log import reason

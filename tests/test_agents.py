@@ -9,7 +9,8 @@ import pytest
 from aiokafka.errors import InvalidTimestampError, KafkaConnectionError
 
 from schemas import decode, encode
-from schemas.settings import WRONG_TIME, Window
+from schemas.refusals import WRONG_TIME
+from schemas.settings import Window
 from streams import changelog, measures
 from streams.agents import count_flows
 from streams.changelog import Place, Writer

@@ -32,6 +32,7 @@ LIBRARIES = {"msgspec", "phonenumbers"}
 
 ONLY_FOR = {
     "app.publish": {"app.main"},
+    "app.producer": {"app.main", "app.publish"},
     "app.spool": {"app.main", "app.cli"},
     "schemas.registry": {
         *(

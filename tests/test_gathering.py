@@ -13,7 +13,8 @@ from aiokafka.errors import InvalidTimestampError
 
 from app.demo.broker import Broker
 from schemas import decode, encode
-from schemas.settings import WRONG_TIME, Window, read_settings
+from schemas.refusals import WRONG_TIME
+from schemas.settings import Window, read_settings
 from streams import changelog, gathering
 from streams.changelog import Place
 from streams.failures import CLOCK_PAUSE_SECONDS

@@ -19,8 +19,9 @@ from app.cluster import ClusterError, Errors, connect, one_line
 from app.dashboard.alerts import Alert, read_alert
 from app.dashboard.figures import Latest, latest
 from schemas import Undecodable, UnknownId, without_registry
+from schemas.refusals import NOT_PERMITTED
 from schemas.registry import Registry, RegistryError
-from schemas.settings import NOT_PERMITTED, Settings, SettingsError
+from schemas.settings import Settings, SettingsError
 from schemas.topics import topic_name
 
 log = logging.getLogger(__name__)
