@@ -127,9 +127,10 @@ def serve(workers: int) -> None:
     Example: PHONON_TOKEN=secret phonon-events serve --workers 2
     """
     settings = _settings()
+    from app.listen import CantListen
     from app.main import serve as serve_with
 
-    with _one_line():
+    with _one_line(CantListen):
         sys.exit(serve_with(settings, workers))
 
 
@@ -380,8 +381,9 @@ def dashboard() -> None:
     """
     settings = _settings()
     from app.dashboard.server import dashboard as serve_page
+    from app.listen import CantListen
 
-    with _one_line():
+    with _one_line(CantListen):
         sys.exit(serve_page(settings))
 
 
@@ -392,9 +394,10 @@ def notify() -> None:
     Example: PHONON_ALERT_WEBHOOK_URL=https://hooks.example/alerts phonon-events notify
     """
     settings = _settings()
+    from app.listen import CantListen
     from app.notify.server import notify as send_alerts
 
-    with _one_line():
+    with _one_line(CantListen):
         sys.exit(send_alerts(settings))
 
 

@@ -1,6 +1,6 @@
-"""Reaching the Kafka cluster from the command line: the client's settings, and one clear line where it does not answer.
+"""Reaching the Kafka cluster: a client by the settings, and one clear line where it does not answer.
 
-For tools that a person runs (topics, tail). The receiver has its own producer in app/publish.py.
+For all but the receiver's producer (app/producer.py): commands, the live page, notify.
 """
 
 import time

@@ -36,6 +36,7 @@ from app.publish import Publisher, needed_topics
 from app.records import NAMES, Records
 from app.refused import RefusedBodies
 from app.spool import Outlet, SparingStatus, Spool, prepare, status
+from app.urls import url_of
 from app.webhook import Limits, Scope, Send, Webhook
 from app.workers import follow_parent, keep_workers
 from schemas.registry import Headers, Registry
@@ -220,13 +221,9 @@ async def _ended(task: "asyncio.Task[None]") -> None:
 
 
 def serve(settings: Settings, workers: int = 1) -> int:
-    """Serve until told to stop; the exit code. Raises SettingsError."""
+    """Serve until told to stop; the exit code. Raises SettingsError or CantListen."""
     check(settings)
-    try:
-        listener = listen(settings.host, settings.port)
-    except OSError as error:
-        sys.stderr.write(f"phonon-events: can't listen on {settings.host}:{settings.port}: {error.strerror}\n")
-        return 1
+    listener = listen(settings.host, settings.port)
     plain = dataclasses.replace(settings, kafka=dict(settings.kafka))  # a mapping proxy can't be sent to a process
     if workers > 1:
         return keep_workers(_work, (plain, listener), workers, on_stop=listener.close)
@@ -236,8 +233,7 @@ def serve(settings: Settings, workers: int = 1) -> int:
 def work(settings: Settings, listener: socket) -> int:
     """One worker, in this process."""
     log.configure(settings.log_level, settings.log_format)
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    address = f"http://{host}:{listener.getsockname()[1]}{settings.webhook_path}"
+    address = url_of(settings.host, listener.getsockname()[1], settings.webhook_path)
     logging.getLogger(__name__).info("listening", extra={"fields": {"at": address, "pid": getpid()}})
     receiver = Receiver(settings)
     server = GentleServer(server_config(receiver), receiver.stop)

@@ -1,7 +1,8 @@
 """The settings of all our programs: each listed once, read once, frozen.
 
-Pure: the environment is an argument. Both services read the same list, so that one `.env` file serves both and a name
-that neither knows stops the start. Secrets are hidden in `repr`. Source: contract, section 6.
+The environment is an argument; no file is read but those that settings name. Both services read the same list, so that
+one `.env` file serves both and a name that neither knows stops the start. Secrets are hidden in `repr`. Source:
+contract, section 6.
 """
 
 import difflib
