@@ -101,7 +101,7 @@ def _one_line(*failures: type[Exception]) -> Iterator[None]:
 
 def _settings() -> "Settings":
     """The settings of environment and `.env`; what is wrong with them ends the program with code 2."""
-    from app.env_file import read_env_file
+    from schemas.env_file import read_env_file
     from schemas.settings import read_settings
 
     with _one_line():
@@ -427,9 +427,9 @@ def config(as_json: bool) -> None:
     from confluent_kafka.admin import AdminClient
 
     from app.cluster import Errors, connect
-    from app.env_file import read_env_file
     from app.main import check_producer
     from schemas.effective import effective
+    from schemas.env_file import read_env_file
 
     with _one_line():
         connect(AdminClient, settings.kafka, Errors(""))  # refuses properties that it does not know

@@ -23,7 +23,6 @@ from app import log
 from app.body import Receive
 from app.credentials import read_credentials, refuse_open_door
 from app.drain import Drainer
-from app.env_file import read_env_file
 from app.health import Management, Readiness
 from app.listen import GentleServer, TruePeer, listen, serve_management, server_config
 from app.metrics import Metrics
@@ -39,6 +38,7 @@ from app.spool import Outlet, SparingStatus, Spool, prepare, status
 from app.urls import url_of
 from app.webhook import Limits, Scope, Send, Webhook
 from app.workers import follow_parent, keep_workers
+from schemas.env_file import read_env_file
 from schemas.registry import Headers, Registry
 from schemas.settings import Settings, SettingsError, read_settings
 from schemas.topics import record_limit_bytes

@@ -96,16 +96,14 @@ def impure(graph: Imports, pure: set[str]) -> set[str]:
 
 
 def strangers(graph: Imports) -> set[str]:
-    """Return imports across the services, and of anything but fastavro in what both share."""
+    """Return imports across the services, and of anything but fastavro and dotenv in what both share."""
     wrong = set()
     for name, imports in graph.items():
         forbidden = {"app": {"streams"}, "streams": {"app"}, "schemas": {"app", "streams"}}[top(name)]
         wrong |= {f"{name} imports {module}" for module in imports if top(module) in forbidden}
         if top(name) == "schemas":
-            outside = (
-                {top(module) for module in imports} - sys.stdlib_module_names - {"schemas", "fastavro", *forbidden}
-            )
-            wrong |= {f"{name} imports {module}" for module in outside}
+            known = sys.stdlib_module_names | {"schemas", "fastavro", "dotenv"} | forbidden
+            wrong |= {f"{name} imports {module}" for module in {top(module) for module in imports} - known}
     return wrong
 
 
