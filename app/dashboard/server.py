@@ -85,7 +85,7 @@ class Page:
 
     def take(self, batch: Batch) -> None:
         """Take what the source has read."""
-        self.state.take(batch, batch.gone, batch.alerts)
+        self.state.take(batch.records, batch.gone, batch.alerts)
 
     async def _sample(self) -> None:
         begun = time.monotonic()
