@@ -93,6 +93,8 @@ def _one_line(*failures: type[Exception]) -> Iterator[None]:
         yield
     except SettingsError as wrong:
         raise WrongSettings(str(wrong)) from None
+    except BrokenPipeError:  # no failure, but whoever reads us has had enough
+        raise
     except failures as failure:
         if isinstance(failure, OSError) and failure.filename:
             raise Failed(f"{failure.filename}: {failure.strerror}") from None

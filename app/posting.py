@@ -19,12 +19,12 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
-from rich.table import Table
 
 from app.demo.misbehaviour import ROUGH, USUAL
 from app.demo.provider import Delivery, SyntheticProvider
 from app.send import ACCEPTED, FOR_GOOD, Done, Outcome, Sender, default_url
 from app.sources import Progress, Sources, Trouble, expand
+from app.terminal import table
 from schemas.settings import Settings
 
 #: Larger files are not read twice only to know how many deliveries there are.
@@ -158,12 +158,12 @@ def post(
 
 def show(outcome: Outcome, seconds: float) -> None:
     """The table by status, and the totals."""
-    table = Table("status", "deliveries", "median ms", "slowest ms")
+    rows = []
     for status, number in sorted(outcome.statuses.items()):
         times = sorted(outcome.seconds[status])
         middle, slowest = (f"{1000 * times[round(q * (number - 1))]:.0f}" for q in (0.5, 1))
-        table.add_row(f"{status} {PHRASES.get(status, '')}", str(number), middle, slowest)
-    if outcome.statuses:
-        Console().print(table)
+        rows.append((f"{status} {PHRASES.get(status, '')}", number, middle, slowest))
+    if rows:
+        table(("status", "deliveries", "median ms", "slowest ms"), rows)
     retried = f", retries: {outcome.retries}" if outcome.retries else ""
     click.echo(f"deliveries: {outcome.total}, events: {outcome.events.total()}, seconds: {seconds:.1f}{retried}")

@@ -265,9 +265,10 @@ def test_synthetic_deliveries_are_written_instead_of_posted_and_repeatable(tmp_p
     assert len(once.splitlines()) == 20
 
 
-def test_a_reader_that_has_had_enough_ends_it_quietly(tmp_path: Path) -> None:
+@pytest.mark.parametrize("arguments", ["send --help", "config", "config --json"])
+def test_a_reader_that_has_had_enough_ends_it_quietly(arguments: str, tmp_path: Path) -> None:
     broken_pipe = subprocess.run(
-        f"{SCRIPT} send --help | true; echo ${{PIPESTATUS[0]}}",
+        f"{SCRIPT} {arguments} | true; echo ${{PIPESTATUS[0]}}",
         shell=True,
         executable="/bin/bash",
         env=clean_environment(os.environ, {}),
