@@ -246,35 +246,40 @@ def _work(settings: Settings, listener: socket) -> None:
     raise SystemExit(work(settings, listener))
 
 
-def drain(settings: Settings, progress: Callable[[int], None] = lambda _rows: None) -> int:
+def drain(settings: Settings, progress: Callable[[int, int], None]) -> int:
     """Publish all that waits in the spool; the number of deliveries published. For `phonon-events spool drain`.
 
-    `progress` is called with the number just published. Raises SpoolFailed where another process drains this spool, or
-    where Kafka does not take what waits.
+    `progress` is told how many are published, and how many waited at the start. Raises SpoolFailed where another
+    process drains this spool, or where Kafka does not take what waits.
     """
     logging.getLogger().addHandler(logging.NullHandler())  # what is to be said is raised: one line, not two
     return asyncio.run(_drain(settings, progress))
 
 
-async def _drain(settings: Settings, progress: Callable[[int], None]) -> int:
-    outlet, pipeline, done = Outlet(settings.spool_dir), make_pipeline(settings), 0
+async def _drain(settings: Settings, progress: Callable[[int, int], None]) -> int:
+    outlet, pipeline = Outlet(settings.spool_dir), make_pipeline(settings)
+    done, total = 0, status(settings.spool_dir).rows
+
+    def published(rows: int) -> None:
+        nonlocal done
+        done += rows
+        progress(done, total)
+
     publisher = make_publisher(settings, pipeline.encode, raw=settings.raw_topic)
     drainer = Drainer(
         outlet=outlet,
         pipeline=pipeline,
         publisher=publisher,
         metrics=Metrics(),
-        rate=max(settings.drain_rate, 1),
-        progress=progress,
+        rate=settings.drain_rate,
+        progress=published,
     )
     if not outlet.acquire():
         raise SpoolFailed("another process drains this spool: a receiver that runs does it by itself")
     await publisher.start()
     try:
         while status(settings.spool_dir).rows:
-            published = await drainer.drain_once()
-            done += published
-            if not published and not publisher.healthy:
+            if not await drainer.drain_once() and not publisher.healthy:
                 raise SpoolFailed(f"Kafka does not take what waits: {publisher.reason}")
         await asyncio.to_thread(outlet.sweep)
     finally:

@@ -22,7 +22,7 @@ from rich.progress import Progress as Bar
 
 from app.demo.misbehaviour import ROUGH, USUAL
 from app.demo.provider import Delivery, SyntheticProvider
-from app.send import ACCEPTED, FOR_GOOD, Done, Outcome, Sender, default_url
+from app.send import ACCEPTED, FOR_GOOD, Done, Outcome, Sender
 from app.sources import Progress, Sources, Trouble, expand
 from app.terminal import table
 from schemas.settings import Settings
@@ -114,9 +114,8 @@ def files(names: Sequence[str], progress: Progress) -> Files:
     return Files(Sources(wanted, progress.begin), progress, total)
 
 
-def post_files(settings: Settings, url: str | None, names: Sequence[str], state: str | None, pace: Pace) -> str:
+def post_files(settings: Settings, url: str, names: Sequence[str], state: str | None, pace: Pace) -> str:
     """Posts what files hold and shows the table; returns what was wrong. Raises Unreachable, NoState, OSError."""
-    url = url or default_url(settings)
     progress = Progress(Path(state) if state else None, url).load()
     sent = files(names, progress)
     try:
@@ -133,14 +132,14 @@ def post_files(settings: Settings, url: str | None, names: Sequence[str], state:
 
 def post(
     settings: Settings,
-    url: str | None,
+    url: str,
     bodies: Iterable[bytes],
     total: int | None,
     pace: Pace,
     answered: Done = lambda _number, _status, _detail: None,
 ) -> Outcome:
     """Posts all and shows the table. Raises Unreachable."""
-    sender = Sender(settings, url or default_url(settings))
+    sender = Sender(settings, url)
     columns = (TextColumn("posting"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     bar = Bar(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True)
     begun = time.monotonic()
