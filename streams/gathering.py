@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -23,7 +24,6 @@ from streams.failures import Failures
 from streams.framing import Framing
 from streams.gathered import Gathered, Together
 from streams.groups_file import GroupsFile
-from streams.partition import LOOK_UP_SECONDS
 from streams.ranking import Ranking
 from streams.rules import Rule
 from streams.table import GROUPS_KEY, Live
@@ -182,9 +182,7 @@ class Gathering:
             try:
                 return latest.read(value, self._ports.windows, self._ports.framing.resolve)
             except UnknownId as unknown:
-                while problem := await self._ports.framing.learn([unknown.id]):
-                    log.warning("groups wait: %s", problem)
-                    await asyncio.sleep(LOOK_UP_SECONDS)
+                await self._ports.framing.learn([unknown.id], partial(log.warning, "groups wait: %s"))
 
     def _records(self, together: Together) -> list[Sent]:
         ports, framing = self._ports, self._ports.framing.headers

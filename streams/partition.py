@@ -36,7 +36,6 @@ ROLLED_A_FLUSH: Final = 5_000
 COMMIT_SECONDS: Final = 1.0
 SAY_REJECTED_MS: Final = 60_000  # between two lines on records that are set aside: the figures count them all
 STRAYS_AMONG: Final = 1_000  # DIDs looked at: 15 us each
-LOOK_UP_SECONDS: Final = 2.0  # between two questions to a schema registry that did not answer
 
 _OUTCOMES: Final = {COUNTED: measures.FLOWS, DUPLICATE: measures.DUPLICATE, LATE: measures.LATE}
 
@@ -206,13 +205,13 @@ class Partition:
         self._lookup = asyncio.create_task(self._learn(ids), name=f"schemas of partition {self.number}")
 
     async def _learn(self, ids: set[int]) -> None:
-        while problem := await self.ports.framing.learn(ids):
-            if problem != self.asking:
-                log.warning("partition %d: records wait: %s", self.number, problem)
-                self.asking = problem
-            await asyncio.sleep(LOOK_UP_SECONDS)
+        await self.ports.framing.learn(ids, self._tell_asking)
         self.asking, self.progress_at = None, time.monotonic()
         await self.seek()
+
+    def _tell_asking(self, problem: str) -> None:
+        log.warning("partition %d: records wait: %s", self.number, problem)
+        self.asking = problem
 
     def _reject(self, record: object, why: str, now: int) -> None:
         measures.REJECTED.inc()
