@@ -9,7 +9,7 @@ Alerts of groups are in one transaction with what has become of their episodes, 
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -23,6 +23,7 @@ from streams.closing import let_go
 from streams.failures import Failures
 from streams.framing import Framing
 from streams.gathered import Gathered, Together
+from streams.groups import Groups
 from streams.groups_file import GroupsFile
 from streams.ranking import Ranking
 from streams.rules import Rule
@@ -110,34 +111,45 @@ class Gathering:
 
     async def _gather(self, writer: Writer, consumer: AIOKafkaConsumer) -> None:
         """Read all, then follow and write, until the mapping is another one."""
-        ports, groups, begun = self._ports, self._ports.file.groups, time.monotonic()
+        groups, begun = self._ports.file.groups, time.monotonic()
+        gathered, old_rankings = await self._read_all(writer, consumer, groups)
+        self._gathered = gathered
+        log.info("groups: %d live after %.1f s", len(groups.names), time.monotonic() - begun)
+        ranked: list[Sent] = [(self._ports.topics.rankings, key, None, []) for key in old_rankings]
+        ranked_at = float("-inf")
+        while not self._stopping.is_set() and self._ports.file.groups is groups:
+            due = time.monotonic() + WRITE_EVERY_SECONDS
+            if due - ranked_at > RANK_EVERY_SECONDS:
+                ranked, ranked_at = ranked + self._ranked(gathered), due
+            await self._write(writer, gathered.take(self._ports.now_ms()), ranked)
+            ranked = []
+            await self._follow(consumer, gathered, due)
+
+    async def _read_all(
+        self, writer: Writer, consumer: AIOKafkaConsumer, groups: Groups
+    ) -> tuple[Gathered, Iterable[bytes]]:
+        """All that the topics hold now; and the rankings on theirs that nobody asks for any more."""
+        ports = self._ports
         rankings = [Ranking(ranked, ports.windows) for ranked in ports.rankings]
         lengths = [window.seconds // 60 for window in ports.windows]
         gathered = Gathered(lengths, groups, rules=ports.rules, rankings=rankings)
-        gone = await self._restore(writer, consumer, gathered)
+        old_rankings = await self._restore(writer, consumer, gathered)
         for number, record in enumerate((await _last(consumer, await writer.places(ports.topics.metrics))).values()):
             await self._take(gathered, record)
             if number % RECORDS_AT_ONCE == 0:
                 await asyncio.sleep(0)
         gathered.settle(self._there, ports.now_ms())
-        self._gathered = gathered
-        log.info("groups: %d live after %.1f s", len(groups.names), time.monotonic() - begun)
-        records: list[Sent] = [(ports.topics.rankings, key, None, []) for key in gone]
-        ranked_at = float("-inf")
-        while not self._stopping.is_set() and ports.file.groups is groups:
-            due = time.monotonic() + WRITE_EVERY_SECONDS
-            together = gathered.take(ports.now_ms())
-            records += self._records(together)
-            if due - ranked_at > RANK_EVERY_SECONDS:
-                records, ranked_at = records + self._ranked(gathered), due
-            if records:
-                await writer.write_keyed(records)
-                self._failures.well()
-            measures.GROUPS_WRITTEN.inc(sum(record[0] == ports.topics.groups for record in records))
-            for alert in together.alerts:
-                measures.ALERTS.labels(alert.state).inc()
-            records = []
-            await self._follow(consumer, gathered, due)
+        return gathered, old_rankings
+
+    async def _write(self, writer: Writer, together: Together, ranked: list[Sent]) -> None:
+        """Groups and alerts that changed, and rankings, in one transaction."""
+        records = ranked + self._records(together)
+        if records:
+            await writer.write_keyed(records)
+            self._failures.well()
+        measures.GROUPS_WRITTEN.inc(sum(record[0] == self._ports.topics.groups for record in records))
+        for alert in together.alerts:
+            measures.ALERTS.labels(alert.state).inc()
 
     async def _restore(self, writer: Writer, consumer: AIOKafkaConsumer, gathered: Gathered) -> set[bytes]:
         """Which groups have records, and where their alerts stand; returns rankings that nobody asks for any more."""
