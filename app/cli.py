@@ -1,43 +1,26 @@
-"""The program `phonon-events`: words of a command line in, one function of ours called, an exit code out.
+"""The program `phonon-events`: words of a command line in, one function of ours called; how it ends is in exits.py.
 
-Rules: nothing is imported before the command that needs it runs, so that `--help` is quick; whatever goes wrong is one
-line on stderr and never a traceback. Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 130 interrupted.
+Rule: nothing is imported before the command that needs it runs, so that `--help` is quick.
 """
 
 import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
+from app.exits import Failed, exit_code, foreseen
 from app.terminal import LastCall, Moment, Number, bar, table
 
 if TYPE_CHECKING:
     from schemas.settings import Settings
 
-DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 STDERR_WIDTH: Final = 100
 #: How a shell asks, by the scripts of `completion`.
 COMPLETE: Final = "_PHONON_EVENTS_COMPLETE"
-
-Command = Callable[..., Any]
-
-
-class Failed(click.ClickException):
-    """What the user asked for could not be done; the text is one line."""
-
-    exit_code = FAILED
-
-
-class WrongSettings(click.ClickException):
-    """A setting is wrong; the text is one line that names it."""
-
-    exit_code = WRONG_USAGE
 
 
 def main() -> NoReturn:
@@ -50,61 +33,16 @@ def main() -> NoReturn:
 
 
 def run(arguments: list[str]) -> int:
-    """The exit code of a command line; whatever was raised has become one line on stderr."""
-    try:
-        return _invoked(arguments or ["--help"])
-    except (KeyboardInterrupt, click.Abort):
-        return INTERRUPTED
-    except BrokenPipeError:  # whoever read our output has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
-    except click.UsageError as wrong:
-        command = wrong.ctx.command_path if wrong.ctx else "phonon-events"
-        return _said(f"{wrong.format_message()} (see {command} --help)", WRONG_USAGE)
-    except click.ClickException as failure:
-        return _said(failure.format_message(), failure.exit_code)
-    except Exception as unexpected:  # noqa: BLE001 - a person is told what, in one line; a traceback tells nobody
-        return _said(f"{type(unexpected).__name__}: {unexpected}", FAILED)
-
-
-def _invoked(arguments: list[str]) -> int:
-    """Not click's own `main`: that answers a closed pipe with code 1, and an interrupt with an empty line."""
-    try:
-        with cli.make_context("phonon-events", arguments) as context:
-            cli.invoke(context)
-    except click.exceptions.Exit as left:
-        return left.exit_code
-    finally:
-        sys.stdout.flush()
-    return DONE
-
-
-def _said(text: str, code: int) -> int:
-    click.echo(f"phonon-events: {' '.join(text.split())}", err=True)
-    return code
-
-
-@contextmanager
-def _one_line(*failures: type[Exception]) -> Iterator[None]:
-    """Turns failures that were foreseen into the program's own."""
-    from schemas.settings import SettingsError
-
-    try:
-        yield
-    except SettingsError as wrong:
-        raise WrongSettings(str(wrong)) from None
-    except failures as failure:
-        if isinstance(failure, OSError) and failure.filename:
-            raise Failed(f"{failure.filename}: {failure.strerror}") from None
-        raise Failed(str(failure)) from None
+    """The exit code of a command line."""
+    return exit_code(cli, arguments or ["--help"])
 
 
 def _settings() -> "Settings":
     """The settings of environment and `.env`; what is wrong with them ends the program with code 2."""
-    from app.env_file import read_env_file
+    from schemas.env_file import read_env_file
     from schemas.settings import read_settings
 
-    with _one_line():
+    with foreseen():
         return read_settings(os.environ, read_env_file())
 
 
@@ -127,9 +65,10 @@ def serve(workers: int) -> None:
     Example: PHONON_TOKEN=secret phonon-events serve --workers 2
     """
     settings = _settings()
+    from app.listen import CantListen
     from app.main import serve as serve_with
 
-    with _one_line():
+    with foreseen(CantListen):
         sys.exit(serve_with(settings, workers))
 
 
@@ -158,7 +97,7 @@ def create() -> None:
     from app.cluster import ClusterError
     from app.topics import create_topics
 
-    with _one_line(ClusterError):
+    with foreseen(ClusterError):
         done = create_topics(settings)
     for difference in done:
         made = difference.what == "topic"
@@ -177,7 +116,7 @@ def check() -> None:
     from app.cluster import ClusterError
     from app.topics import check_topics
 
-    with _one_line(ClusterError):
+    with foreseen(ClusterError):
         differences = check_topics(settings)
     if not differences:
         click.echo("all topics are as needed")
@@ -212,7 +151,7 @@ def tail(names: tuple[str, ...], from_beginning: bool, count: int | None, no_fol
         wanted = full_names(settings.topic_prefix, names)
     except UnknownTopic as unknown:
         raise click.UsageError(str(unknown), click.get_current_context()) from None
-    with _one_line(ClusterError):
+    with foreseen(ClusterError):
         read(settings, wanted, sys.stdout, Span(from_beginning=from_beginning, count=count, follow=not no_follow))
 
 
@@ -242,7 +181,9 @@ def send(
     output: str | None,
     expected: str | None,
     resume: str | None,
-    **how: Any,
+    rate: float | None,
+    concurrency: int,
+    **traffic: Any,
 ) -> None:
     """Post deliveries from .json (one), .jsonl and .jsonl.gz (one a line), folders, - (stdin), or synthetic ones.
 
@@ -255,15 +196,15 @@ def send(
     settings = _settings()
     _check_send(files, synthetic, output or expected, resume)
     from app import posting
-    from app.send import Unreachable
+    from app.send import Unreachable, default_url
     from app.sources import NoState
 
-    pace = posting.Pace(concurrency=how.pop("concurrency"), rate=how.pop("rate"))
-    with _one_line(Unreachable, NoState, OSError):
+    url, pace = url or default_url(settings), posting.Pace(concurrency=concurrency, rate=rate)
+    with foreseen(Unreachable, NoState, OSError):
         if not synthetic:
             complaint = posting.post_files(settings, url, files, resume, pace)
         else:
-            bodies = posting.write(posting.synthetic(synthetic, posting.Traffic(**how)), output, expected)
+            bodies = posting.write(posting.synthetic(synthetic, posting.Traffic(**traffic)), output, expected)
             if output:
                 click.echo(f"{sum(1 for _ in bodies)} deliveries written to {output}")
                 return
@@ -291,7 +232,9 @@ def _check_send(files: tuple[str, ...], synthetic: int | None, written: str | No
 @click.option("--until", type=Moment(), help="Received before then.")
 @click.option("--rate", type=Number(0.1), help="Deliveries or parts a second; default PHONON_DRAIN_RATE.")
 @click.option("--dry-run", is_flag=True, help="Publish nothing, only say what would be.")
-def replay(from_raw: bool, from_rejected: bool, since: int | None, until: int | None, **given: Any) -> None:
+def replay(
+    from_raw: bool, from_rejected: bool, since: int | None, until: int | None, rate: float | None, dry_run: bool
+) -> None:
     """Split again, by the present code, what topics kept, and publish it under the same ids.
 
     \b
@@ -307,13 +250,13 @@ def replay(from_raw: bool, from_rejected: bool, since: int | None, until: int | 
 
     logging.getLogger().addHandler(logging.NullHandler())  # what matters of it is in the outcome, or in the one line
     span, run = Span(since=since, until=until), replay_raw if from_raw else replay_rejected
-    with _one_line(ClusterError, ReplayFailed), bar("reading") as progress:
-        how = How(rate=given["rate"] or settings.drain_rate, dry_run=given["dry_run"], progress=progress)
+    with foreseen(ClusterError, ReplayFailed), bar("reading") as progress:
+        how = How(rate=rate or settings.drain_rate, dry_run=dry_run, progress=progress)
         outcome = run(settings, span, how)
     rows = [("read", outcome.read), ("received at another time", outcome.elsewhen), ("split again", outcome.made)]
     rows += [(f"left: {reason}", number) for reason, number in outcome.left.most_common()]
     table((f"{'raw' if from_raw else 'rejected'} topic", "records"), rows)
-    done = "would be published" if given["dry_run"] else "published"
+    done = "would be published" if dry_run else "published"
     if outcome.published:
         table(("topic", done), sorted(outcome.published.items()))
     else:
@@ -336,7 +279,7 @@ def spool_status() -> None:
     settings = _settings()
     from app.spool import status
 
-    with _one_line(OSError):
+    with foreseen(OSError):
         waits = status(settings.spool_dir)
     rows = [
         ("deliveries waiting", waits.rows),
@@ -355,20 +298,13 @@ def spool_drain() -> None:
     Example: PHONON_SPOOL_DIR=/mnt/old/spool phonon-events spool drain
     """
     settings = _settings()
-    from rich.console import Console
-    from rich.progress import Progress
-
     from app.main import drain
     from app.outcomes import SpoolFailed
-    from app.spool import status
 
     if not settings.spool_dir.is_dir():
         raise Failed(f"there is no spool at {settings.spool_dir.resolve()}: PHONON_SPOOL_DIR says where")
-    with _one_line(SpoolFailed, OSError):
-        shown = Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True)
-        with shown:
-            task = shown.add_task("publishing", total=status(settings.spool_dir).rows)
-            done = drain(settings, lambda rows: shown.advance(task, rows))
+    with foreseen(SpoolFailed, OSError), bar("publishing") as progress:
+        done = drain(settings, progress)
     click.echo(f"{done} deliveries published")
 
 
@@ -380,8 +316,9 @@ def dashboard() -> None:
     """
     settings = _settings()
     from app.dashboard.server import dashboard as serve_page
+    from app.listen import CantListen
 
-    with _one_line():
+    with foreseen(CantListen):
         sys.exit(serve_page(settings))
 
 
@@ -392,9 +329,10 @@ def notify() -> None:
     Example: PHONON_ALERT_WEBHOOK_URL=https://hooks.example/alerts phonon-events notify
     """
     settings = _settings()
+    from app.listen import CantListen
     from app.notify.server import notify as send_alerts
 
-    with _one_line():
+    with foreseen(CantListen):
         sys.exit(send_alerts(settings))
 
 
@@ -409,7 +347,7 @@ def demo(rate: float, seed: int) -> None:
     settings = _settings()
     from app.demo.run import run_demo
 
-    with _one_line():
+    with foreseen():
         run_demo(settings, rate=rate, seed=seed)
 
 
@@ -424,11 +362,11 @@ def config(as_json: bool) -> None:
     from confluent_kafka.admin import AdminClient
 
     from app.cluster import Errors, connect
-    from app.env_file import read_env_file
     from app.main import check_producer
     from schemas.effective import effective
+    from schemas.env_file import read_env_file
 
-    with _one_line():
+    with foreseen():
         connect(AdminClient, settings.kafka, Errors(""))  # refuses properties that it does not know
         check_producer(settings)  # and what only a producer reads
     found = effective(os.environ, read_env_file())

@@ -1,15 +1,15 @@
-"""Reaching the Kafka cluster from the command line: the client's settings, and one clear line where it does not answer.
+"""Reaching the Kafka cluster: a client by the settings, and one clear line where it does not answer.
 
-For tools that a person runs (topics, tail). The receiver has its own producer in app/publish.py.
+For all but the receiver's producer (app/producer.py): commands, the live page, notify.
 """
 
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol, TypeVar
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, Message
 
-from app.refusal import REFUSALS, refusal, refused_property
+from app.kafka_errors import REFUSALS, refusal, refused_property
 from schemas.settings import SettingsError
 
 ANSWER_WITHIN_S: Final = 8.0
@@ -29,6 +29,17 @@ PRODUCER_ONLY: Final = (
     "compression.type",
     "message.timeout.ms",
 )
+
+#: A consumer that only looks: it commits nothing, sees what is committed, and hears where a partition ends.
+ONLOOKER: Final = {
+    "enable_auto_commit": "false",
+    "enable_auto_offset_store": "false",
+    "enable_partition_eof": "true",
+    "isolation_level": "read_committed",
+    "auto_offset_reset": "earliest",
+}
+#: Errors of a partition that waiting does not mend.
+LOST: Final = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED})
 
 Answer = TypeVar("Answer")
 Made = TypeVar("Made")
@@ -110,6 +121,13 @@ def look(client: Client, errors: Errors) -> Any:
             client.poll(0)
             if errors.refused or time.monotonic() > deadline:
                 raise ClusterError(errors.line()) from None
+
+
+def refuse_lost(message: Message) -> None:
+    """Raises ClusterError where what came in place of a record is an error that waiting does not mend."""
+    error = message.error()
+    if error is not None and (error.fatal() or error.code() in LOST):
+        raise ClusterError(f"reading {message.topic()} failed: {error.str()}")
 
 
 def one_line(failure: KafkaError | Exception) -> str:

@@ -5,7 +5,6 @@ in flight is answered. A second signal skips the wait.
 """
 
 import asyncio
-import errno
 import fcntl
 import logging
 import os
@@ -38,11 +37,22 @@ RETRY_SECONDS: Final = 1.0
 BACKLOG: Final = 2048
 
 
+class CantListen(Exception):  # noqa: N818 - it says what the matter is
+    """There is no listening at that address; the text is one line."""
+
+
 def listen(host: str, port: int) -> socket.socket:
     """A socket at that address, which listens once a server is ready: before, senders are refused, not kept waiting.
 
-    Raises OSError.
+    Raises CantListen.
     """
+    try:
+        return _bound(host, port)
+    except OSError as error:
+        raise CantListen(f"can't listen on {host}:{port}: {error.strerror}") from None
+
+
+def _bound(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -148,9 +158,11 @@ async def serve_management(app: Any, settings: Settings) -> None:
             try:
                 turn = turn if turn != -1 else os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
                 fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                await _serve_on(app, listen(host, port))
+                await _serve_on(app, _bound(host, port))
+            except BlockingIOError:
+                pass  # another worker's turn
             except OSError as error:
-                if error.errno != errno.EWOULDBLOCK and not said:
+                if not said:
                     log.error("management port %s:%d can't be served: %s", host, port, error.strerror)  # noqa: TRY400
                     said = True
             await asyncio.sleep(RETRY_SECONDS)

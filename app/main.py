@@ -23,7 +23,6 @@ from app import log
 from app.body import Receive
 from app.credentials import read_credentials, refuse_open_door
 from app.drain import Drainer
-from app.env_file import read_env_file
 from app.health import Management, Readiness
 from app.listen import GentleServer, TruePeer, listen, serve_management, server_config
 from app.metrics import Metrics
@@ -31,12 +30,15 @@ from app.openapi import openapi
 from app.outcomes import SpoolFailed
 from app.pipeline import make_pipeline
 from app.problems import Problem, Reply, problem_reply
-from app.publish import Publisher, needed_topics, open_producer, producer_config
+from app.producer import open_producer, producer_config
+from app.publish import Publisher, needed_topics
 from app.records import NAMES, Records
-from app.refused import Refused
+from app.refused import RefusedBodies
 from app.spool import Outlet, SparingStatus, Spool, prepare, status
+from app.urls import url_of
 from app.webhook import Limits, Scope, Send, Webhook
 from app.workers import follow_parent, keep_workers
+from schemas.env_file import read_env_file
 from schemas.registry import Headers, Registry
 from schemas.settings import Settings, SettingsError, read_settings
 from schemas.topics import record_limit_bytes
@@ -98,7 +100,7 @@ class Receiver:
         self.spool = Spool(settings.spool_dir, most_bytes=settings.spool_max_bytes)
         self.pipeline = make_pipeline(settings)
         self.publisher = make_publisher(settings, self.pipeline.encode, raw=settings.raw_topic)
-        self.refused = Refused(
+        self.refused = RefusedBodies(
             settings.spool_dir,
             spool_bytes=settings.spool_max_bytes if (settings.content, settings.numbers) == ("keep", "keep") else 0,
             kept=partial(self.metrics.count, "phonon_refused_kept_total"),
@@ -179,7 +181,7 @@ class Receiver:
             self.metrics.set("phonon_in_flight", self.webhook.in_flight)
             self.metrics.set("phonon_ready", self.readiness().ready)
             self.metrics.set("phonon_kafka_healthy", self.publisher.healthy)
-            statistics = json.loads(self.publisher.statistics.get("text", "{}"))
+            statistics = json.loads(self.publisher.statistics)
             self.metrics.set("phonon_kafka_queue_messages", statistics.get("msg_cnt", 0))
             self.metrics.set("phonon_kafka_queue_bytes", statistics.get("msg_size", 0))
             brokers = statistics.get("brokers", {}).values()
@@ -219,13 +221,9 @@ async def _ended(task: "asyncio.Task[None]") -> None:
 
 
 def serve(settings: Settings, workers: int = 1) -> int:
-    """Serve until told to stop; the exit code. Raises SettingsError."""
+    """Serve until told to stop; the exit code. Raises SettingsError or CantListen."""
     check(settings)
-    try:
-        listener = listen(settings.host, settings.port)
-    except OSError as error:
-        sys.stderr.write(f"phonon-events: can't listen on {settings.host}:{settings.port}: {error.strerror}\n")
-        return 1
+    listener = listen(settings.host, settings.port)
     plain = dataclasses.replace(settings, kafka=dict(settings.kafka))  # a mapping proxy can't be sent to a process
     if workers > 1:
         return keep_workers(_work, (plain, listener), workers, on_stop=listener.close)
@@ -235,8 +233,7 @@ def serve(settings: Settings, workers: int = 1) -> int:
 def work(settings: Settings, listener: socket) -> int:
     """One worker, in this process."""
     log.configure(settings.log_level, settings.log_format)
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    address = f"http://{host}:{listener.getsockname()[1]}{settings.webhook_path}"
+    address = url_of(settings.host, listener.getsockname()[1], settings.webhook_path)
     logging.getLogger(__name__).info("listening", extra={"fields": {"at": address, "pid": getpid()}})
     receiver = Receiver(settings)
     server = GentleServer(server_config(receiver), receiver.stop)
@@ -249,35 +246,40 @@ def _work(settings: Settings, listener: socket) -> None:
     raise SystemExit(work(settings, listener))
 
 
-def drain(settings: Settings, progress: Callable[[int], None] = lambda _rows: None) -> int:
+def drain(settings: Settings, progress: Callable[[int, int], None]) -> int:
     """Publish all that waits in the spool; the number of deliveries published. For `phonon-events spool drain`.
 
-    `progress` is called with the number just published. Raises SpoolFailed where another process drains this spool, or
-    where Kafka does not take what waits.
+    `progress` is told how many are published, and how many waited at the start. Raises SpoolFailed where another
+    process drains this spool, or where Kafka does not take what waits.
     """
     logging.getLogger().addHandler(logging.NullHandler())  # what is to be said is raised: one line, not two
     return asyncio.run(_drain(settings, progress))
 
 
-async def _drain(settings: Settings, progress: Callable[[int], None]) -> int:
-    outlet, pipeline, done = Outlet(settings.spool_dir), make_pipeline(settings), 0
+async def _drain(settings: Settings, progress: Callable[[int, int], None]) -> int:
+    outlet, pipeline = Outlet(settings.spool_dir), make_pipeline(settings)
+    done, total = 0, status(settings.spool_dir).rows
+
+    def published(rows: int) -> None:
+        nonlocal done
+        done += rows
+        progress(done, total)
+
     publisher = make_publisher(settings, pipeline.encode, raw=settings.raw_topic)
     drainer = Drainer(
         outlet=outlet,
         pipeline=pipeline,
         publisher=publisher,
         metrics=Metrics(),
-        rate=max(settings.drain_rate, 1),
-        progress=progress,
+        rate=settings.drain_rate,
+        progress=published,
     )
     if not outlet.acquire():
         raise SpoolFailed("another process drains this spool: a receiver that runs does it by itself")
     await publisher.start()
     try:
         while status(settings.spool_dir).rows:
-            published = await drainer.drain_once()
-            done += published
-            if not published and not publisher.healthy:
+            if not await drainer.drain_once() and not publisher.healthy:
                 raise SpoolFailed(f"Kafka does not take what waits: {publisher.reason}")
         await asyncio.to_thread(outlet.sweep)
     finally:

@@ -1,6 +1,6 @@
 """The webhook in OpenAPI 3.1, made from the same tables as its answers; what is sent as /openapi.json.
 
-A pure module. The body is any JSON object with one of the provider's fields: everything in it is optional, and what is
+Pure. The body is any JSON object with one of the provider's fields: everything in it is optional, and what is
 not known is kept, so the document does not pretend to be stricter than the receiver.
 """
 

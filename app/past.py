@@ -9,10 +9,10 @@ from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
-from app.cluster import ANSWER_WITHIN_S, ClusterError, Errors, ask, connect, look
-from app.tail import CONSUMER, LOST, POLL_S
+from app.cluster import ANSWER_WITHIN_S, ONLOOKER, ClusterError, Errors, ask, connect, look, refuse_lost
 from schemas.settings import Settings
 
+POLL_S: Final = 0.2
 BATCH: Final = 64  # raw bodies may be a megabyte each
 #: How much earlier than asked for reading begins: Kafka's clock, which finds the place, may not be the receiver's.
 MARGIN_MS: Final = 10 * 60 * 1000
@@ -24,7 +24,7 @@ class Past:
 
     def __init__(self, settings: Settings, topic: str, *, since_ms: int | None, way_out: str) -> None:
         self._errors = Errors(settings.kafka["bootstrap.servers"])
-        self._consumer = connect(Consumer, settings.kafka, self._errors, **CONSUMER | OWN)
+        self._consumer = connect(Consumer, settings.kafka, self._errors, **ONLOOKER | OWN)
         try:
             places = self._places(topic, way_out)
             self._ends = ask(self._consumer, self._errors, lambda: self._begin(places, since_ms))
@@ -73,8 +73,7 @@ class Past:
         if error is not None:
             if error.code() == KafkaError._PARTITION_EOF:
                 self._ends.pop(partition, None)
-            elif error.fatal() or error.code() in LOST:
-                raise ClusterError(f"reading {message.topic()} failed: {error.str()}")
+            refuse_lost(message)
             return False
         end = self._ends.get(partition, -1)
         if offset + 1 >= end:

@@ -19,12 +19,12 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
-from rich.table import Table
 
 from app.demo.misbehaviour import ROUGH, USUAL
 from app.demo.provider import Delivery, SyntheticProvider
-from app.send import ACCEPTED, FOR_GOOD, Done, Outcome, Sender, default_url
+from app.send import ACCEPTED, FOR_GOOD, Done, Outcome, Sender
 from app.sources import Progress, Sources, Trouble, expand
+from app.terminal import table
 from schemas.settings import Settings
 
 #: Larger files are not read twice only to know how many deliveries there are.
@@ -114,9 +114,8 @@ def files(names: Sequence[str], progress: Progress) -> Files:
     return Files(Sources(wanted, progress.begin), progress, total)
 
 
-def post_files(settings: Settings, url: str | None, names: Sequence[str], state: str | None, pace: Pace) -> str:
+def post_files(settings: Settings, url: str, names: Sequence[str], state: str | None, pace: Pace) -> str:
     """Posts what files hold and shows the table; returns what was wrong. Raises Unreachable, NoState, OSError."""
-    url = url or default_url(settings)
     progress = Progress(Path(state) if state else None, url).load()
     sent = files(names, progress)
     try:
@@ -133,14 +132,14 @@ def post_files(settings: Settings, url: str | None, names: Sequence[str], state:
 
 def post(
     settings: Settings,
-    url: str | None,
+    url: str,
     bodies: Iterable[bytes],
     total: int | None,
     pace: Pace,
     answered: Done = lambda _number, _status, _detail: None,
 ) -> Outcome:
     """Posts all and shows the table. Raises Unreachable."""
-    sender = Sender(settings, url or default_url(settings))
+    sender = Sender(settings, url)
     columns = (TextColumn("posting"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     bar = Bar(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True)
     begun = time.monotonic()
@@ -158,12 +157,12 @@ def post(
 
 def show(outcome: Outcome, seconds: float) -> None:
     """The table by status, and the totals."""
-    table = Table("status", "deliveries", "median ms", "slowest ms")
+    rows = []
     for status, number in sorted(outcome.statuses.items()):
         times = sorted(outcome.seconds[status])
         middle, slowest = (f"{1000 * times[round(q * (number - 1))]:.0f}" for q in (0.5, 1))
-        table.add_row(f"{status} {PHRASES.get(status, '')}", str(number), middle, slowest)
-    if outcome.statuses:
-        Console().print(table)
+        rows.append((f"{status} {PHRASES.get(status, '')}", number, middle, slowest))
+    if rows:
+        table(("status", "deliveries", "median ms", "slowest ms"), rows)
     retried = f", retries: {outcome.retries}" if outcome.retries else ""
     click.echo(f"deliveries: {outcome.total}, events: {outcome.events.total()}, seconds: {seconds:.1f}{retried}")

@@ -1,6 +1,6 @@
 """What each refusal means to the sender: one table of problems, by status, and one way to say them.
 
-A pure module. The table is the error half of the README's status table. A problem's text never holds anything that was
+Pure. The table is the error half of the README's status table. A problem's text never holds anything that was
 sent: it names the rule, not the value. The form is `application/problem+json` (RFC 9457).
 """
 

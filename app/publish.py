@@ -1,6 +1,6 @@
 """Records to Kafka: `publish` returns after every acknowledgement, or raises; nothing in between.
 
-The only module of the receiver that knows confluent-kafka. Its rules:
+Only this module and app/producer.py touch the receiver's producer. Its rules:
 - One countdown object per delivery is the delivery callback of all its records and resolves one future: a future per
   event costs twice as much. The loop polls every millisecond, only while something is pending.
 - Kafka is healthy until an acknowledgement is `stall_after` late (twice that while others come in): only that age sees
@@ -17,15 +17,15 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException
 
+from app.kafka_errors import refusal
 from app.outcomes import State, Unacknowledged, Unpublishable
+from app.producer import QUEUE_MESSAGES, KafkaProducer
 from app.records import Record
-from app.refusal import property_of, refusal, refused_property
-from schemas.settings import Settings, SettingsError
-from schemas.topics import OF_WORKERS, record_limit_bytes, topics_by_name
+from schemas.topics import OF_WORKERS, topics_by_name
 
 log = logging.getLogger(__name__)
 
@@ -41,74 +41,16 @@ START_SECONDS: Final = 3.0
 SLICE_RECORDS: Final = 2_000
 #: What a record's key, headers and framing take of the limit at most.
 HEADERS_BYTES: Final = 16 * 1024
-QUEUE_MESSAGES: Final = 200_000
 #: A record that Kafka will never take, however often it is sent.
 PERMANENT: Final = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD, KafkaError.INVALID_MSG})
 #: Errors of one connection, which say more than that all of them are gone.
 CONNECTIONS: Final = frozenset({KafkaError._TRANSPORT, KafkaError._RESOLVE, KafkaError._TIMED_OUT})
 NO_DIGITS: Final = str.maketrans("", "", "0123456789")
-#: What a user must not set, because the promise stands on it.
-RESERVED: Final = ("transactional.id", "delivery.report.only.error", "message.max.bytes", "statistics.interval.ms")
-
-
-class KafkaProducer(Protocol):
-    """As much of confluent_kafka.Producer as is used here."""
-
-    @property
-    def produce(self) -> Callable[..., None]: ...
-    def poll(self, timeout: float) -> int: ...
-    def purge(self, *, in_queue: bool, in_flight: bool) -> None: ...
-    def flush(self, timeout: float) -> int: ...
-    def list_topics(self, *, timeout: float) -> Any: ...
-    def __len__(self) -> int: ...
-
-
-def producer_config(settings: Settings) -> dict[str, Any]:
-    """The producer's properties: ours, then the user's. Raises SettingsError where these would break the promise."""
-    for name in RESERVED:
-        if name in settings.kafka:
-            raise SettingsError(f"KAFKA_{name.upper().replace('.', '_')} can't be set: the receiver depends on its own")
-    ours: dict[str, Any] = {
-        "acks": "all",
-        "enable.idempotence": True,
-        "partitioner": "murmur2_random",
-        "linger.ms": 10,
-        "compression.type": "lz4",
-        "message.timeout.ms": int(settings.answer_within * 1000) + 1000,
-        "socket.timeout.ms": 2000,
-        "reconnect.backoff.max.ms": 500,
-        "queue.buffering.max.messages": QUEUE_MESSAGES,
-        "queue.buffering.max.kbytes": 262_144,
-        "statistics.interval.ms": 1000,
-        "message.max.bytes": record_limit_bytes(settings.max_body_bytes),
-        "client.id": "phonon-receiver",
-    }
-    for name, value in settings.kafka.items():
-        if property_of(name) == "message.timeout.ms":
-            _check_timeout(f"KAFKA_{name.upper().replace('.', '_')}", value, settings.answer_within)
-    users = set(map(property_of, settings.kafka))
-    return {name: value for name, value in ours.items() if property_of(name) not in users} | dict(settings.kafka)
-
-
-def _check_timeout(setting: str, value: str, answer_within: float) -> None:
-    if not value.strip().isdecimal():
-        raise SettingsError(f"{setting} is {value!r}: expected a whole number of milliseconds")
-    if int(value) <= answer_within * 1000:
-        raise SettingsError(f"{setting} must be above PHONON_ANSWER_WITHIN (in ms)")
 
 
 def needed_topics(prefix: str, *, raw: bool = False) -> frozenset[str]:
     """The topics that the receiver writes, the raw one among them or not."""
     return frozenset(name for name, topic in topics_by_name(prefix, raw=raw).items() if topic.record not in OF_WORKERS)
-
-
-def open_producer(config: Mapping[str, Any], callbacks: Mapping[str, Any]) -> KafkaProducer:
-    """A producer. Raises SettingsError for properties that librdkafka refuses."""
-    try:
-        return Producer({**config, **callbacks}, logger=logging.getLogger("librdkafka"))
-    except (KafkaException, ValueError, TypeError) as error:
-        text = error.args[0].str() if isinstance(error, KafkaException) else str(error)
-        raise SettingsError(refused_property(text, config)) from None
 
 
 class Countdown:
@@ -147,7 +89,7 @@ class Publisher:
     ) -> None:
         self.state = State.DOWN
         self.reason = "not asked yet"
-        self.statistics: dict[str, Any] = {}
+        self.statistics = "{}"  # librdkafka's last, JSON
         self._opened = opened
         self._topics = topics
         self._stall_after = stall_after
@@ -172,11 +114,6 @@ class Publisher:
     def healthy(self) -> bool:
         """Whether deliveries go to Kafka."""
         return self.state is State.HEALTHY
-
-    @property
-    def pending(self) -> int:
-        """Deliveries that wait for acknowledgements."""
-        return len(self._waiting) + len(self._drained)
 
     async def start(self) -> None:
         """Ask Kafka for its topics; returns when it answered, or soon after it should have."""
@@ -384,4 +321,4 @@ class Publisher:
         return self._opened({"error_cb": self.on_error, "stats_cb": self._on_statistics})
 
     def _on_statistics(self, text: str) -> None:
-        self.statistics["text"] = text
+        self.statistics = text

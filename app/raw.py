@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
 from app.ids import event_id
-from app.records import SOURCE, Header, Record, time_header
+from app.records import Record, headers_of
 from schemas.topics import RAW, raw_topic_name
 
 CONTENT_TYPE: Final = b"application/json"
@@ -28,15 +28,8 @@ class Raw:
     def __call__(self, body: bytes, records: Sequence[Record], *, flow_id: str, received_at: int) -> Record:
         """The record of a body that became these records; received_at in ms."""
         ids = [value.decode() for record in records for name, value in record.headers if name == "ce_id"]
-        headers: list[Header] = [
-            ("ce_id", event_id("raw", flow_id, ids).encode()),
-            ("ce_type", TYPE),
-            time_header(received_at),
-            ("ce_specversion", b"1.0"),
-            ("ce_source", SOURCE),
-            ("content-type", CONTENT_TYPE),
-            *(header for header in records[0].headers if header[0] == "traceparent"),
-        ]
+        headers = headers_of(event_id("raw", flow_id, ids).encode(), TYPE, received_at, CONTENT_TYPE)
+        headers += [header for header in records[0].headers if header[0] == "traceparent"]
         return Record(self._topic, flow_id.encode(), body, headers)
 
 

@@ -19,7 +19,7 @@ from app.delivery import FLOW_ID, SECTIONS, Document, TooManyRows
 from app.events import CallLeg, Flow
 from app.flows import UNKNOWN_DID
 from app.ids import event_id
-from app.records import CONTENT_TYPE, SOURCE, Record, time_header
+from app.records import Record, headers_of
 from app.split import Rules, Split, split
 from schemas import Resolve, Undecodable, UnknownId, decode
 from schemas.topics import OF_WORKERS, Topic
@@ -101,12 +101,6 @@ def record_of(rejected: Fields, topics: Mapping[str, Topic], resolve: Resolve) -
         raise Left(STILL) from None
     if name != topic.record:
         raise Left(STILL)
-    headers = [
-        ("ce_id", fields["event_id"].encode()),
-        ("ce_type", f"phonon.{topic.name}.v1".encode()),
-        time_header(fields["occurred_at"]),
-        ("ce_specversion", b"1.0"),
-        ("ce_source", SOURCE),
-        ("content-type", CONTENT_TYPE),
-    ]
+    type_ = f"phonon.{topic.name}.v1".encode()
+    headers = headers_of(fields["event_id"].encode(), type_, fields["occurred_at"])
     return Record(rejected["section"], fields["did"].encode(), value, headers)

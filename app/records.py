@@ -28,6 +28,10 @@ _SHARED: Final = ("event_id", "flow_id", "did")
 
 Header = tuple[str, bytes]
 
+#: The headers that all records have alike, and those of events.
+_SAME: Final[tuple[Header, ...]] = (("ce_specversion", b"1.0"), ("ce_source", SOURCE))
+_SAME_OF_EVENTS: Final[tuple[Header, ...]] = (*_SAME, ("content-type", CONTENT_TYPE))
+
 
 class Record(Struct, frozen=True, gc=False):
     """What is published: `key` is None for what has no DID."""
@@ -78,13 +82,7 @@ class Records:
         """The records of a delivery, in the order of its events, what was rejected last; none before `frame`."""
         if not self._kinds:
             return []
-        constant: list[Header] = [
-            ("ce_specversion", b"1.0"),
-            ("ce_source", SOURCE),
-            ("content-type", CONTENT_TYPE),
-        ]
-        if traceparent:
-            constant.append(("traceparent", traceparent))
+        constant = (*_SAME_OF_EVENTS, ("traceparent", traceparent)) if traceparent else _SAME_OF_EVENTS
         kinds, records = self._kinds, []
         flow_id = split.flow_id.encode()
         for event in split.events:
@@ -95,10 +93,15 @@ class Records:
         records += [self._rejected(part, constant) for part in split.rejected]
         return records
 
-    def _rejected(self, part: Rejected, constant: list[Header]) -> Record:
+    def _rejected(self, part: Rejected, constant: tuple[Header, ...]) -> Record:
         topic, encode, type_ = self._kinds[Rejected]
         headers = [("ce_id", part.event_id.encode()), type_, time_header(part.received_at), *constant]
         return Record(topic, None, encode(part), headers)
+
+
+def headers_of(id_: bytes, type_: bytes, at_ms: int, content_type: bytes = CONTENT_TYPE) -> list[Header]:
+    """The headers of a record that is made by itself: its id, its type, when it occurred, what its value is."""
+    return [("ce_id", id_), ("ce_type", type_), time_header(at_ms), *_SAME, ("content-type", content_type)]
 
 
 @lru_cache(maxsize=128)

@@ -34,7 +34,7 @@ MOST_WAITING_BYTES: Final = 4 * 1024 * 1024
 SWEEP_SECONDS: Final = 3600.0
 
 
-class Refused:
+class RefusedBodies:
     """The folder of refused bodies inside a spool's folder; with no room for any, none are kept."""
 
     def __init__(self, spool: Path, *, spool_bytes: int, kept: Callable[[], None] = lambda: None) -> None:

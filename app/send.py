@@ -19,6 +19,7 @@ from typing import Any, Final
 import aiohttp
 
 from app.credentials import signed, signing_keys
+from app.urls import url_from_here
 from schemas.settings import Settings
 
 MOST_TRIES: Final = 6
@@ -81,9 +82,7 @@ def said(answer: dict[str, Any]) -> str:
 
 def default_url(settings: Settings) -> str:
     """Where a receiver with these settings listens, seen from this machine."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 - not bound to
-    host = f"[{host}]" if ":" in host else host
-    return f"http://{host}:{settings.port}{settings.webhook_path}"
+    return url_from_here(settings.host, settings.port, settings.webhook_path)
 
 
 class Sender:

@@ -13,25 +13,16 @@ from typing import Any, Final, TextIO
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
 
-from app.cluster import ANSWER_WITHIN_S, ClusterError, Errors, ask, connect, look
+from app.cluster import ANSWER_WITHIN_S, ONLOOKER, ClusterError, Errors, ask, connect, look, refuse_lost
 from schemas import Resolve, Undecodable, decode, without_registry
 from schemas.registry import resolver
 from schemas.settings import Settings
 from schemas.topics import RAW, TOPICS, raw_topic_name, topic_name
 
+GROUP: Final = "phonon-events-tail"
 POLL_S: Final = 0.2
 BATCH: Final = 500
-CONSUMER: Final = {
-    "group_id": "phonon-events-tail",
-    "enable_auto_commit": "false",
-    "enable_auto_offset_store": "false",
-    "enable_partition_eof": "true",
-    "isolation_level": "read_committed",
-    "auto_offset_reset": "earliest",
-}
 JSON: Final = b"application/json"
-#: Errors that waiting does not mend.
-LOST: Final = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED)
 
 
 class UnknownTopic(ValueError):  # noqa: N818 - it names what was asked for
@@ -60,7 +51,7 @@ class Span:
 def tail(settings: Settings, topics: Sequence[str], out: TextIO, span: Span) -> None:
     """Writes records as lines, each flushed, until the span is over. Raises ClusterError."""
     errors = Errors(settings.kafka["bootstrap.servers"])
-    consumer = connect(Consumer, settings.kafka, errors, **CONSUMER)
+    consumer = connect(Consumer, settings.kafka, errors, group_id=GROUP, **ONLOOKER)
     try:
         found = look(consumer, errors).topics
         places = ask(consumer, errors, lambda: _places(consumer, found, topics, span))
@@ -152,5 +143,5 @@ def _messages(consumer: Consumer, errors: Errors, partitions: int, *, follow: bo
                 yield message
             elif error.code() == KafkaError._PARTITION_EOF:
                 at_end.add((message.topic(), message.partition()))
-            elif error.fatal() or error.code() in LOST:
-                raise ClusterError(f"reading {message.topic()} failed: {error.str()}")
+            else:
+                refuse_lost(message)

@@ -69,11 +69,13 @@ def bar(title: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def table(columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
-    """A table on stdout."""
+    """A table on stdout. Raises BrokenPipeError where nobody reads on: rich's own answer to that is exit code 1."""
     from rich.console import Console
     from rich.table import Table
 
-    shown = Table(*columns)
+    shown, console = Table(*columns), Console(markup=False)
     for row in rows:
         shown.add_row(*map(str, row))
-    Console(markup=False).print(shown)
+    with console.capture() as drawn:
+        console.print(shown)
+    click.echo(drawn.get(), nl=False)

@@ -1,7 +1,8 @@
 """The settings of all our programs: each listed once, read once, frozen.
 
-Pure: the environment is an argument. Both services read the same list, so that one `.env` file serves both and a name
-that neither knows stops the start. Secrets are hidden in `repr`. Source: contract, section 6.
+The environment is an argument; no file is read but those that settings name. Both services read the same list, so that
+one `.env` file serves both and a name that neither knows stops the start. Secrets are hidden in `repr`. Source:
+contract, section 6.
 """
 
 import difflib
@@ -273,6 +274,9 @@ class Settings:
 NAMES: Final[Mapping[str, Any]] = MappingProxyType({PREFIX + f.name.upper(): f for f in fields(Settings) if f.metadata})
 SECRETS: Final = tuple(name for name, f in NAMES.items() if f.metadata["secret"])
 FILES: Final = tuple(f"{name}_FILE" for name in (*SECRETS, f"{PREFIX}ALLOWED_IPS"))
+FILES_OF_KAFKA: Final = ("ssl.ca.location", "ssl.certificate.location", "ssl.key.location", "ssl.keystore.location")
+#: What the receiver's promise stands on; setting it otherwise would break the promise silently.
+PROMISED: Final = {"acks": {"all", "-1"}, "enable.idempotence": {"true"}, "partitioner": {"murmur2", "murmur2_random"}}
 
 
 def read_settings(environ: Mapping[str, str], dotenv: Mapping[str, str | None] = MappingProxyType({})) -> Settings:
@@ -325,12 +329,17 @@ def _content(name: str, path: str) -> str:
     return content
 
 
+def kafka_setting(name: str) -> str:
+    """The setting of a librdkafka property: "linger.ms" -> KAFKA_LINGER_MS."""
+    return f"KAFKA_{name.upper().replace('.', '_')}"
+
+
 def _kafka(given: Mapping[str, str]) -> Mapping[str, str]:
     """KAFKA_X_Y is the librdkafka property x.y."""
     sent = {name[6:].lower().replace("_", "."): v for name, v in given.items() if name.startswith("KAFKA_")}
     for name in FILES_OF_KAFKA:
         if name in sent and sent[name] != "probe" and not Path(sent[name]).exists():
-            raise SettingsError(f"KAFKA_{name.upper().replace('.', '_')}: there is no file {sent[name]!r}")
+            raise SettingsError(f"{kafka_setting(name)}: there is no file {sent[name]!r}")
     servers = sent.get("bootstrap.servers")
     if servers is not None and not all(map(_is_server, servers.split(","))):
         raise SettingsError(f"KAFKA_BOOTSTRAP_SERVERS is {servers!r}: expected host:port, with commas between several")
@@ -340,18 +349,6 @@ def _kafka(given: Mapping[str, str]) -> Mapping[str, str]:
 def _is_server(text: str) -> bool:
     match = re.fullmatch(r"\s*(\w+://)?(\[[^\[\]\s]+\]|[^:/\[\]\s]+)(:(\d{1,5}))?\s*", text, re.ASCII)
     return match is not None and 0 < int(match[4] or 1) <= 65535
-
-
-#: What to look at where Kafka does not let us in; to follow "Kafka at ...".
-WRONG_CREDENTIALS: Final = "refuses KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD or KAFKA_SASL_MECHANISM"
-UNTRUSTED_CERTIFICATE: Final = "shows a certificate that KAFKA_SSL_CA_LOCATION does not vouch for"
-WRONG_PROTOCOL: Final = "expects another KAFKA_SECURITY_PROTOCOL"
-NOT_PERMITTED: Final = "does not permit its user all that is needed: docs/access.md lists the ACLs"
-WRONG_TIME: Final = "refuses records with the time of this machine, whose clock is ahead"
-FILES_OF_KAFKA: Final = ("ssl.ca.location", "ssl.certificate.location", "ssl.key.location", "ssl.keystore.location")
-
-#: What the receiver's promise stands on; setting it otherwise would break the promise silently.
-PROMISED: Final = {"acks": {"all", "-1"}, "enable.idempotence": {"true"}, "partitioner": {"murmur2", "murmur2_random"}}
 
 
 def _checked(settings: Settings, given: Mapping[str, str]) -> Settings:
@@ -370,7 +367,7 @@ def _checked(settings: Settings, given: Mapping[str, str]) -> Settings:
         raise SettingsError(f"PHONON_RANKINGS: {min(strange)} is no window of PHONON_WINDOWS")
     for name, allowed in PROMISED.items():
         if settings.kafka.get(name, next(iter(allowed))).lower() not in allowed:
-            raise SettingsError(f"KAFKA_{name.upper().replace('.', '_')} must be {' or '.join(sorted(allowed))}")
+            raise SettingsError(f"{kafka_setting(name)} must be {' or '.join(sorted(allowed))}")
     return settings
 
 

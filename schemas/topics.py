@@ -1,6 +1,6 @@
 """The topics of the contract: which record goes where, and how each topic is kept.
 
-A pure table and two functions over it, so that the receiver, the workers, the command line, the README and the tests
+Pure: a table and functions over it, so that the receiver, the workers, the command line, the README and the tests
 name topics from one list. Source: contract, section 3.
 """
 

@@ -17,12 +17,12 @@ from aiohttp import web
 from aiokafka.errors import IllegalStateError
 from faust.exceptions import ConsumerNotStarted
 
+from schemas.env_file import read_env_file
 from schemas.settings import Settings, SettingsError, read_settings
 from schemas.topics import changelog_name, topic_name
 from streams import chunks, connection, gathering, health
 from streams.agents import count_flows
 from streams.changelog import Place
-from streams.env_file import read_env_file
 from streams.framing import Framing
 from streams.gathering import Gathering
 from streams.groups import GroupsError

@@ -24,7 +24,7 @@ from typing import Any, Final, NamedTuple, cast
 from aiokafka.errors import KafkaConnectionError, TopicAuthorizationFailedError
 from faust.transport.drivers import aiokafka as driver
 
-from schemas.settings import NOT_PERMITTED
+from schemas.refusals import NOT_PERMITTED
 from streams.offsets import Chunk
 
 FETCH_WAIT_MS: Final = 100

@@ -5,7 +5,7 @@ an id that is met in a record is asked for on a thread, apart from the counting.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final
 
 from schemas import HEADERS, Resolve, Undecodable, UnknownId, registry_id, without_registry
@@ -13,6 +13,7 @@ from schemas.registry import Headers, Registry, RegistryError
 from schemas.settings import Settings
 from schemas.topics import BY_RECORD
 
+LOOK_UP_SECONDS: Final = 2.0  # between two questions to a registry that did not answer
 WRITTEN: Final = ("DidMetrics", "DidAlert", "Rejected", "GroupMetrics", "DidRanking")
 
 
@@ -32,13 +33,17 @@ class Framing:
         """What is in the way of writing; None once the headers are there."""
         return await asyncio.to_thread(self._asked) or None if self._registry else None
 
-    async def learn(self, ids: Iterable[int]) -> str | None:
-        """Look ids up; why that is not possible now, or None."""
-        if self._registry:
+    async def learn(self, ids: Collection[int], tell: Callable[[str], None]) -> None:
+        """Look ids up, for as long as it takes; `tell` hears what is in the way, when that is news."""
+        told = ""
+        while self._registry:
             try:
-                await asyncio.to_thread(self._registry.learn, ids)
+                return await asyncio.to_thread(self._registry.learn, ids)
             except RegistryError as error:
-                return str(error)
+                if str(error) != told:
+                    told = str(error)
+                    tell(told)
+                await asyncio.sleep(LOOK_UP_SECONDS)
         return None
 
     def unknown(self, values: Iterable[bytes | None]) -> set[int]:

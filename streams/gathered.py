@@ -13,12 +13,12 @@ from typing import NamedTuple
 
 from streams.alerts import Alert, Alerts, Held
 from streams.bucket import MINUTE_MS
+from streams.clock import Clock
 from streams.groups import Groups
 from streams.lines import Busy
 from streams.ranking import Places, Ranking
 from streams.rules import Rule, Rules
 from streams.table import NO_SPAN, Live, Span
-from streams.windows import Clock
 
 State = list[tuple[str, bytes | None]]
 

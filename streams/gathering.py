@@ -9,22 +9,22 @@ Alerts of groups are in one transaction with what has become of their episodes, 
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import InvalidTimestampError, ProducerFenced
 
 from schemas import Undecodable, UnknownId
-from schemas.settings import WRONG_TIME, Ranked, Window
+from schemas.settings import Ranked, Window
 from streams import changelog, latest, live, measures, told
 from streams.changelog import Place, Sent, Writer
 from streams.closing import let_go
+from streams.failures import Failures
 from streams.framing import Framing
 from streams.gathered import Gathered, Together
+from streams.groups import Groups
 from streams.groups_file import GroupsFile
-from streams.log import reason
-from streams.partition import CLOCK_PAUSE_SECONDS, FENCED_PAUSE_SECONDS, LOOK_UP_SECONDS, PAUSE_SECONDS
 from streams.ranking import Ranking
 from streams.rules import Rule
 from streams.table import GROUPS_KEY, Live
@@ -37,12 +37,6 @@ WAKE_SECONDS: Final = 0.2
 WARN_EVERY_SECONDS: Final = 60.0
 FETCH_BYTES: Final = 1024 * 1024  # or what came in half a second: flush by flush it takes 2.5 times the CPU
 RECORDS_AT_ONCE: Final = 100  # 10 ms of decoding: the partitions of this worker go on in between
-
-#: What waits longer than other errors, and in which words it is said.
-TOLD: Final[dict[type[Exception], tuple[float, str]]] = {
-    ProducerFenced: (FENCED_PAUSE_SECONDS, "another worker took them over"),
-    InvalidTimestampError: (CLOCK_PAUSE_SECONDS, f"Kafka {WRONG_TIME}"),
-}
 
 TOPICS: Final = ("DidMetrics", "GroupMetrics", "DidRanking", "DidAlert")
 
@@ -76,7 +70,7 @@ class Gathering:
         self._gathered: Gathered | None = None
         self._there: dict[str, bytes] = {}  # the record of each group, as it stands on its topic
         self._warned_at = float("-inf")
-        self._failed_by: str | None = None  # what was said since anything was written
+        self._failures = Failures("groups")
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -99,17 +93,15 @@ class Gathering:
 
     async def _live(self) -> None:
         while not self._stopping.is_set():
-            pause = PAUSE_SECONDS
+            pause = 0.0
             writer, consumer = Writer(self._place, "groups"), _consumer(self._place)
             try:
                 await writer.open()
                 await consumer.start()
                 await self._gather(writer, consumer)
             except Exception as error:  # noqa: BLE001 - whatever it is: it is told, and the partitions count on
-                pause, why = TOLD.get(type(error)) or (PAUSE_SECONDS, reason(error))
-                if not self._stopping.is_set() and self._failed_by != why:
-                    self._failed_by = why
-                    log.warning("groups: %s; all is read again if they are still ours", why)
+                if not self._stopping.is_set():
+                    _, pause = self._failures.take(error)
             finally:
                 self._gathered = None
                 let_go(consumer.stop())
@@ -119,34 +111,45 @@ class Gathering:
 
     async def _gather(self, writer: Writer, consumer: AIOKafkaConsumer) -> None:
         """Read all, then follow and write, until the mapping is another one."""
-        ports, groups, begun = self._ports, self._ports.file.groups, time.monotonic()
+        groups, begun = self._ports.file.groups, time.monotonic()
+        gathered, old_rankings = await self._read_all(writer, consumer, groups)
+        self._gathered = gathered
+        log.info("groups: %d live after %.1f s", len(groups.names), time.monotonic() - begun)
+        ranked: list[Sent] = [(self._ports.topics.rankings, key, None, []) for key in old_rankings]
+        ranked_at = float("-inf")
+        while not self._stopping.is_set() and self._ports.file.groups is groups:
+            due = time.monotonic() + WRITE_EVERY_SECONDS
+            if due - ranked_at > RANK_EVERY_SECONDS:
+                ranked, ranked_at = ranked + self._ranked(gathered), due
+            await self._write(writer, gathered.take(self._ports.now_ms()), ranked)
+            ranked = []
+            await self._follow(consumer, gathered, due)
+
+    async def _read_all(
+        self, writer: Writer, consumer: AIOKafkaConsumer, groups: Groups
+    ) -> tuple[Gathered, Iterable[bytes]]:
+        """All that the topics hold now; and the rankings on theirs that nobody asks for any more."""
+        ports = self._ports
         rankings = [Ranking(ranked, ports.windows) for ranked in ports.rankings]
         lengths = [window.seconds // 60 for window in ports.windows]
         gathered = Gathered(lengths, groups, rules=ports.rules, rankings=rankings)
-        gone = await self._restore(writer, consumer, gathered)
+        old_rankings = await self._restore(writer, consumer, gathered)
         for number, record in enumerate((await _last(consumer, await writer.places(ports.topics.metrics))).values()):
             await self._take(gathered, record)
             if number % RECORDS_AT_ONCE == 0:
                 await asyncio.sleep(0)
         gathered.settle(self._there, ports.now_ms())
-        self._gathered = gathered
-        log.info("groups: %d live after %.1f s", len(groups.names), time.monotonic() - begun)
-        records: list[Sent] = [(ports.topics.rankings, key, None, []) for key in gone]
-        ranked_at = float("-inf")
-        while not self._stopping.is_set() and ports.file.groups is groups:
-            due = time.monotonic() + WRITE_EVERY_SECONDS
-            together = gathered.take(ports.now_ms())
-            records += self._records(together)
-            if due - ranked_at > RANK_EVERY_SECONDS:
-                records, ranked_at = records + self._ranked(gathered), due
-            if records:
-                await writer.write_keyed(records)
-                self._failed_by = None
-            measures.GROUPS_WRITTEN.inc(sum(record[0] == ports.topics.groups for record in records))
-            for alert in together.alerts:
-                measures.ALERTS.labels(alert.state).inc()
-            records = []
-            await self._follow(consumer, gathered, due)
+        return gathered, old_rankings
+
+    async def _write(self, writer: Writer, together: Together, ranked: list[Sent]) -> None:
+        """Groups and alerts that changed, and rankings, in one transaction."""
+        records = ranked + self._records(together)
+        if records:
+            await writer.write_keyed(records)
+            self._failures.well()
+        measures.GROUPS_WRITTEN.inc(sum(record[0] == self._ports.topics.groups for record in records))
+        for alert in together.alerts:
+            measures.ALERTS.labels(alert.state).inc()
 
     async def _restore(self, writer: Writer, consumer: AIOKafkaConsumer, gathered: Gathered) -> set[bytes]:
         """Which groups have records, and where their alerts stand; returns rankings that nobody asks for any more."""
@@ -191,9 +194,7 @@ class Gathering:
             try:
                 return latest.read(value, self._ports.windows, self._ports.framing.resolve)
             except UnknownId as unknown:
-                while problem := await self._ports.framing.learn([unknown.id]):
-                    log.warning("groups wait: %s", problem)
-                    await asyncio.sleep(LOOK_UP_SECONDS)
+                await self._ports.framing.learn([unknown.id], partial(log.warning, "groups wait: %s"))
 
     def _records(self, together: Together) -> list[Sent]:
         ports, framing = self._ports, self._ports.framing.headers

@@ -8,7 +8,7 @@ Source of the scale: DDSketch (Masson, Rim, Lee, VLDB 2019), whose bound on the 
 """
 
 import math
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import Final
@@ -39,19 +39,6 @@ MIDDLE_OF: Final = MIDDLES * len(KINDS)
 Tallies = list[tuple[int, int]]
 """By number, how many calls."""
 
-Bins = list[tuple[int, int]]
-"""The bins that are not empty: middle in ms, and how many calls."""
-
-
-def bin_of(ms: int) -> int:
-    """The number of the bin that a time is in."""
-    return bisect_right(EDGES, ms)
-
-
-def number(kind: str, ms: int) -> int:
-    """The number of the bin that a call is in which took so long."""
-    return FIRST[kind] + bin_of(ms)
-
 
 def by_kind(tallies: Iterable[tuple[int, int]]) -> list[Tallies]:
     """The tallies of each kind, shortest first; numbers that are of no bin are passed over."""
@@ -60,14 +47,8 @@ def by_kind(tallies: Iterable[tuple[int, int]]) -> list[Tallies]:
     return [held[begin:end] for begin, end in zip((0, *ends), ends, strict=False)]
 
 
-def bins(tallies: Iterable[tuple[int, int]]) -> dict[str, Bins]:
-    """The histograms by kind."""
-    kinds = zip(KINDS, by_kind(tallies), strict=True)
-    return {kind: [(MIDDLE_OF[number_], calls) for number_, calls in held] for kind, held in kinds}
-
-
 def tallied(held: Mapping[str, Iterable[tuple[int, int]]]) -> Tallies:
-    """The tallies of histograms given by kind; `bins` undone. Raises ValueError where a time is no bin's middle."""
+    """The tallies of histograms by kind, of middles and calls. Raises ValueError where a time is no bin's middle."""
     try:
         return [(FIRST[kind] + _NUMBER[ms], calls) for kind, bins in held.items() for ms, calls in bins]
     except KeyError as error:

@@ -1,7 +1,8 @@
 """The metrics of a DID as a record: value and CloudEvents headers. Pure.
 
 The bytes are put together here, in the order of DidMetrics.avsc, without a dict of 135 fields for a generic encoder: a
-fifth of its time. A test holds them equal to the codec's. Windows that hold the same are encoded once.
+fifth of its time. A test holds them equal to the codec's, of the dict that tests/did_metrics.py makes. Windows that
+hold the same are encoded once.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,7 +10,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from operator import itemgetter
 from struct import Struct
-from typing import Any, Final
+from typing import Final
 
 from schemas import HEADERS
 from schemas.encoding import array, long, text
@@ -17,7 +18,7 @@ from schemas.settings import Window
 from streams import histogram, paths
 from streams.bucket import AMONG, MINUTE_MS, SPANS
 from streams.lines import Busy
-from streams.metrics import AMOUNTS, COUNTS, LANE, RATIOS, lanes, window_metrics
+from streams.metrics import AMOUNTS, COUNTS, LANE, RATIOS, lanes
 from streams.table import Live
 
 Headers = list[tuple[str, bytes]]
@@ -61,12 +62,9 @@ def value(live: Live, windows: tuple[Window, ...], header: bytes = _HEADER) -> b
             total_before, tallies_before = total, span.tallies
             figures, menu = _figures(total, span.tallies), _menu(span.tallies)
         parts += (_place(window, end), figures, menu, _legs(span.busy, window.seconds))
-    return b"".join([*parts, b"\0\2", long(_settled_until(live))])
-
-
-def _settled_until(live: Live) -> int:
-    """What was up before is known, unless a leg is longer than any that is: a call is told when it is over."""
-    return live.as_of - live.longest_ms
+    # what was up before is known, unless a leg is longer than any that is: a call is told when it is over
+    settled_until = live.as_of - live.longest_ms
+    return b"".join([*parts, b"\0\2", long(settled_until)])
 
 
 @lru_cache(maxsize=64)
@@ -114,18 +112,6 @@ def _legs(busy: Busy, seconds: int) -> bytes:
     """The legs that were up at once."""
     most = b"\0" if busy.peak is None else b"\2" + long(busy.peak)
     return most + b"\2" + _DOUBLE(busy.legs_ms / (1000 * seconds))
-
-
-def as_dict(live: Live, windows: tuple[Window, ...]) -> dict[str, Any]:
-    """The DidMetrics record as a dict."""
-    end = (live.as_of // MINUTE_MS + 1) * MINUTE_MS
-    rolled = [
-        window_metrics(window.name, window.seconds, end, total, span.tallies)
-        | {"menu": [node._asdict() for node in paths.nodes(span.tallies)]}
-        | {"peak_legs": span.busy.peak, "mean_legs": span.busy.legs_ms / (1000 * window.seconds)}
-        for window, total, span in zip(windows, live.sums, live.spans, strict=True)
-    ]
-    return {"did": live.did, "as_of": live.as_of, "windows": rolled, "legs_settled_until": _settled_until(live)}
 
 
 def headers(live: Live, type_: bytes = _TYPE) -> Headers:

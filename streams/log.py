@@ -11,6 +11,8 @@ NOISY: Final = ("faust", "mode", "aiokafka", "kafka", "asyncio", "streams.chunks
 
 def reason(error: BaseException) -> str:
     """What went wrong, its kind first; aiokafka's errors say theirs themselves."""
+    if isinstance(error, TimeoutError):
+        return "no answer from Kafka in time"
     kind, text = type(error).__name__, str(error)
     return text if text.startswith(kind) else f"{kind} {text}".strip()
 

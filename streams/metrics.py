@@ -8,8 +8,8 @@ The names stand here once, in the order of contract section 5.
 """
 
 import struct
-from collections.abc import Iterable, Mapping
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterable
+from typing import Final, NamedTuple
 
 from streams import histogram
 
@@ -123,25 +123,3 @@ def joined(values: Iterable[int]) -> int:
         return int.from_bytes(_LANES.pack(*values), "little")
     except struct.error:
         raise ValueError("a count below 0, or beyond 64 bits") from None
-
-
-def ratios(values: Mapping[str, int]) -> dict[str, float | None]:
-    """Every ratio of the counts; null where its denominator is 0."""
-    return {ratio.name: _quotient(ratio, values) for ratio in RATIOS}
-
-
-def _quotient(ratio: Ratio, values: Mapping[str, int]) -> float | None:
-    below = values[ratio.below] - (values[ratio.less] if ratio.less else 0)
-    return sum(values[name] for name in ratio.above) / below if below else None
-
-
-def window_metrics(name: str, seconds: int, end: int, total: int, tallies: histogram.Tallies) -> dict[str, Any]:
-    """Counts, ratios and distributions of a WindowMetrics record. `end`: ms, the first moment after the window."""
-    values = dict(zip(COUNTS, lanes(total), strict=True))
-    window = {"name": name, "seconds": seconds, "start": end - seconds * 1000, "end": end}
-    held = histogram.bins(tallies)
-    none = [None] * len(histogram.PERCENTILES)
-    values_of = [ms for kind in histogram.KINDS for ms in histogram.percentiles(held[kind]) or none]
-    percentiles = dict(zip(PERCENTILES, values_of, strict=True))
-    bins = {f"{kind}_bins": [{"ms": ms, "calls": calls} for ms, calls in held[kind]] for kind in histogram.KINDS}
-    return window | values | ratios(values) | percentiles | bins

@@ -11,15 +11,15 @@ from collections.abc import Awaitable, Callable
 from itertools import islice
 from typing import Any, Final, NamedTuple, Protocol
 
-from aiokafka.errors import InvalidTimestampError, KafkaError, ProducerFenced
+from aiokafka.errors import KafkaError
 
 from schemas import Undecodable, UnknownId
-from schemas.settings import WRONG_TIME, Window
+from schemas.settings import Window
 from streams import changelog, flows, live, measures, offsets, rejects, told
 from streams.changelog import Place, Sent, Writer
 from streams.chunks import Fetched
+from streams.failures import Failures
 from streams.framing import Framing
-from streams.log import reason
 from streams.rules import Rules
 from streams.table import COUNTED, DUPLICATE, LATE, Changes, Table
 from streams.windows import Flow
@@ -34,12 +34,8 @@ LIVE_A_FLUSH: Final = 1_000  # metrics written in a flush, at most, so that enco
 BEHIND_LIVE_A_FLUSH: Final = 25
 ROLLED_A_FLUSH: Final = 5_000
 COMMIT_SECONDS: Final = 1.0
-FENCED_PAUSE_SECONDS: Final = 3.0  # more than a heartbeat: a worker that lost the partition has then heard of it
-PAUSE_SECONDS: Final = 0.5
-CLOCK_PAUSE_SECONDS: Final = 10.0
 SAY_REJECTED_MS: Final = 60_000  # between two lines on records that are set aside: the figures count them all
 STRAYS_AMONG: Final = 1_000  # DIDs looked at: 15 us each
-LOOK_UP_SECONDS: Final = 2.0  # between two questions to a schema registry that did not answer
 
 _OUTCOMES: Final = {COUNTED: measures.FLOWS, DUPLICATE: measures.DUPLICATE, LATE: measures.LATE}
 
@@ -91,7 +87,7 @@ class Partition:
         self._fresh = False  # whether anything was counted since the last flush
         self._committed: int | None = None
         self._committed_at = float("-inf")
-        self._lost_by: str | None = None  # what was said since it was live: an outage repeats it twice a second
+        self._failures = Failures(f"partition {self.number}")
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._lookup: asyncio.Task[None] | None = None
@@ -209,13 +205,13 @@ class Partition:
         self._lookup = asyncio.create_task(self._learn(ids), name=f"schemas of partition {self.number}")
 
     async def _learn(self, ids: set[int]) -> None:
-        while problem := await self.ports.framing.learn(ids):
-            if problem != self.asking:
-                log.warning("partition %d: records wait: %s", self.number, problem)
-                self.asking = problem
-            await asyncio.sleep(LOOK_UP_SECONDS)
+        await self.ports.framing.learn(ids, self._tell_asking)
         self.asking, self.progress_at = None, time.monotonic()
         await self.seek()
+
+    def _tell_asking(self, problem: str) -> None:
+        log.warning("partition %d: records wait: %s", self.number, problem)
+        self.asking = problem
 
     def _reject(self, record: object, why: str, now: int) -> None:
         measures.REJECTED.inc()
@@ -229,36 +225,31 @@ class Partition:
     async def _live(self) -> None:
         while not self._stopping.is_set():
             writer = Writer(self.place)
-            pause = PAUSE_SECONDS
+            pause = 0.0
             try:
                 await self._recover(writer)
                 await self._keep_flushing(writer)
-            except ProducerFenced:
-                pause = FENCED_PAUSE_SECONDS
-                self._lose("another worker took it over")
-            except InvalidTimestampError:
-                pause = CLOCK_PAUSE_SECONDS
-                self._lose(f"Kafka {WRONG_TIME}")
-            except Exception as error:  # noqa: BLE001 - aiokafka asserts too; whatever it is, it is told, not the end
-                self._lose(reason(error))
+            except Exception as error:  # noqa: BLE001 - whatever it is: nobody else would tell it, or begin anew
+                pause = self._lose(error)
             finally:
                 self.table = None
                 await writer.close()
             await self._wait(pause)
 
-    def _lose(self, why: str) -> None:
-        if not self._stopping.is_set():
-            self.lost_at = time.monotonic()
-            if self.table is not None:  # tries to read it again fail without being another loss
-                measures.LOST.inc()
-            self.trouble = f"state dropped: {why}"
-            if why != self._lost_by:
-                log.warning("partition %d: %s; its state will be read again if it is still ours", self.number, why)
-            self._lost_by = why
+    def _lose(self, error: Exception) -> float:
+        """The state is dropped; how long to rest before it is read again, s."""
+        if self._stopping.is_set():
+            return 0.0
+        self.lost_at = time.monotonic()
+        if self.table is not None:  # tries to read it again fail without being another loss
+            measures.LOST.inc()
+        why, pause = self._failures.take(error)
+        self.trouble = f"state dropped: {why}"
+        return pause
 
     async def _recover(self, writer: Writer) -> None:
         begun = time.monotonic()
-        self.trouble = "reading its state" + (f" again: {self._lost_by}" if self._lost_by else "")
+        self.trouble = "reading its state" + (f" again: {self._failures.last}" if self._failures.last else "")
         self._rejected, self._committed = [], None
         table = Table([window.seconds // 60 for window in self.ports.windows], self.ports.rules)
         await writer.open()
@@ -321,7 +312,7 @@ class Partition:
         fresh, stamp, self._fresh = self._fresh, self.last_timestamp, False
         with measures.FLUSH.time():
             await writer.write(records, next_offset=commit)
-        self._lost_by = None
+        self._failures.well()
         measures.EMITTED.inc(len(changes.live))
         for alert in changes.alerts:
             measures.ALERTS.labels(alert.state).inc()

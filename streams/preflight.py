@@ -26,7 +26,7 @@ from aiokafka.errors import (
     for_code,
 )
 
-from schemas.settings import NOT_PERMITTED, UNTRUSTED_CERTIFICATE, WRONG_CREDENTIALS, WRONG_PROTOCOL
+from schemas.refusals import NOT_PERMITTED, UNTRUSTED_CERTIFICATE, WRONG_CREDENTIALS, WRONG_PROTOCOL
 from schemas.topics import COMPACTED, TIDY, in_sync_config
 from streams.closing import let_go
 from streams.log import reason
@@ -122,7 +122,7 @@ async def _why(connection: dict[str, Any], error: Exception) -> str:
     host, _, port = servers[0].rpartition(":")
     arguments = {name: value for name, value in connection.items() if name != "bootstrap_servers"}
     try:
-        (await create_conn(host, int(port), **arguments, request_timeout_ms=3000)).close()
+        (await create_conn(host.strip("[]"), int(port), **arguments, request_timeout_ms=3000)).close()
     except Exception as explained:  # noqa: BLE001 - whatever it is, it explains more
         error = explained
     for kind, line in REFUSALS:

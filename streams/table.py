@@ -13,9 +13,10 @@ from typing import Final, NamedTuple
 
 from streams.alerts import Alert, Alerts, Held
 from streams.bucket import MINUTE_MS, Bucket
+from streams.clock import Clock
 from streams.lines import Busy
 from streams.rules import NO_RULES, Rules
-from streams.windows import PART_BITS, Clock, Flow, Rolling
+from streams.windows import PART_BITS, Flow, Rolling
 
 COUNTED: Final = "counted"
 DUPLICATE: Final = "duplicate"

@@ -1,4 +1,4 @@
-"""A DID's rolling sums over its minutes, for all windows at once, and the partition's clock. Pure: time is an argument.
+"""A DID's rolling sums over its minutes, for all windows at once. Pure: time is an argument.
 
 Minutes are whole numbers, ms since 1970 UTC // 60,000. At the minute of as_of, a window of n minutes holds the minutes
 (minute - n, minute]. A flow is added to its bucket and to the sum of each window that holds its minute; as time goes on
@@ -270,33 +270,3 @@ def _one_in_each(windows: int) -> tuple[int, ...]:
 
 def _opened(bucket: Bucket | bytes) -> Bucket:
     return Bucket.unpack(bucket) if isinstance(bucket, bytes) else bucket
-
-
-class Clock:
-    """The partition's time, ms since 1970 UTC: as_of = max(w, now - lag), and never less than it was.
-
-    w: the greatest occurred_at seen; lag: the smallest (Kafka timestamp - occurred_at) seen, at least 0.
-    `floor`, the as_of last given, holds it where `now` steps back, on this machine or from one owner to the next.
-    """
-
-    __slots__ = ("floor", "lag", "w")
-
-    def __init__(self, w: int | None = None, lag: int | None = None, floor: int | None = None) -> None:
-        self.w, self.lag, self.floor = w, lag, floor
-
-    def see(self, occurred_at: int, timestamp: int) -> bool:
-        """Take note of a record: when it happened, and when Kafka got it. Says whether that may move as_of."""
-        moved = False
-        if self.w is None or occurred_at > self.w:
-            self.w, moved = occurred_at, True
-        lag = timestamp - occurred_at
-        if self.lag is None or lag < self.lag:
-            self.lag, moved = max(0, lag), True
-        return moved
-
-    def as_of(self, now: int) -> int | None:
-        """The partition's time at `now`; None as long as nothing was seen."""
-        if self.w is None or self.lag is None:
-            return None
-        self.floor = max(self.w, now - self.lag, self.w if self.floor is None else self.floor)
-        return self.floor

@@ -275,7 +275,7 @@ def fake_source(number: int, per_second: float, of_alerts: int = 0) -> type[Sour
         def _run(self) -> None:
             chance, now = random.Random(2), round(time.time() * 1000)
             self._say(Link("connected", "", now, loaded=True))
-            self._deliver(Batch(latest(line.value(now), now) for line in self._lines))
+            self._deliver(Batch([latest(line.value(now), now) for line in self._lines]))
             told = [read_alert(value) for value in alerts(self._lines, of_alerts, now)]
             self._tell(*told)
             owed = 0.0
@@ -293,13 +293,11 @@ def fake_source(number: int, per_second: float, of_alerts: int = 0) -> type[Sour
                         line.rest(chance.uniform(0.5, 1))
                     line.call()
                 self._deliver(
-                    Batch(latest(line.value(now), now) for line in {line.did: line for line in some}.values())
+                    Batch([latest(line.value(now), now) for line in {line.did: line for line in some}.values()])
                 )
 
         def _tell(self, *alerts: Alert) -> None:
-            batch = Batch()
-            batch.alerts = alerts
-            self._deliver(batch)
+            self._deliver(Batch(alerts=alerts))
 
     return Fake
 

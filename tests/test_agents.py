@@ -10,16 +10,17 @@ from aiokafka.errors import InvalidTimestampError, KafkaConnectionError
 from faust.transport.drivers import aiokafka as driver
 
 from schemas import decode, encode
-from schemas.settings import WRONG_TIME, Window
+from schemas.refusals import WRONG_TIME
+from schemas.settings import Window
 from streams import changelog, chunks, measures
 from streams.agents import count_flows
 from streams.changelog import Place, Writer
 from streams.chunks import ChunkThread, Fetched
+from streams.failures import CLOCK_PAUSE_SECONDS, PAUSE_SECONDS
 from streams.framing import Framing
-from streams.log import reason
 from streams.metrics import COUNTS, lanes
 from streams.offsets import Chunk
-from streams.partition import A_TURN, CLOCK_PAUSE_SECONDS, Partition, Ports, Topics
+from streams.partition import A_TURN, Partition, Ports, Topics
 from streams.partitions import Partitions
 from streams.rules import NO_RULES
 from streams.table import Table
@@ -238,19 +239,33 @@ async def test_what_a_rebalance_dropped_is_sought_again_soon() -> None:
 
 
 def test_an_outage_is_told_once_and_not_twice_a_second(caplog: pytest.LogCaptureFixture) -> None:
-    partition, away = Shore().partition, reason(KafkaConnectionError("no broker"))
-    assert (away, reason(TimeoutError())) == ("KafkaConnectionError: no broker", "TimeoutError")
-    for why in (away, away, "TimeoutError", away):
-        partition._lose(why)
-        assert partition.trouble == f"state dropped: {why}"
-    said = "partition 3: {}; its state will be read again if it is still ours"
-    assert caplog.messages == [said.format(why) for why in (away, "TimeoutError", away)]
+    """Of three servers that are away aiokafka names another one first each time."""
+    partition, away = Shore().partition, [KafkaConnectionError(f"{n} is away, and others") for n in range(3)]
+    for error in (away[0], away[1], TimeoutError(), away[2]):
+        assert partition._lose(error) == PAUSE_SECONDS
+    assert partition.trouble == "state dropped: KafkaConnectionError: 2 is away, and others"
+    told = [
+        f"partition 3: {why}; all is read again if it is still ours"
+        for why in ("KafkaConnectionError: 0 is away, and others", "no answer from Kafka in time")
+    ]
+    assert caplog.messages == told
+    partition._failures.well()
+    partition._lose(TimeoutError())
+    assert caplog.messages == [*told, told[1]]
 
 
-async def test_a_time_that_kafka_refuses_is_said_once_and_waited_for(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("error", "pause", "why"),
+    [
+        (InvalidTimestampError(), CLOCK_PAUSE_SECONDS, f"Kafka {WRONG_TIME}"),
+        (KeyError("x"), PAUSE_SECONDS, "KeyError 'x'"),
+    ],
+    ids=["a machine over an hour ahead: its state was read anew with two lines a second", "an error of ours"],
+)
+async def test_whatever_ends_a_flush_is_said_once_and_all_is_read_again(
+    error: Exception, pause: float, why: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A machine over an hour ahead: its state was read anew and again, with two lines a second."""
+    """An error of ours ended the task without a word, in a worker that said ready, with figures that stood still."""
     partition, waits = Shore().partition, list[float]()
 
     class Refused:
@@ -261,7 +276,7 @@ async def test_a_time_that_kafka_refuses_is_said_once_and_waited_for(
         self.trouble = None
 
     async def flush(_self: Partition, _writer: Writer) -> None:
-        raise InvalidTimestampError
+        raise error
 
     async def wait(self: Partition, seconds: float) -> None:
         waits.append(seconds)
@@ -272,9 +287,9 @@ async def test_a_time_that_kafka_refuses_is_said_once_and_waited_for(
     for name, instead in (("_recover", recover), ("_keep_flushing", flush), ("_wait", wait)):
         monkeypatch.setattr(Partition, name, instead)
     await partition._live()
-    assert waits == [CLOCK_PAUSE_SECONDS] * 3
-    assert partition.trouble == f"state dropped: Kafka {WRONG_TIME}"
-    assert len(caplog.messages) == 1
+    assert waits == [pause] * 3
+    assert partition.trouble == f"state dropped: {why}"
+    assert caplog.messages == [f"partition 3: {why}; all is read again if it is still ours"]
 
 
 async def test_whatever_goes_wrong_is_told_and_tried_again(
@@ -301,7 +316,7 @@ async def test_whatever_goes_wrong_is_told_and_tried_again(
     await partition._live()
     why = "AssertionError Did we not perform bootstrap?"
     assert opened == ["reading its state", *[f"reading its state again: {why}"] * 2]
-    assert caplog.messages == [f"partition 3: {why}; its state will be read again if it is still ours"]
+    assert caplog.messages == [f"partition 3: {why}; all is read again if it is still ours"]
 
 
 async def test_who_joins_waits_until_the_cluster_names_brokers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -332,5 +347,5 @@ def test_a_state_is_lost_once_however_often_it_can_not_be_read_again() -> None:
     before = measures.REGISTRY.get_sample_value("phonon_partitions_lost_total") or 0
     for table in (Table((5,)), None, None):
         partition.table = table
-        partition._lose("TimeoutError")
+        partition._lose(TimeoutError())
     assert measures.REGISTRY.get_sample_value("phonon_partitions_lost_total") == before + 1

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.bucket import LIMIT, MINUTE_MS, VERSION, Bucket
-from streams.histogram import number
 from streams.metrics import COUNTS, joined
+from tests.did_metrics import number
 
 SMALL = (
     "0300020000000000000000000000000000000000000000000000000000000000000001010000000000700000000000000000"

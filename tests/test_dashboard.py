@@ -502,15 +502,35 @@ class Sent(NamedTuple):
 def test_records_wait_for_the_registry_and_need_it_once() -> None:
     line = lines(1)[0]
     framed = registry_header(7) + line.value(60_000)[10:]
-    register, delivered, said = FakeRegistry({7: "DidMetrics", 8: "DidAlert"}), list[Latest](), list[Link]()
-    source = Source(read_settings({}), cast(Any, register), deliver=delivered.extend, say=said.append)
+    register, batches, said = FakeRegistry({7: "DidMetrics", 8: "DidAlert"}), list[Batch](), list[Link]()
+    source = Source(read_settings({}), cast(Any, register), deliver=batches.append, say=said.append)
     waiting: Any = {b"key": Sent(framed)}
     source._flush(waiting)
-    assert (list(waiting), delivered, said[-1].registry) == ([b"key"], [], "the schema registry does not answer")
+    assert (list(waiting), batches, said[-1].registry) == ([b"key"], [], "the schema registry does not answer")
     register.away = False
     source._flush(waiting)
     assert (waiting, said[-1].registry) == ({}, "")
-    assert delivered == [latest(line.value(60_000), 61_000)], "kept as if it had come in the other framing"
+    kept = Batch([latest(line.value(60_000), 61_000)], [], [])
+    assert batches == [kept], "kept as if it had come in the other framing"
+
+
+def test_an_error_of_ours_is_shown_and_the_topics_are_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ended the thread: the page said "connected" for ever, and that it was ready."""
+    said, tries = list[Link](), list[Source]()
+    source = Source(read_settings({}), None, deliver=lambda batch: None, say=said.append)
+
+    def follow(self: Source) -> None:
+        tries.append(self)
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(Source, "_follow", follow)
+    monkeypatch.setattr("app.dashboard.source.RETRY_SECONDS", 0.01)
+    source.start()
+    while len(tries) < 2 and source._thread.is_alive():
+        time.sleep(0.01)
+    source.stop()
+    assert len(tries) > 1
+    assert (said[0].state, said[0].reason) == ("away", "our code fails (ValueError)")
 
 
 def test_each_record_of_alerts_counts_and_is_no_metrics() -> None:

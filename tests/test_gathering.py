@@ -6,20 +6,23 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from aiokafka.errors import InvalidTimestampError
 
 from app.demo.broker import Broker
-from schemas import decode, encode
-from schemas.settings import WRONG_TIME, Window, read_settings
-from streams import changelog, gathering
+from schemas import decode, encode, registry_header
+from schemas.refusals import WRONG_TIME
+from schemas.settings import Window, read_settings
+from streams import changelog, gathering, live
 from streams.changelog import Place
+from streams.failures import CLOCK_PAUSE_SECONDS
 from streams.framing import Framing
 from streams.gathering import Gathering
 from streams.groups_file import GroupsFile
-from streams.partition import CLOCK_PAUSE_SECONDS
+from streams.table import NO_SPAN, Live
+from tests.fakes import FakeRegistry
 from tests.flow_oracle import MINUTE, Record, flow
 from tests.flow_traffic import FlowTopic, Workers, wait
 from tests.processes import Processes
@@ -253,8 +256,25 @@ async def test_a_time_that_kafka_refuses_is_said_once_and_waited_for(
     await made._live()
     assert waits == [CLOCK_PAUSE_SECONDS] * 3
     assert [line for line in caplog.messages if "live" not in line] == [
-        f"groups: Kafka {WRONG_TIME}; all is read again if they are still ours"
+        f"groups: Kafka {WRONG_TIME}; all is read again if it is still ours"
     ]
+
+
+async def test_that_a_schema_registry_is_away_is_said_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It was said every two seconds."""
+    windows, framing, registry = (Window("5m", 300),), Framing(), FakeRegistry({7: "DidMetrics"})
+    framing._registry, framing.resolve = cast(Any, registry), registry.resolve
+    monkeypatch.setattr("streams.framing.LOOK_UP_SECONDS", 0.001)
+    ports = gathering.Ports(windows, (), (), gathering.Topics("m", "g", "r", "a"), GroupsFile(None), framing)
+    made = Gathering(Place("g", "log", "flow", 0, {}), ports)
+    written = Live("+912243692987", 60_000, (0,), (NO_SPAN,), 0)
+    reading = asyncio.create_task(made._read(live.value(written, windows, registry_header(7))))
+    await asyncio.sleep(0.1)
+    assert caplog.messages == ["groups wait: the schema registry does not answer"]
+    registry.away = False
+    assert (await reading).did == written.did
 
 
 def test_what_is_wrong_with_groups_and_rankings_is_one_line_and_exit_code_2(process: Processes, tmp_path: Path) -> None:

@@ -15,11 +15,10 @@ from streams.histogram import (
     LAST_MS,
     MIDDLES,
     PERCENTILES,
-    bins,
-    number,
     percentiles,
     tallied,
 )
+from tests.did_metrics import bins, number
 
 MS = st.integers(0, 20_000) | st.integers(0, 4 * 3_600_000)
 

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from schemas import SCHEMAS
 from streams.histogram import KINDS
-from streams.metrics import COUNTS, PERCENTILES, RATIOS, joined, lanes, window_metrics
+from streams.metrics import COUNTS, PERCENTILES, RATIOS, joined, lanes
 from tests.counted import counted
+from tests.did_metrics import window_metrics
 from tests.flow_oracle import flow
 from tests.recount import recount
 

@@ -11,12 +11,14 @@ from msgspec.structs import replace
 
 from app import publish
 from app.demo.broker import Broker
+from app.kafka_errors import ALIASES
 from app.outcomes import State, Unacknowledged, Unpublishable
-from app.publish import QUEUE_MESSAGES, SLICE_RECORDS, Publisher, needed_topics, open_producer, producer_config
+from app.producer import QUEUE_MESSAGES, open_producer, producer_config
+from app.publish import SLICE_RECORDS, Publisher, needed_topics
 from app.records import Record
-from app.refusal import ALIASES
 from app.topics import create_topics
-from schemas.settings import NOT_PERMITTED, WRONG_CREDENTIALS, WRONG_TIME, SettingsError, read_settings
+from schemas.refusals import NOT_PERMITTED, WRONG_CREDENTIALS, WRONG_TIME
+from schemas.settings import SettingsError, read_settings
 from tests.fakes import FakeProducer
 
 TOPICS = needed_topics("phonon")
@@ -59,7 +61,7 @@ async def test_it_returns_when_all_is_acknowledged(setting: Setting) -> None:
     assert setting.publisher.healthy
     await setting.publisher.publish([A_RECORD] * 8)
     assert len(setting.fake.produced) == 8
-    assert setting.publisher.pending == 0
+    assert not setting.publisher._waiting
 
 
 async def test_a_large_delivery_goes_in_slices(setting: Setting) -> None:

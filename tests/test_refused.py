@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.refused import FOLDER, KEPT_SECONDS, LEAST_FILE_BYTES, MOST_WAITING_BYTES, SHARE, Refused
+from app.refused import FOLDER, KEPT_SECONDS, LEAST_FILE_BYTES, MOST_WAITING_BYTES, SHARE, RefusedBodies
 from app.sources import Sources, expand
 
 MANY = 1 << 30
@@ -22,14 +22,14 @@ def bodies(spool: Path) -> list[bytes]:
     return sorted(path.read_bytes() for path in folder.iterdir()) if folder.is_dir() else []
 
 
-async def settled(refused: Refused) -> None:
+async def settled(refused: RefusedBodies) -> None:
     await asyncio.to_thread(refused.stop)
     await asyncio.sleep(0)
 
 
 async def test_a_body_is_kept_once_for_our_eyes_only(tmp_path: Path) -> None:
     count: list[None] = []
-    refused = Refused(tmp_path, spool_bytes=MANY, kept=lambda: count.append(None))
+    refused = RefusedBodies(tmp_path, spool_bytes=MANY, kept=lambda: count.append(None))
     for body in (b'{"a": 1}', b"not json", b'{"a": 1}'):
         refused.keep(body)
     await settled(refused)
@@ -43,8 +43,8 @@ async def test_a_body_is_kept_once_for_our_eyes_only(tmp_path: Path) -> None:
 
 
 async def test_of_nothing_nothing_is_kept_and_what_was_is_let_go(tmp_path: Path) -> None:
-    Refused(tmp_path, spool_bytes=MANY).write(b"{}")
-    none = Refused(tmp_path, spool_bytes=0)
+    RefusedBodies(tmp_path, spool_bytes=MANY).write(b"{}")
+    none = RefusedBodies(tmp_path, spool_bytes=0)
     none.keep(b"[]")
     running = asyncio.create_task(none.run())
     await asyncio.sleep(0)
@@ -56,7 +56,7 @@ async def test_of_nothing_nothing_is_kept_and_what_was_is_let_go(tmp_path: Path)
 @given(sizes=st.lists(st.integers(0, 3 * LEAST_FILE_BYTES), max_size=40))
 def test_the_newest_stay_within_the_share(tmp_path_factory: pytest.TempPathFactory, sizes: list[int]) -> None:
     spool, share = tmp_path_factory.mktemp("spool"), 8 * LEAST_FILE_BYTES
-    refused = Refused(spool, spool_bytes=share * SHARE)
+    refused = RefusedBodies(spool, spool_bytes=share * SHARE)
     sent = [b"%04d" % n + b" " * size for n, size in enumerate(sizes)]
     began = time.time() - 1000
     for number, body in enumerate(sent):
@@ -72,7 +72,7 @@ def test_the_newest_stay_within_the_share(tmp_path_factory: pytest.TempPathFacto
 
 
 async def test_a_body_beyond_the_share_does_not_push_all_others_out(tmp_path: Path) -> None:
-    refused = Refused(tmp_path, spool_bytes=2 * LEAST_FILE_BYTES * SHARE)
+    refused = RefusedBodies(tmp_path, spool_bytes=2 * LEAST_FILE_BYTES * SHARE)
     refused.keep(b"[]")
     refused.keep(b" " * (2 * LEAST_FILE_BYTES + 1))
     refused.keep(b"{}")
@@ -81,7 +81,7 @@ async def test_a_body_beyond_the_share_does_not_push_all_others_out(tmp_path: Pa
 
 
 async def test_what_waits_for_a_slow_disk_takes_little_memory(tmp_path: Path) -> None:
-    refused, goes_on = Refused(tmp_path, spool_bytes=MANY), threading.Event()
+    refused, goes_on = RefusedBodies(tmp_path, spool_bytes=MANY), threading.Event()
     refused._thread.submit(goes_on.wait)
     large = [b"%02d" % number + b" " * MOST_WAITING_BYTES for number in range(3)]
     for body in (b"[]", *large, b"{}"):
@@ -92,7 +92,7 @@ async def test_what_waits_for_a_slow_disk_takes_little_memory(tmp_path: Path) ->
 
 
 def test_folders_that_somebody_made_there_are_theirs(tmp_path: Path) -> None:
-    refused = Refused(tmp_path, spool_bytes=MANY)
+    refused = RefusedBodies(tmp_path, spool_bytes=MANY)
     refused.write(b"old")
     (tmp_path / FOLDER / "seen").mkdir()
     for path in (tmp_path / FOLDER).iterdir():
@@ -104,7 +104,7 @@ def test_folders_that_somebody_made_there_are_theirs(tmp_path: Path) -> None:
 async def test_a_disk_that_lets_nothing_go_is_said_and_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    refused, tries = Refused(tmp_path, spool_bytes=MANY), list[float]()
+    refused, tries = RefusedBodies(tmp_path, spool_bytes=MANY), list[float]()
 
     def sweep(*, now: float) -> None:
         tries.append(now)
@@ -118,7 +118,7 @@ async def test_a_disk_that_lets_nothing_go_is_said_and_tried_again(
 
 
 def test_what_is_old_is_let_go(tmp_path: Path) -> None:
-    refused = Refused(tmp_path, spool_bytes=MANY)
+    refused = RefusedBodies(tmp_path, spool_bytes=MANY)
     refused.write(b"old")
     for path in (tmp_path / FOLDER).iterdir():
         os.utime(path, (1_000_000, 1_000_000))
@@ -131,7 +131,7 @@ def test_what_is_old_is_let_go(tmp_path: Path) -> None:
 
 async def test_a_disk_that_takes_nothing_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / FOLDER).write_bytes(b"in the way")
-    refused = Refused(tmp_path, spool_bytes=MANY)
+    refused = RefusedBodies(tmp_path, spool_bytes=MANY)
     refused.keep(b"1")
     refused.keep(b"2")
     await settled(refused)

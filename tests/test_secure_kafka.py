@@ -32,7 +32,8 @@ from app.demo.ports import LOOPBACK, free_port
 from app.segment import Row
 from app.spool import Spool, prepare
 from app.topics import check_topics, create_topics
-from schemas.settings import NOT_PERMITTED, UNTRUSTED_CERTIFICATE, WRONG_CREDENTIALS, read_settings
+from schemas.refusals import NOT_PERMITTED, UNTRUSTED_CERTIFICATE, WRONG_CREDENTIALS
+from schemas.settings import read_settings
 from schemas.topics import TOPICS
 from streams import changelog, connection
 from streams.changelog import Place

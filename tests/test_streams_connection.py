@@ -4,8 +4,9 @@ import ssl
 
 import faust
 import pytest
-from aiokafka.errors import NodeNotReadyError
+from aiokafka.errors import KafkaConnectionError, NodeNotReadyError, SaslAuthenticationFailed
 
+from schemas.refusals import WRONG_CREDENTIALS
 from schemas.settings import SettingsError
 from streams import connection, preflight
 
@@ -94,3 +95,16 @@ def test_a_broker_that_names_addresses_which_can_not_be_reached_is_said() -> Non
     """Bootstrap answers, what it advertises does not: aiokafka then says NodeNotReadyError, and no more."""
     assert "advertised.listeners" in preflight._hint(NodeNotReadyError())
     assert preflight._hint(TimeoutError()) == "TimeoutError"
+
+
+async def test_a_server_by_its_ipv6_address_is_asked_for_the_reason_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its brackets were taken for a part of its name, so that a wrong password was an unknown host."""
+    asked: list[tuple[str, int]] = []
+
+    async def create_conn(host: str, port: int, **_: object) -> None:
+        asked.append((host, port))
+        raise SaslAuthenticationFailed
+
+    monkeypatch.setattr(preflight, "create_conn", create_conn)
+    said = await preflight._why({"bootstrap_servers": ["[::1]:4"]}, KafkaConnectionError())
+    assert (asked, said) == ([("::1", 4)], f"Kafka at [::1]:4 {WRONG_CREDENTIALS}")

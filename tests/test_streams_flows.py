@@ -26,9 +26,10 @@ from schemas.settings import Window
 from streams import flows, latest, live
 from streams.decoding import FEW, SHORT, Reader, compile_reader, enums
 from streams.lines import Busy
-from streams.metrics import COUNTS, ONE, joined, window_metrics
+from streams.metrics import COUNTS, ONE, joined
 from streams.paths import CHOICES, number
 from streams.table import NO_SPAN, Live, Span
+from tests.did_metrics import as_dict, window_metrics
 from tests.flow_oracle import flow
 from tests.recount import recount
 
@@ -176,13 +177,13 @@ def test_metrics_are_the_codecs_bytes(did: str, as_of: int, counts: list[int], s
     total = joined(tuple(counts))
     sums = (total, total if same else joined((0, *counts[1:])), 0)
     record = Live(did, as_of, sums, (spans[0], spans[0] if same else spans[1], spans[2]), 60_000)
-    assert live.value(record, WINDOWS) == encode("DidMetrics", live.as_dict(record, WINDOWS))
+    assert live.value(record, WINDOWS) == encode("DidMetrics", as_dict(record, WINDOWS))
 
 
 def test_metrics_of_few_are_the_codecs_bytes_too() -> None:
     """As a rule nearly all counts are small."""
     record = Live("A", 0, (joined([*range(20), 90_000, *[1] * (len(COUNTS) - 21)]), 0, 0), (NO_SPAN,) * 3, 0)
-    assert live.value(record, WINDOWS) == encode("DidMetrics", live.as_dict(record, WINDOWS))
+    assert live.value(record, WINDOWS) == encode("DidMetrics", as_dict(record, WINDOWS))
 
 
 BY_CODEC = written_by(canonical_text(SCHEMAS["DidMetrics"]))._replace(header=b"")

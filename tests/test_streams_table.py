@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.settings import Window
-from streams import live
 from streams.metrics import COUNTS
 from streams.table import COUNTED, DUPLICATE, GROUPS_KEY, LATE, Table
 from streams.windows import PART_BITS
 from tests.counted import counted
+from tests.did_metrics import as_dict
 from tests.flow_oracle import Record, flow, mismatches
 
 MINUTE = 60_000
@@ -32,7 +32,7 @@ class Log:
         table.roll(now=now, most=most)
         changes = table.take(now=now, seconds=now / 1000, most=most)
         self.state.update(changes.changelog)
-        self.metrics.update({did.did: live.as_dict(did, WINDOWS) for did in changes.live})
+        self.metrics.update({did.did: as_dict(did, WINDOWS) for did in changes.live})
         self.emitted += len(changes.live)
 
     def restored(self, rng: random.Random | None = None) -> Table:
@@ -226,7 +226,7 @@ def test_a_changelog_of_the_first_released_format_is_read() -> None:
     assert table.next_offset == 42
     assert (table.clock.w, table.clock.lag, table.clock.floor) == (1_763_800_100_000, 2_000, 1_763_800_101_000)
     changes = table.take(now=1_763_800_103_000, seconds=0, most=1)
-    window = live.as_dict(changes.live[0], WINDOWS)["windows"][0]
+    window = as_dict(changes.live[0], WINDOWS)["windows"][0]
     assert {name: value for name, value in window.items() if value and name in COUNTS} == {
         "attempts": 1, "answered": 1, "inbound_attempts": 1, "inbound_answered": 1, "talk_ms": 90_000,
         "flows": 1, "flows_reached": 1,

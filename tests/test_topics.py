@@ -11,7 +11,8 @@ from confluent_kafka.cimpl import NewTopic
 
 from app.cluster import ClusterError, Errors, ask
 from app.topics import Difference, _described, check_topics, create_topics
-from schemas.settings import NOT_PERMITTED, Settings, read_settings
+from schemas.refusals import NOT_PERMITTED
+from schemas.settings import Settings, read_settings
 from schemas.topics import TOPICS, changelog_name, topic_name
 from tests.flow_traffic import wait
 

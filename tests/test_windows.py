@@ -1,11 +1,10 @@
-"""windows: rolling sums equal a sum over all flows at any time; the clock's law."""
+"""windows: rolling sums equal a sum over all flows at any time."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.bucket import MINUTE_MS, Bucket
-from streams.windows import Clock, Flow, Rolling
+from streams.windows import Flow, Rolling
 
 LENGTHS = (5, 60, 1440)
 MINUTES = st.one_of(st.integers(0, 20), st.integers(0, 200), st.integers(0, 4000))
@@ -92,59 +91,3 @@ def test_a_busy_minute_has_several_buckets_that_leave_together() -> None:
     assert rolling.advance(5, lengths=(5,)) == [0, 1, 2]
     assert (rolling.sums, rolling.buckets) == ([0], {})
     assert rolling.admit(0, bytes(16))
-
-
-class TestClock:
-    """as_of = max(w, now - lag), and never back."""
-
-    def test_is_unknown_before_the_first_record(self) -> None:
-        assert Clock().as_of(1_000) is None
-
-    def test_live_data_is_as_of_now_less_its_lag(self) -> None:
-        clock = Clock()
-        clock.see(10_000, 12_000)
-        assert clock.as_of(60_000) == 58_000
-
-    def test_a_replayed_past_is_as_of_its_own_time_and_moves_on(self) -> None:
-        clock = Clock()
-        clock.see(10_000, 1_000_000)
-        assert clock.as_of(1_000_000) == 10_000
-        assert clock.as_of(1_060_000) == 70_000
-
-    def test_a_live_record_after_a_replay_brings_it_to_now(self) -> None:
-        clock = Clock()
-        clock.see(10_000, 1_000_000)
-        clock.see(1_000_000, 1_002_000)
-        assert clock.as_of(1_002_000) == 1_000_000
-
-    def test_the_future_moves_it_there_where_it_waits(self) -> None:
-        clock = Clock()
-        clock.see(100_000, 40_000)
-        assert clock.as_of(40_000) == 100_000
-        assert clock.as_of(90_000) == 100_000
-        assert clock.as_of(100_001) == 100_001
-
-    def test_a_clock_set_back_does_not_move_it(self) -> None:
-        clock = Clock()
-        clock.see(10_000, 10_000)
-        assert [clock.as_of(now) for now in (50_000, 20_000, 50_001)] == [50_000, 50_000, 50_001]
-
-    def test_a_restart_keeps_w_lag_and_where_it_was(self) -> None:
-        clock = Clock(w=10_000, lag=2_000, floor=40_000)
-        assert clock.as_of(30_000) == 40_000
-        assert clock.as_of(50_000) == 48_000
-
-    @given(st.lists(st.tuples(*[st.integers(0, 10**12)] * 3), min_size=1))
-    def test_never_goes_back(self, steps: list[tuple[int, int, int]]) -> None:
-        clock, seen = Clock(), []
-        for occurred_at, timestamp, now in steps:
-            clock.see(occurred_at, timestamp)
-            seen.append(clock.as_of(now))
-        assert seen == sorted(seen, key=lambda as_of: as_of or 0)
-
-    @pytest.mark.parametrize("lag", [0, 5_000])
-    def test_lag_is_at_least_nothing(self, lag: int) -> None:
-        clock = Clock()
-        clock.see(10_000 - lag, 10_000)
-        clock.see(20_000, 10_000)
-        assert clock.lag == 0

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.credentials import Credentials, read_credentials, verify_sender
 from app.problems import Problem, Refused, problem_reply
+from app.urls import url_of
 from schemas.settings import Settings
 
 HEADERS: Final = [
@@ -42,9 +43,8 @@ def page_credentials(settings: Settings) -> Credentials:
 
 def address(settings: Settings, port: int) -> str:
     """Where to look; the token is named, not shown."""
-    host = settings.dashboard_host
     token = "<PHONON_TOKEN>/" if page_credentials(settings).token else ""
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}/{token}"
+    return url_of(settings.dashboard_host, port, f"/{token}")
 
 
 class Guard:

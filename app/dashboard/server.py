@@ -5,7 +5,6 @@ Importing this module has no effect; nothing is opened before the lifespan start
 
 import asyncio
 import logging
-import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -28,6 +27,7 @@ from app.dashboard.source import Batch, Link, Source
 from app.dashboard.state import SAMPLE_SECONDS, State
 from app.dashboard.stream import Streams
 from app.listen import GentleServer, listen, server_config
+from app.urls import url_from_here
 from schemas.registry import Registry
 from schemas.settings import Settings
 
@@ -85,7 +85,7 @@ class Page:
 
     def take(self, batch: Batch) -> None:
         """Take what the source has read."""
-        self.state.take(batch, batch.gone, batch.alerts)
+        self.state.take(batch.records, batch.gone, batch.alerts)
 
     async def _sample(self) -> None:
         begun = time.monotonic()
@@ -155,12 +155,11 @@ class PageServer(GentleServer):
 
 def own_receiver(settings: Settings) -> str:
     """The metrics of a receiver with the same settings, on this host."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.management_host, settings.management_host)  # noqa: S104
-    return f"http://{f'[{host}]' if ':' in host else host}:{settings.management_port}/metrics"
+    return url_from_here(settings.management_host, settings.management_port, "/metrics")
 
 
 def dashboard(settings: Settings) -> int:
-    """Serve the page until told to stop; the exit code. Raises SettingsError."""
+    """Serve the page until told to stop; the exit code. Raises SettingsError or CantListen."""
     host = settings.dashboard_host
     refuse_open_door(
         page_credentials(settings),
@@ -168,12 +167,8 @@ def dashboard(settings: Settings) -> int:
         setting="PHONON_DASHBOARD_HOST",
         keys="PHONON_DASHBOARD_BASIC_AUTH, PHONON_BASIC_AUTH or PHONON_TOKEN",
     )
+    listener = listen(host, settings.dashboard_port)
     log.configure(settings.log_level, settings.log_format)
-    try:
-        listener = listen(host, settings.dashboard_port)
-    except OSError as error:
-        sys.stderr.write(f"phonon-events: can't listen on {host}:{settings.dashboard_port}: {error.strerror}\n")
-        return 1
     page = Page(settings)
 
     def stop() -> None:

@@ -9,18 +9,19 @@ stays as it is (librdkafka connects again by itself), and the page says since wh
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from app.cluster import ClusterError, Errors, connect, one_line
+from app.cluster import ONLOOKER, ClusterError, Errors, connect, one_line
 from app.dashboard.alerts import Alert, read_alert
 from app.dashboard.figures import Latest, latest
 from schemas import Undecodable, UnknownId, without_registry
+from schemas.refusals import NOT_PERMITTED
 from schemas.registry import Registry, RegistryError
-from schemas.settings import NOT_PERMITTED, Settings, SettingsError
+from schemas.settings import Settings, SettingsError
 from schemas.topics import topic_name
 
 log = logging.getLogger(__name__)
@@ -32,14 +33,7 @@ ANSWER_SECONDS: Final = 1.5
 RETRY_SECONDS: Final = 2.0
 #: The longest time for which a topic's past is held back to show it at once.
 LOADING_SECONDS: Final = 20.0
-CONSUMER: Final = {
-    "group_id": "phonon-events-dashboard",
-    "enable_auto_commit": "false",
-    "enable_auto_offset_store": "false",
-    "enable_partition_eof": "true",
-    "isolation_level": "read_committed",
-    "auto_offset_reset": "earliest",
-}
+GROUP: Final = "phonon-events-dashboard"
 
 #: A DID's metrics replace each other; each alert stands for itself, under its partition and offset.
 Key = bytes | str | None | tuple[int | None, int | None]
@@ -61,11 +55,12 @@ class Link:
     unreadable: int = 0
 
 
-class Batch(list[Latest]):
+class Batch(NamedTuple):
     """The newest records of some DIDs, the keys that a tombstone removed, and alerts."""
 
-    gone: tuple[str, ...] = ()
-    alerts: tuple[Alert, ...] = ()
+    records: Sequence[Latest] = ()
+    gone: Sequence[str] = ()
+    alerts: Sequence[Alert] = ()
 
 
 class Source:
@@ -104,12 +99,15 @@ class Source:
                 self._follow()
             except (ClusterError, KafkaException, SettingsError) as failure:
                 self._now(state="away", reason=one_line(failure))
+            except Exception as error:  # nobody else would say so, or read on
+                log.exception("the topics can't be read")
+                self._now(state="away", reason=f"our code fails ({type(error).__name__})")
             self._stop.wait(RETRY_SECONDS)
 
     def _follow(self) -> None:
         """Read until stopped, or until the topic is no longer as it was."""
         errors = Errors(self._settings.kafka["bootstrap.servers"])
-        consumer = connect(Consumer, self._settings.kafka, errors, **CONSUMER)
+        consumer = connect(Consumer, self._settings.kafka, errors, group_id=GROUP, **ONLOOKER)
         try:
             partitions = self._partitions(consumer, errors)
             if partitions:
@@ -164,8 +162,8 @@ class Source:
 
     def _flush(self, newest: dict[Key, Message]) -> None:
         """Deliver what was read; what a registry has not explained yet stays for the next time."""
-        batch, gone, waiting, unknown = Batch(), [], dict[Key, Message](), set[int]()
-        alerts: list[Alert] = []
+        records, gone, alerts = list[Latest](), list[str](), list[Alert]()
+        waiting, unknown = dict[Key, Message](), set[int]()
         for key, message in newest.items():
             value: Any = message.value()
             if value is None and not isinstance(key, tuple):
@@ -176,7 +174,7 @@ class Source:
                     alerts.append(read_alert(value, self._resolve))
                 else:
                     group = message.topic() == self._groups
-                    batch.append(latest(value, message.timestamp()[1], self._resolve, group=group))
+                    records.append(latest(value, message.timestamp()[1], self._resolve, group=group))
             except UnknownId as one:
                 waiting[key] = message
                 unknown.add(one.id)
@@ -185,9 +183,8 @@ class Source:
                 log.warning("a record can't be read: %s", reason)
         newest.clear()
         newest.update(waiting)
-        if batch or gone or alerts:
-            batch.gone, batch.alerts = tuple(gone), tuple(alerts)
-            self._deliver(batch)
+        if records or gone or alerts:
+            self._deliver(Batch(records, gone, alerts))
         if unknown and self._learn(unknown):
             self._flush(newest)
 

@@ -3,7 +3,7 @@
 Everything is drawn from one `random.Random`, so the same seed makes the same calls. Shares are those of the field:
 outbound calls answered 38 %, no answer 30, busy 14, and so on; talk is log-normal with a share of short hang-ups.
 A call is drawn from its end backwards, because the end is when the provider pushes, and so "now" for live traffic.
-All times are ms since 1970 UTC.
+All times are ms since 1970 UTC. Pure.
 """
 
 import itertools

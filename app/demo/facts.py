@@ -1,4 +1,4 @@
-"""What the synthetic provider knows of one call: facts, before anyone spells them as JSON.
+"""What the synthetic provider knows of one call: facts, before anyone spells them as JSON. Pure.
 
 A fact that the delivery will not tell is None here, so that what should come of a delivery (app/demo/answers.py) is
 worked out from these alone. All times are ms since 1970 UTC; numbers are E.164.

@@ -1,7 +1,7 @@
 """What the synthetic provider may do wrong, and how often: each act changes the facts of a call before it is spelled.
 
 An act leaves the call in the state that a reader can still know of it (a forgotten field is a fact that is None), and
-notes what the reader must report. So what should come of a delivery stays known exactly.
+notes what the reader must report. So what should come of a delivery stays known exactly. Pure.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The synthetic provider: traffic of a realistic shape whose every consequence is known.
+"""The synthetic provider: traffic of a realistic shape whose every consequence is known. Pure.
 
 It does no I/O and reads no clock: the same seed, start and options give the same bytes. A `Delivery` is one POST, in
 the order in which the provider would push; it carries what it must cause, by the provider's own bookkeeping.

@@ -18,7 +18,6 @@ from typing import NoReturn
 
 import click
 from confluent_kafka import KafkaException
-from dotenv import dotenv_values
 from rich.console import Console
 from rich.live import Live
 
@@ -31,6 +30,7 @@ from app.demo.mock_topics import ask_for_topics
 from app.demo.parts import Parts
 from app.demo.watch import MetricsReader, Seen, counters
 from app.topics import create_topics
+from schemas.env_file import read_env_file
 from schemas.registry import resolver
 from schemas.settings import Settings, read_settings
 from schemas.topics import topic_name
@@ -64,7 +64,7 @@ def run_demo(settings: Settings, *, rate: float, seed: int) -> None:
 def _run(settings: Settings, console: Console, stack: ExitStack, *, rate: float, seed: int) -> NoReturn:
     begun = time.monotonic()
     say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
-    outer = {**{name: value or "" for name, value in dotenv_values(".env").items()}, **os.environ}
+    outer = {**{name: value or "" for name, value in read_env_file().items()}, **os.environ}
     directory = Path(
         stack.enter_context(tempfile.TemporaryDirectory(prefix="phonon-demo-", ignore_cleanup_errors=True))
     )

@@ -1,7 +1,7 @@
 """How the synthetic provider spells a call as JSON, and all the ways in which it may do so badly.
 
 Spelling changes the text and never the facts: DIDs with and without +, times with offset, in UTC or bare, numbers as
-text, wrapped or bare, keys in any order. What would change the facts is in app/demo/misbehaviour.py.
+text, wrapped or bare, keys in any order. What would change the facts is in app/demo/misbehaviour.py. Pure.
 """
 
 import json

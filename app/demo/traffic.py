@@ -12,10 +12,9 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from dotenv import dotenv_values
-
 from app.demo.provider import Delivery, SyntheticProvider
 from app.send import Sender, Unreachable, default_url
+from schemas.env_file import read_env_file
 from schemas.settings import read_settings
 
 DIDS = 8
@@ -42,7 +41,7 @@ def wanted(delivery: Delivery) -> bool:
 
 def main(rate: float, seed: int) -> None:
     """Post until something ends us."""
-    settings = read_settings(os.environ, dotenv_values(".env"))
+    settings = read_settings(os.environ, read_env_file())
     sender = Sender(settings, default_url(settings))
     try:
         asyncio.run(sender.send(bodies(rate, seed, datetime.now(UTC)), concurrency=4))

@@ -1,4 +1,4 @@
-"""What the demo prints: pure functions from figures to a table for a terminal, or to one line for a log.
+"""What the demo prints: functions from figures to a table for a terminal, or to one line for a log.
 
 A cell holds one figure for each window, as "5m/1h/24h"; a ratio without calls is "-", never 0.
 """

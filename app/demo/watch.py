@@ -3,7 +3,6 @@
 It knows nothing of the services' insides: a record on Kafka, a page in Prometheus' text format.
 """
 
-import http.client
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import Any
 from confluent_kafka import Consumer, Message, TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
 
+from app.dashboard.scrape import page
 from app.demo.ports import LOOPBACK
 from schemas import Resolve, decode, without_registry
 
@@ -58,21 +58,13 @@ class MetricsReader:
 
 def counters(port: int) -> Counter[str]:
     """Return the sums of the receiver's counters by name; empty if it does not answer."""
-    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=1)
-    try:
-        connection.request("GET", "/metrics")
-        page = connection.getresponse().read().decode()
-    except (OSError, http.client.HTTPException):
-        return Counter()
-    finally:
-        connection.close()
-    return sums(page)
+    return sums(page(f"http://{LOOPBACK}:{port}/metrics") or "")
 
 
-def sums(page: str) -> Counter[str]:
+def sums(text: str) -> Counter[str]:
     """Add up a page in Prometheus' text format, over all labels."""
     total: Counter[str] = Counter()
-    for family in text_string_to_metric_families(page):
+    for family in text_string_to_metric_families(text):
         for sample in family.samples:
             total[sample.name] += int(sample.value)
     return total

@@ -5,7 +5,6 @@ Stopping: nothing is begun any more, what is under way has GRACE_SECONDS, then w
 
 import asyncio
 import signal
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -33,17 +32,12 @@ LOOK_SECONDS: Final = 0.2
 
 
 def notify(settings: Settings) -> int:
-    """Send alerts until told to stop; the exit code. Raises SettingsError."""
+    """Send alerts until told to stop; the exit code. Raises SettingsError or CantListen."""
     if not settings.alert_webhook_url:
         raise SettingsError("PHONON_ALERT_WEBHOOK_URL is not set: there is nowhere to send alerts to")
     keys = signing_keys("PHONON_ALERT_WEBHOOK_SECRET", settings.alert_webhook_secret)
     make_consumer(settings, Errors("")).close()  # refuses properties that it does not know
-    host, port = settings.management_host, settings.management_port
-    try:
-        listener = listen(host, port)
-    except OSError as error:
-        sys.stderr.write(f"phonon-events: can't listen on {host}:{port}: {error.strerror}\n")
-        return 1
+    listener = listen(settings.management_host, settings.management_port)
     log.configure(settings.log_level, settings.log_format)
     asyncio.run(Notifier(settings, keys).run(listener))
     return 0

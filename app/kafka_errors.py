@@ -1,7 +1,7 @@
-"""Why Kafka does not let us in, or librdkafka a property, in words that name the setting to look at.
+"""librdkafka's errors in words that name the setting to look at: why Kafka does not let us in, or it takes no property.
 
 What Kafka refuses librdkafka tells only to its error callback, many times, and then times out: whoever waits for an
-answer asks here what the silence means. Pure, but for the error's type.
+answer asks here what the silence means. No I/O.
 """
 
 import re
@@ -11,7 +11,8 @@ from typing import Final
 
 from confluent_kafka import KafkaError
 
-from schemas.settings import NOT_PERMITTED, UNTRUSTED_CERTIFICATE, WRONG_CREDENTIALS, WRONG_PROTOCOL, WRONG_TIME
+from schemas.refusals import NOT_PERMITTED, UNTRUSTED_CERTIFICATE, WRONG_CREDENTIALS, WRONG_PROTOCOL, WRONG_TIME
+from schemas.settings import kafka_setting
 
 REFUSALS: Final = frozenset({NOT_PERMITTED, UNTRUSTED_CERTIFICATE, WRONG_CREDENTIALS, WRONG_PROTOCOL})
 _UNAUTHORIZED: Final = frozenset(
@@ -64,5 +65,5 @@ def refused_property(said: str, properties: Iterable[str]) -> str:
     """What librdkafka says of one of these properties, after the setting that is to be mended."""
     named = set(map(property_of, _QUOTED.findall(said)))
     meant = [name for name in properties if property_of(name) in named]
-    settings = " or ".join(f"KAFKA_{name.upper().replace('.', '_')}" for name in meant)
+    settings = " or ".join(map(kafka_setting, meant))
     return f"{settings or 'KAFKA_ settings'}: {' '.join(said.split())}"
