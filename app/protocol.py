@@ -5,6 +5,9 @@ ever. Here a request has REQUEST_SECONDS from its first byte to its last (the bo
 head has HEAD_BYTES, and what is no HTTP at all is told so in the same form as every other problem. And a reply is one
 write: uvicorn's two are a system call and a segment more, 8 % of what a delivery costs that is spooled.
 
+Who sends requests without waiting for answers may have MOST_WAITING of them wait. uvicorn takes all that came, and
+reads on with each answer: one stranger's connection filled 1.7 GB in 10 s, with 18 bytes a request of 2.5 kB.
+
 Who closes his half of the connection behind his request waits for the answer all the same (RFC 9112, 9.6), and gets
 it; uvicorn would hang up.
 
@@ -23,6 +26,8 @@ from app.problems import Problem, problem_reply
 
 REQUEST_SECONDS: Final = 10.0
 HEAD_BYTES: Final = 64 * 1024
+#: Requests behind the one that is being answered; beyond them the connection ends.
+MOST_WAITING: Final = 16
 LENGTH: Final = b"\ncontent-length: "
 
 
@@ -92,8 +97,9 @@ class TimedProtocol(HttpToolsProtocol):
         try:
             self._parse(data)
         except httptools.HttpParserError:
-            self.logger.warning("Invalid HTTP request received.")
-            self.send_400_response("Invalid HTTP request received.")
+            if not self.transport.is_closing():
+                self.logger.warning("Invalid HTTP request received.")
+                self.send_400_response("Invalid HTTP request received.")
         if self._timer is None and not self._whole:
             self._arm()
         if self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
@@ -124,6 +130,9 @@ class TimedProtocol(HttpToolsProtocol):
         """The head is whole."""
         if self._head_again:
             return
+        if len(self.pipeline) == MOST_WAITING:
+            self.transport.abort()  # an answer now would be taken for that of the first one
+            raise httptools.HttpParserError("too many requests wait")  # so that the rest is not parsed
         self._head_bytes = -(1 << 62)
         super().on_headers_complete()
         if self.cycle is not None:

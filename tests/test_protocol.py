@@ -158,6 +158,18 @@ async def test_who_closes_his_half_is_answered_and_then_hung_up_on(sent: str, re
     made.connection_lost(None)
 
 
+@pytest.mark.parametrize(("behind", "replies"), [(protocol.MOST_WAITING, protocol.MOST_WAITING + 1), (100_000, 0)])
+async def test_not_more_than_a_few_requests_wait_for_their_turn(behind: int, replies: int) -> None:
+    made, wire = connected(TimedProtocol)
+    made.data_received(REQUESTS["get"] * (1 + behind))
+    assert len(made.pipeline) == protocol.MOST_WAITING
+    assert wire.aborted is (replies == 0)
+    for _ in range(10 * protocol.MOST_WAITING):
+        await asyncio.sleep(0)
+    assert b"".join(wire.writes).count(b"HTTP/1.1") == replies
+    made.connection_lost(None)
+
+
 async def test_half_a_request_behind_which_the_sender_closes_is_none() -> None:
     made, _ = connected(TimedProtocol)
     made.data_received(REQUESTS["post"][:-1])
