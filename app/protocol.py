@@ -8,6 +8,9 @@ write: uvicorn's two are a system call and a segment more, 8 % of what a deliver
 Who sends requests without waiting for answers may have MOST_WAITING of them wait. uvicorn takes all that came, and
 reads on with each answer: one stranger's connection filled 1.7 GB in 10 s, with 18 bytes a request of 2.5 kB.
 
+Fields behind a body in chunks (trailers) are none of the head's, as which uvicorn takes them: whoever wrote an address
+there would be believed before the proxy, which wrote its own into the head (RFC 9110, 6.5.1).
+
 Who closes his half of the connection behind his request waits for the answer all the same (RFC 9112, 9.6), and gets
 it; uvicorn would hang up.
 
@@ -125,6 +128,11 @@ class TimedProtocol(HttpToolsProtocol):
         self._head_again = True
         self.parser.feed_data(b"POST / HTTP/1.1\r\n" + b"".join(lines) + b"\r\n")
         self._head_again = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A field of the head, or one behind the body."""
+        if self._head_bytes >= 0:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """The head is whole."""

@@ -158,6 +158,27 @@ async def test_who_closes_his_half_is_answered_and_then_hung_up_on(sent: str, re
     made.connection_lost(None)
 
 
+@pytest.mark.parametrize("name", ["chunked", "upgrade"])
+@pytest.mark.parametrize("size", [1, 1000])
+async def test_a_field_behind_the_body_is_no_header(name: str, size: int) -> None:
+    heads: list[list[tuple[bytes, bytes]]] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await echo(scope, receive, send)
+        heads.append(scope["headers"])
+
+    first = REQUESTS["chunked"].removesuffix(b"\r\n") + b"x-one: behind\r\n\r\n"
+    first = first.replace(b"HTTP/1.1\r\n", b"HTTP/1.1\r\n" + (OFFER if name == "upgrade" else b""))
+    data = first + b"GET / HTTP/1.1\r\nx-two: ahead\r\n\r\n"
+    made, wire = connected(TimedProtocol, app)
+    for place in range(0, len(data), size):
+        made.data_received(data[place : place + size])
+        await asyncio.sleep(0)
+    await asyncio.sleep(0.01)
+    assert [head[-1] for head in heads] == [(b"transfer-encoding", b"chunked"), (b"x-two", b"ahead")]
+    made.connection_lost(None)
+
+
 @pytest.mark.parametrize(("behind", "replies"), [(protocol.MOST_WAITING, protocol.MOST_WAITING + 1), (100_000, 0)])
 async def test_not_more_than_a_few_requests_wait_for_their_turn(behind: int, replies: int) -> None:
     made, wire = connected(TimedProtocol)
