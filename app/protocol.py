@@ -20,15 +20,20 @@ where there is no TLS, and whoever posts with it would be told 400.
 """
 
 import asyncio
+import resource
 from typing import Any, Final, cast
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from app.problems import Problem, problem_reply
 
 REQUEST_SECONDS: Final = 10.0
 HEAD_BYTES: Final = 64 * 1024
+#: Connections at once; and files that they leave to others: without any the spool takes nothing, Kafka is not found
+#: again, and no probe of the management port is answered. Anybody can open connections, and have them rest for minutes.
+MOST_CONNECTIONS: Final = 4096
+OTHER_FILES: Final = 128
 #: Requests behind the one that is being answered; beyond them the connection ends.
 MOST_WAITING: Final = 16
 LENGTH: Final = b"\ncontent-length: "
@@ -78,7 +83,10 @@ class TimedProtocol(HttpToolsProtocol):
         """A connection that says nothing is timed as well."""
         super().connection_made(transport)
         self._replies = Replies(transport)
-        self._arm()
+        if len(self.connections) > most_connections() and not self._make_room():
+            self._refuse(Problem(503, "too many connections at once", closes=True))
+        else:
+            self._arm()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing more to time."""
@@ -162,10 +170,22 @@ class TimedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Say that this is no HTTP, and hang up."""
-        reply = problem_reply(Problem(400, msg.rstrip("."), closes=True))
+        self._refuse(Problem(400, msg.rstrip("."), closes=True))
+
+    def _refuse(self, problem: Problem) -> None:
+        """Say what is the matter before there is a request, and hang up."""
+        reply = problem_reply(problem)
         head = b"".join(b"%s: %s\r\n" % header for header in reply.headers)
-        self.transport.write(b"HTTP/1.1 400 Bad Request\r\n" + head + b"\r\n" + reply.body)
+        self.transport.write(STATUS_LINE[reply.status] + head + b"\r\n" + reply.body)
         self.transport.close()
+
+    def _make_room(self) -> bool:
+        """Hang up on all that rest; whether there were any. Those that are under way stay."""
+        ours = [one for one in self.connections if isinstance(one, TimedProtocol)]
+        resting = [one for one in ours if one.timeout_keep_alive_task is not None and one._whole]
+        for one in resting:
+            one.transport.abort()
+        return bool(resting)
 
     def _arm(self) -> None:
         self._timer = self.loop.call_later(REQUEST_SECONDS, self._expire)
@@ -178,3 +198,9 @@ class TimedProtocol(HttpToolsProtocol):
     def _expire(self) -> None:
         self._timer = None
         self.transport.abort()
+
+
+def most_connections() -> int:
+    """How many connections may be open, by the files that this process may have open now."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return min(MOST_CONNECTIONS, max(files - OTHER_FILES, files // 2)) if files > 0 else MOST_CONNECTIONS
