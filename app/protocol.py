@@ -2,8 +2,8 @@
 
 uvicorn times neither headers nor what it discards, and bounds no header: a sender that trickles holds a connection for
 ever. Here a request has REQUEST_SECONDS from its first byte to its last (the body alone has less, see app/body.py), its
-head has HEAD_BYTES, and what is no HTTP at all is told so in the same form as every other problem. And a reply is one
-write: uvicorn's two are a system call and a segment more, 8 % of what a delivery costs that is spooled.
+head has HEAD_BYTES and MOST_FIELDS, and what is no HTTP at all is told so in the same form as all other problems. And a
+reply is one write: uvicorn's two are a system call and a segment more, 8 % of what a delivery costs that is spooled.
 
 Who sends requests without waiting for answers may have MOST_WAITING of them wait. uvicorn takes all that came, and
 reads on with each answer: one stranger's connection filled 1.7 GB in 10 s, with 18 bytes a request of 2.5 kB.
@@ -30,6 +30,8 @@ from app.problems import Problem, problem_reply
 
 REQUEST_SECONDS: Final = 10.0
 HEAD_BYTES: Final = 64 * 1024
+#: No proxy passes on more (Apache 100, HAProxy 101), and the smallest take 24 times what they are on the wire.
+MOST_FIELDS: Final = 128
 #: Connections at once; and files that they leave to others: without any the spool takes nothing, Kafka is not found
 #: again, and no probe of the management port is answered. Anybody can open connections, and have them rest for minutes.
 MOST_CONNECTIONS: Final = 4096
@@ -139,8 +141,11 @@ class TimedProtocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A field of the head, or one behind the body."""
-        if self._head_bytes >= 0:
-            super().on_header(name, value)
+        if self._head_bytes < 0:
+            return
+        if len(self.headers) == MOST_FIELDS:
+            raise httptools.HttpParserError("too many fields")
+        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """The head is whole."""

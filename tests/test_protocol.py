@@ -161,6 +161,16 @@ async def test_who_closes_his_half_is_answered_and_then_hung_up_on(sent: str, re
     made.connection_lost(None)
 
 
+@pytest.mark.parametrize(("fields", "status"), [(protocol.MOST_FIELDS, b"200"), (protocol.MOST_FIELDS + 1, b"400")])
+async def test_a_head_has_a_bounded_number_of_fields(fields: int, status: bytes) -> None:
+    made, wire = connected(TimedProtocol)
+    made.data_received(b"GET / HTTP/1.1\r\n" + b"a:\r\n" * fields)
+    made.data_received(b"\r\n") if not wire.closed else None
+    await asyncio.sleep(0.01)
+    assert [write[:12] for write in wire.writes] == [b"HTTP/1.1 " + status]
+    made.connection_lost(None)
+
+
 @pytest.mark.parametrize("name", ["chunked", "upgrade"])
 @pytest.mark.parametrize("size", [1, 1000])
 async def test_a_field_behind_the_body_is_no_header(name: str, size: int) -> None:
