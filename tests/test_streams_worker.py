@@ -97,6 +97,17 @@ def test_counts_rejects_restarts_and_forgets(topic: FlowTopic, workers: Workers)
     assert dict(message.headers())["ce_type"] == b"phonon.did-metrics.v1"
 
 
+def test_no_debug_line_holds_what_records_do(topic: FlowTopic, process: Processes, tmp_path: Path) -> None:
+    """The lines that would show a password too: aiokafka tells each request and answer, records and SASL's as well."""
+    workers = Workers(process, topic, tmp_path, PHONON_LOG_LEVEL="debug")
+    child = workers.start(0)
+    workers.wait_ready(0)
+    count(topic, workers)
+    assert stopped(child) == 0
+    assert "aiokafka" in child.output
+    assert not [record["did"] for record in topic.sent if record["did"] in child.output]
+
+
 def first_metrics_come_soon_and_lie_on_the_flows_partitions(topic: FlowTopic) -> None:
     """p50 within 0.7 s of the record, by Kafka's timestamps; where a Java client would put them by key."""
     before, topic.dids = {record["did"].encode() for record in topic.sent}, 100_000
