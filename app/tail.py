@@ -30,6 +30,8 @@ CONSUMER: Final = {
     "auto_offset_reset": "earliest",
 }
 JSON: Final = b"application/json"
+#: What JSON need not escape and a terminal obeys: strangers write the texts of SMS and e-mails.
+CONTROLS: Final = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
 #: Errors that waiting does not mend.
 LOST: Final = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED)
 
@@ -89,8 +91,8 @@ def line(message: Message, resolve: Resolve = without_registry) -> str:
         text = json.dumps(shown | value, ensure_ascii=False, allow_nan=False)
         text.encode()
     except (ValueError, RecursionError) as odd:  # a number that JSON has no word for, a text that is no Unicode
-        return json.dumps(shown | _raw(message.value(), str(odd)), ensure_ascii=False)
-    return text
+        text = json.dumps(shown | _raw(message.value(), str(odd)), ensure_ascii=False)
+    return text.translate(CONTROLS)
 
 
 def _is_document(headers: Any) -> bool:
