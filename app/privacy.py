@@ -46,9 +46,11 @@ _DIGITS_OF_WORD: Final = re.compile(r"[+0-9\\](?:(?<=\\)(?:u[0-9a-fA-F]{4}|.)|(?
 _JSON_VALUE: Final = re.compile(r'["0-9-](?:(?<=")[^"\\]*+(?:\\.[^"\\]*+)*+"|(?<!")[0-9.eE+-]*+)', re.DOTALL)
 
 #: How many characters longer tokens may make a text, or all of `extra`: topics let through four MiB above copies of the
-#: body. And how many are searched for callees, times these. No call comes near; a text beyond is one token as a whole.
+#: body. And how many of a delivery are searched for callees, times these (to begin a text costs as much as FIRST of
+#: them). No call comes near; a text beyond is one token as a whole.
 MOST_GROWTH: Final = RECORD_OVERHEAD_BYTES // 4
 MOST_SEARCHED: Final = 2**24
+FIRST: Final = 64
 TOKEN_LENGTH: Final = len('"tok_"') + 32
 
 Token = Callable[[str], str]
@@ -148,10 +150,14 @@ def _pseudonymise(split: Split, token: Token) -> None:
 
 def _masked(token: Token, callees: set[str]) -> Callable[[str], str]:
     """A function that replaces the callees' digits inside a text: the first found first, of two there the longer."""
+    searched = 0
 
     def mask(text: str) -> str:
-        if len(callees) * len(text) > MOST_SEARCHED:
+        nonlocal searched
+        more = len(callees) * (FIRST + len(text))
+        if searched + more > MOST_SEARCHED:
             return token(text)
+        searched += more
         tokens = {callee: token("+" + callee) for callee in callees if callee in text}
         ahead = [(text.find(callee), -len(callee), callee) for callee in tokens]
         heapify(ahead)

@@ -2,8 +2,14 @@
 
 uvicorn times neither headers nor what it discards, and bounds no header: a sender that trickles holds a connection for
 ever. Here a request has REQUEST_SECONDS from its first byte to its last (the body alone has less, see app/body.py), its
-head has HEAD_BYTES, and what is no HTTP at all is told so in the same form as every other problem. And a reply is one
-write: uvicorn's two are a system call and a segment more, 8 % of what a delivery costs that is spooled.
+head has HEAD_BYTES and MOST_FIELDS, and what is no HTTP at all is told so in the same form as all other problems. And a
+reply is one write: uvicorn's two are a system call and a segment more, 8 % of what a delivery costs that is spooled.
+
+Who sends requests without waiting for answers may have MOST_WAITING of them wait. uvicorn takes all that came, and
+reads on with each answer: one stranger's connection filled 1.7 GB in 10 s, with 18 bytes a request of 2.5 kB.
+
+Fields behind a body in chunks (trailers) are none of the head's, as which uvicorn takes them: whoever wrote an address
+there would be believed before the proxy, which wrote its own into the head (RFC 9110, 6.5.1).
 
 Who closes his half of the connection behind his request waits for the answer all the same (RFC 9112, 9.6), and gets
 it; uvicorn would hang up.
@@ -14,15 +20,24 @@ where there is no TLS, and whoever posts with it would be told 400.
 """
 
 import asyncio
+import resource
 from typing import Any, Final, cast
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from app.problems import Problem, problem_reply
 
 REQUEST_SECONDS: Final = 10.0
 HEAD_BYTES: Final = 64 * 1024
+#: No proxy passes on more (Apache 100, HAProxy 101), and the smallest take 24 times what they are on the wire.
+MOST_FIELDS: Final = 128
+#: Connections at once; and files that they leave to others: without any the spool takes nothing, Kafka is not found
+#: again, and no probe of the management port is answered. Anybody can open connections, and have them rest for minutes.
+MOST_CONNECTIONS: Final = 4096
+OTHER_FILES: Final = 128
+#: Requests behind the one that is being answered; beyond them the connection ends.
+MOST_WAITING: Final = 16
 LENGTH: Final = b"\ncontent-length: "
 
 
@@ -70,7 +85,10 @@ class TimedProtocol(HttpToolsProtocol):
         """A connection that says nothing is timed as well."""
         super().connection_made(transport)
         self._replies = Replies(transport)
-        self._arm()
+        if len(self.connections) > most_connections() and not self._make_room():
+            self._refuse(Problem(503, "too many connections at once", closes=True))
+        else:
+            self._arm()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing more to time."""
@@ -92,8 +110,9 @@ class TimedProtocol(HttpToolsProtocol):
         try:
             self._parse(data)
         except httptools.HttpParserError:
-            self.logger.warning("Invalid HTTP request received.")
-            self.send_400_response("Invalid HTTP request received.")
+            if not self.transport.is_closing():
+                self.logger.warning("Invalid HTTP request received.")
+                self.send_400_response("Invalid HTTP request received.")
         if self._timer is None and not self._whole:
             self._arm()
         if self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
@@ -120,10 +139,21 @@ class TimedProtocol(HttpToolsProtocol):
         self.parser.feed_data(b"POST / HTTP/1.1\r\n" + b"".join(lines) + b"\r\n")
         self._head_again = False
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A field of the head, or one behind the body."""
+        if self._head_bytes < 0:
+            return
+        if len(self.headers) == MOST_FIELDS:
+            raise httptools.HttpParserError("too many fields")
+        super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         """The head is whole."""
         if self._head_again:
             return
+        if len(self.pipeline) == MOST_WAITING:
+            self.transport.abort()  # an answer now would be taken for that of the first one
+            raise httptools.HttpParserError("too many requests wait")  # so that the rest is not parsed
         self._head_bytes = -(1 << 62)
         super().on_headers_complete()
         if self.cycle is not None:
@@ -145,10 +175,22 @@ class TimedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Say that this is no HTTP, and hang up."""
-        reply = problem_reply(Problem(400, msg.rstrip("."), closes=True))
+        self._refuse(Problem(400, msg.rstrip("."), closes=True))
+
+    def _refuse(self, problem: Problem) -> None:
+        """Say what is the matter before there is a request, and hang up."""
+        reply = problem_reply(problem)
         head = b"".join(b"%s: %s\r\n" % header for header in reply.headers)
-        self.transport.write(b"HTTP/1.1 400 Bad Request\r\n" + head + b"\r\n" + reply.body)
+        self.transport.write(STATUS_LINE[reply.status] + head + b"\r\n" + reply.body)
         self.transport.close()
+
+    def _make_room(self) -> bool:
+        """Hang up on all that rest; whether there were any. Those that are under way stay."""
+        ours = [one for one in self.connections if isinstance(one, TimedProtocol)]
+        resting = [one for one in ours if one.timeout_keep_alive_task is not None and one._whole]
+        for one in resting:
+            one.transport.abort()
+        return bool(resting)
 
     def _arm(self) -> None:
         self._timer = self.loop.call_later(REQUEST_SECONDS, self._expire)
@@ -161,3 +203,9 @@ class TimedProtocol(HttpToolsProtocol):
     def _expire(self) -> None:
         self._timer = None
         self.transport.abort()
+
+
+def most_connections() -> int:
+    """How many connections may be open, by the files that this process may have open now."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return min(MOST_CONNECTIONS, max(files - OTHER_FILES, files // 2)) if files > 0 else MOST_CONNECTIONS

@@ -23,6 +23,8 @@ GROUP: Final = "phonon-events-tail"
 POLL_S: Final = 0.2
 BATCH: Final = 500
 JSON: Final = b"application/json"
+#: What JSON need not escape and a terminal obeys: strangers write the texts of SMS and e-mails.
+CONTROLS: Final = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
 
 
 class UnknownTopic(ValueError):  # noqa: N818 - it names what was asked for
@@ -80,8 +82,8 @@ def line(message: Message, resolve: Resolve = without_registry) -> str:
         text = json.dumps(shown | value, ensure_ascii=False, allow_nan=False)
         text.encode()
     except (ValueError, RecursionError) as odd:  # a number that JSON has no word for, a text that is no Unicode
-        return json.dumps(shown | _raw(message.value(), str(odd)), ensure_ascii=False)
-    return text
+        text = json.dumps(shown | _raw(message.value(), str(odd)), ensure_ascii=False)
+    return text.translate(CONTROLS)
 
 
 def _is_document(headers: Any) -> bool:

@@ -113,6 +113,7 @@ class Webhook:
     async def _answer(self, delivery: Delivery, receive: Receive) -> Reply:
         """Straight down: verify, read, make, publish or keep."""
         raw = await self._received(delivery, receive)
+        held = len(raw)
         self.in_flight += 1
         try:
             verify_signature(self.credentials, delivery.headers, raw, now=self.now())
@@ -120,10 +121,13 @@ class Webhook:
                 raise Problem(503, "too many deliveries at once")
             encoding = delivery.headers.get(b"content-encoding", b"")
             delivery.body = inflate(raw, encoding, limit=self.limits.body_bytes)
+            if delivery.body is not raw:  # it may be a thousand times as large
+                self.budget.take(len(delivery.body))
+                held += len(delivery.body)
             return await self._stored(delivery)
         finally:
             self.in_flight -= 1
-            self.budget.give(len(raw))
+            self.budget.give(held)
 
     async def _received(self, delivery: Delivery, receive: Receive) -> bytes:
         """The raw body of someone who may post, as far as headers tell."""

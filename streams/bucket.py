@@ -4,11 +4,13 @@ The 16-byte ids of the flows travel with the counts, in one changelog record: wh
 are in them, and a replay from any offset adds nothing twice. So do the tallies of bins and paths (histogram, paths), in
 the order they came, `calls`, who called when (callers), and `legs`, when each leg was up (lines). They are plain lists
 of numbers, to which a flow that comes only appends.
-A bucket takes LIMIT flows; a busier minute has several, so that a changelog record stays under 20 KB and adding a flow
-never rewrites more than that. Packed: the version, the counts (a byte each and the amounts in 32 bits, or all in 64),
-how many ids, calls and tallies, these, and the legs. It is kept packed in memory too, a fraction of the object, and
-unpacked when a flow is added. Until version 2 there were fewer counts, as Avro longs, and nothing behind the ids; the
-bins of version 2 were counted, as pairs of longs, each bin's distance to the one before and its calls, up to a 0.
+A bucket takes LIMIT flows, or fewer with many legs; a busier minute has several, so that a changelog record stays under
+40 KB and adding a flow never rewrites more than that. Only a flow of thousands of legs makes a larger one: with as many
+as a delivery may have rows just under 1 MiB, beyond which Kafka takes none.
+Packed: the version, the counts (a byte each and the amounts in 32 bits, or all in 64), how many ids, calls and tallies,
+these, and the legs. It is kept packed in memory too, a fraction of the object, and unpacked when a flow is added. Until
+version 2 there were fewer counts, as Avro longs, and nothing behind the ids; the bins of version 2 were counted, as
+pairs of longs, each bin's distance to the one before and its calls, up to a 0.
 """
 
 from collections.abc import Sequence
@@ -24,6 +26,7 @@ from streams.metrics import AMOUNTS, COUNTS, LANE, joined
 MINUTE_MS: Final = 60_000
 ID_BYTES: Final = 16
 LIMIT: Final = 256  # flows in a bucket
+NUMBERS_LIMIT: Final = 4096  # and numbers of their legs, but for those of the last flow; a leg has up to four
 VERSION: Final = 3
 _VERSION: Final = bytes([VERSION])
 _SMALL, _LARGE = b"\0", b"\1"
@@ -119,7 +122,7 @@ class Bucket:
     @property
     def full(self) -> bool:
         """Whether the next flow of the minute needs another bucket."""
-        return len(self.ids) >= LIMIT * ID_BYTES
+        return len(self.ids) >= LIMIT * ID_BYTES or len(self.legs) + len(self.tallies) >= NUMBERS_LIMIT
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Bucket) and self._all() == other._all()

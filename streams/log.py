@@ -1,12 +1,14 @@
 """How the workers log: one line an event, for people or as JSON. Never a caller, a number or a content.
 
 Faust and aiokafka report each retry of theirs, with tracebacks; what of it matters is said by our own lines, so theirs
-(and Faust's in the name of its subclasses in `chunks`) pass from CRITICAL on; with PHONON_LOG_LEVEL=debug all do.
+(and Faust's in the name of its subclasses in `chunks`) pass from CRITICAL on; with PHONON_LOG_LEVEL=debug all do but
+what goes over each connection: records, and a password where the mechanism is PLAIN.
 """
 
 from typing import Any, Final
 
 NOISY: Final = ("faust", "mode", "aiokafka", "kafka", "asyncio", "streams.chunks")
+TELLING: Final = ("aiokafka.conn",)
 
 
 def reason(error: BaseException) -> str:
@@ -33,6 +35,6 @@ def config(level: str, style: str) -> dict[str, Any]:
         "disable_existing_loggers": False,
         "formatters": {"line": formats[style]},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "stream": "ext://sys.stderr"}},
-        "loggers": {name: {"level": quiet} for name in NOISY},
+        "loggers": {name: {"level": quiet} for name in NOISY} | {name: {"level": "CRITICAL"} for name in TELLING},
         "root": {"level": level.upper(), "handlers": ["stderr"]},
     }

@@ -10,14 +10,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Final, NamedTuple
 
-from streams.bucket import ID_BYTES, LIMIT, MINUTE_MS, Bucket
+from streams.bucket import ID_BYTES, MINUTE_MS, Bucket
 from streams.callers import NO_CHANGES, Callers, Change
 from streams.ids import Ids
 from streams.lines import Busy, Lines
 from streams.metrics import LANE_MASK
 
 PART_BITS: Final = 16  # a place is minute << PART_BITS | which of the minute's buckets
-_FULL: Final = LIMIT * ID_BYTES
 _TALLY_BITS: Final = 32
 _TALLY: Final = (1 << _TALLY_BITS) - 1
 _NEVER: Final = -(1 << 63)
@@ -85,7 +84,7 @@ class Rolling:
         held = self.buckets.get(place)
         if held is None:
             bucket = self.buckets[place] = Bucket()
-        elif isinstance(held, bytes) or len(held.ids) >= _FULL:
+        elif isinstance(held, bytes) or held.full:
             place, bucket = self._open(minute)
         else:
             bucket = held

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.bucket import LIMIT, MINUTE_MS, VERSION, Bucket
+from app.delivery import MOST_ROWS
+from streams.bucket import LIMIT, MINUTE_MS, NUMBERS_LIMIT, VERSION, Bucket
 from streams.metrics import COUNTS, joined
 from tests.did_metrics import number
 
@@ -103,3 +104,18 @@ def test_the_third_format_is_read() -> None:
 def test_a_full_bucket_says_so() -> None:
     assert Bucket(0, bytes(16 * LIMIT)).full
     assert not Bucket(0, bytes(16 * (LIMIT - 1))).full
+    assert Bucket(legs=[0] * (NUMBERS_LIMIT - 2), tallies=[0] * 2).full
+    assert not Bucket(legs=[0] * (NUMBERS_LIMIT - 2), tallies=[0]).full
+
+
+def test_a_bucket_is_never_larger_than_what_kafka_takes() -> None:
+    """Nearly full, and then a flow with as many legs as a delivery has rows: start, end, talk and ring of each."""
+    legs = [-(2**63)] * (NUMBERS_LIMIT - 1 + 2 * MOST_ROWS)
+    bucket = Bucket(
+        sum(1 << 63 + 64 * n for n in range(len(COUNTS))),
+        bytes(16 * LIMIT),
+        [2**63] * 2 * LIMIT,
+        legs[:-1],
+        [1] * 2 * MOST_ROWS,
+    )
+    assert len(bucket.pack()) < 1_048_588 - 1024  # message.max.bytes, less what a batch of one record is more

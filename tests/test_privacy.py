@@ -179,6 +179,18 @@ def test_ten_thousand_callees_are_looked_for_in_their_time() -> None:
     assert str(recording.url).startswith("https://h/tok_")
 
 
+def test_ten_thousand_callees_are_looked_for_in_as_many_names_in_their_time() -> None:
+    numbers = [f"9{n:09}" for n in range(10_000)]
+    document = {
+        "callDetails": [{"calleeNumber": number} for number in numbers],
+        "recordingUrls": [{"recordedFileName": f"a91{number}"} for number in numbers],
+    }
+    begun = time.process_time()
+    names = [str(e.file_name) for e in split_with(document, ALL_BUT_CONTENT).events if isinstance(e, Recording)]
+    assert time.process_time() - begun < 3  # under a second; each number in each name takes six
+    assert (names[0][:5], names[-1][:4]) == ("atok_", "tok_")
+
+
 LIMIT = 2**20
 
 

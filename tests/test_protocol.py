@@ -1,6 +1,7 @@
 """HTTP as the receiver speaks it: what uvicorn answers, byte for byte, each reply in one write."""
 
 import asyncio
+import resource
 from typing import Any, cast
 
 import pytest
@@ -61,8 +62,10 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def connected(kind: type[HttpToolsProtocol], app: Any = echo) -> tuple[HttpToolsProtocol, Wire]:
-    made = kind(config=Config(app, log_level="critical"), server_state=ServerState(), app_state={})
+def connected(
+    kind: type[HttpToolsProtocol], app: Any = echo, state: ServerState | None = None
+) -> tuple[HttpToolsProtocol, Wire]:
+    made = kind(config=Config(app, log_level="critical"), server_state=state or ServerState(), app_state={})
     wire = Wire()
     made.connection_made(wire)
     return made, wire
@@ -158,11 +161,85 @@ async def test_who_closes_his_half_is_answered_and_then_hung_up_on(sent: str, re
     made.connection_lost(None)
 
 
+@pytest.mark.parametrize(("fields", "status"), [(protocol.MOST_FIELDS, b"200"), (protocol.MOST_FIELDS + 1, b"400")])
+async def test_a_head_has_a_bounded_number_of_fields(fields: int, status: bytes) -> None:
+    made, wire = connected(TimedProtocol)
+    made.data_received(b"GET / HTTP/1.1\r\n" + b"a:\r\n" * fields)
+    made.data_received(b"\r\n") if not wire.closed else None
+    await asyncio.sleep(0.01)
+    assert [write[:12] for write in wire.writes] == [b"HTTP/1.1 " + status]
+    made.connection_lost(None)
+
+
+@pytest.mark.parametrize("name", ["chunked", "upgrade"])
+@pytest.mark.parametrize("size", [1, 1000])
+async def test_a_field_behind_the_body_is_no_header(name: str, size: int) -> None:
+    heads: list[list[tuple[bytes, bytes]]] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await echo(scope, receive, send)
+        heads.append(scope["headers"])
+
+    first = REQUESTS["chunked"].removesuffix(b"\r\n") + b"x-one: behind\r\n\r\n"
+    first = first.replace(b"HTTP/1.1\r\n", b"HTTP/1.1\r\n" + (OFFER if name == "upgrade" else b""))
+    data = first + b"GET / HTTP/1.1\r\nx-two: ahead\r\n\r\n"
+    made, _ = connected(TimedProtocol, app)
+    for place in range(0, len(data), size):
+        made.data_received(data[place : place + size])
+        await asyncio.sleep(0)
+    await asyncio.sleep(0.01)
+    assert [head[-1] for head in heads] == [(b"transfer-encoding", b"chunked"), (b"x-two", b"ahead")]
+    made.connection_lost(None)
+
+
+@pytest.mark.parametrize(("behind", "replies"), [(protocol.MOST_WAITING, protocol.MOST_WAITING + 1), (100_000, 0)])
+async def test_not_more_than_a_few_requests_wait_for_their_turn(behind: int, replies: int) -> None:
+    made, wire = connected(TimedProtocol)
+    made.data_received(REQUESTS["get"] * (1 + behind))
+    assert len(made.pipeline) == protocol.MOST_WAITING
+    assert wire.aborted is (replies == 0)
+    for _ in range(10 * protocol.MOST_WAITING):
+        await asyncio.sleep(0)
+    assert b"".join(wire.writes).count(b"HTTP/1.1") == replies
+    made.connection_lost(None)
+
+
 async def test_half_a_request_behind_which_the_sender_closes_is_none() -> None:
     made, _ = connected(TimedProtocol)
     made.data_received(REQUESTS["post"][:-1])
     assert cast(TimedProtocol, made).eof_received() is False
     made.connection_lost(None)
+
+
+async def test_who_comes_when_there_are_too_many_takes_the_place_of_those_that_rest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(protocol, "MOST_CONNECTIONS", 3)
+    state = ServerState()
+    rests, begins, says_nothing = (connected(TimedProtocol, state=state) for _ in range(3))
+    rests[0].data_received(REQUESTS["get"])
+    begins[0].data_received(REQUESTS["get"])
+    await asyncio.sleep(0.01)
+    begins[0].data_received(REQUESTS["post"][:20])
+    fourth = connected(TimedProtocol, state=state)
+    assert [wire.aborted for _, wire in (rests, begins, says_nothing, fourth)] == [True, False, False, False]
+    rests[0].connection_lost(None)
+    fifth = connected(TimedProtocol, state=state)
+    assert [write[:12] for write in fifth[1].writes] == [b"HTTP/1.1 503"]
+    assert fifth[1].closed
+    for made, _ in (begins, says_nothing, fourth, fifth):
+        made.connection_lost(None)
+
+
+def test_other_files_than_connections_can_be_opened() -> None:
+    files, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
+        assert protocol.most_connections() == 1024 - protocol.OTHER_FILES
+        resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
+        assert protocol.most_connections() == 100
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
 
 
 async def test_a_timer_is_gone_with_the_connection() -> None:

@@ -132,10 +132,10 @@ class Front:
         connection.close()
         return answer
 
-    def raw(self, data: bytes, *, seconds: float = 15) -> bytes:
+    def raw(self, data: bytes, *, seconds: float = 15, source: str = "127.0.0.2") -> bytes:
         """What comes back for these bytes, until the proxy hangs up or this sender waits no longer."""
         with (
-            socket.create_connection(("127.0.0.1", self.port), 15, source_address=("127.0.0.2", 0)) as plain,
+            socket.create_connection(("127.0.0.1", self.port), 15, source_address=(source, 0)) as plain,
             self.tls.wrap_socket(plain, server_hostname="127.0.0.1") as connection,
         ):
             with suppress(OSError):  # it need not listen to the end of a body that is too large
@@ -257,6 +257,14 @@ WAYS = [
     (f"{HEAD % 1}Transfer-Encoding: chunked\r\n\r\n".encode(), b"%x\r\n%s\r\n0\r\n\r\n" % (len(SAMPLE), SAMPLE)),
 ]
 """The sample as senders send it: with a length, by HTTP/1.0, after asking whether it may, in chunks."""
+
+
+def test_who_writes_an_address_behind_his_body_is_still_himself(front: Front) -> None:
+    """HAProxy passes trailers on, behind the X-Forwarded-For that it sets itself."""
+    head, body = WAYS[3]
+    body = body.removesuffix(b"\r\n") + b"X-Forwarded-For: 127.0.0.2\r\n\r\n"
+    assert front.raw(head + body).startswith(b"HTTP/1.1 200 ")
+    assert front.raw(head + body, source="127.0.0.3").startswith(b"HTTP/1.1 401 ")
 
 
 def test_what_a_sender_did_not_wait_for_is_stored_even_where_the_first_receiver_dies(

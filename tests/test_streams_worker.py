@@ -15,7 +15,7 @@ from app.demo.child import Child
 from app.demo.ports import free_port
 from schemas import encode
 from schemas.topics import topic_name
-from tests.flow_oracle import MINUTE, flow
+from tests.flow_oracle import MINUTE, Record, flow
 from tests.flow_traffic import PARTITIONS, FlowTopic, Workers, wait
 from tests.processes import Processes
 
@@ -95,6 +95,32 @@ def test_counts_rejects_restarts_and_forgets(topic: FlowTopic, workers: Workers)
     assert workers.figure(0, "phonon_flows_total") <= 800
     message, _ = topic.read("DidMetrics")[-1]
     assert dict(message.headers())["ce_type"] == b"phonon.did-metrics.v1"
+
+
+def test_a_minute_of_calls_with_thousands_of_legs_is_counted(topic: FlowTopic, workers: Workers) -> None:
+    """In one record of the changelog their lines would be more than Kafka takes, and the partition count no more."""
+    workers.start(0)
+    now, records = time.time_ns() // 1_000_000, list[Record]()
+    while len(records) < 40:
+        record = flow(topic.rng, "+912243600001", now)
+        records += [record | {"legs": record["legs"] * 3000}] if len(record["legs"]) == 1 else []
+    topic.send(records)
+    topic.flush()
+    workers.wait_ready(0)
+    workers.wait_idle()
+    assert topic.wrong() == []
+    assert workers.figure(0, "phonon_partitions_lost_total") == 0
+
+
+def test_no_debug_line_holds_what_records_do(topic: FlowTopic, process: Processes, tmp_path: Path) -> None:
+    """The lines that would show a password too: aiokafka tells each request and answer, records and SASL's as well."""
+    workers = Workers(process, topic, tmp_path, PHONON_LOG_LEVEL="debug")
+    child = workers.start(0)
+    workers.wait_ready(0)
+    count(topic, workers)
+    assert stopped(child) == 0
+    assert "aiokafka" in child.output
+    assert not [record["did"] for record in topic.sent if record["did"] in child.output]
 
 
 def first_metrics_come_soon_and_lie_on_the_flows_partitions(topic: FlowTopic) -> None:

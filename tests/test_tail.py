@@ -102,6 +102,17 @@ def test_any_bytes_are_shown_and_nothing_of_them_is_lost(value: bytes) -> None:
     assert seen["error"]
 
 
+def test_no_text_is_a_command_to_the_terminal() -> None:
+    """Not even in the 8-bit form, of which JSON says nothing: \\x9b is what \\x1b[ is."""
+    commands = "".join(map(chr, [*range(0x20), *range(0x7F, 0xA0)]))
+    text = line(Stored(encode("FlowKey", FLOW_KEY | {"value": commands}), key=commands.encode()))  # type: ignore[arg-type]
+    assert not [letter for letter in text if not letter.isprintable()]
+    assert json.loads(text)["value"]["value"] == json.loads(text)["key"] == commands
+    headers = [("content-type", b"application/json")]
+    assert line(Stored(json.dumps([commands]).encode(), headers=headers)).isprintable()  # type: ignore[arg-type]
+    assert line(Stored(b"no record", key=commands.encode())).isprintable()  # type: ignore[arg-type]
+
+
 def test_numbers_that_json_has_no_word_for_are_shown_as_bytes() -> None:
     email = KEY | {"event_id": "e", "recipients": [], "size_kb": float("nan")}
     assert "base64" in shown(encode("Email", email | dict.fromkeys(("email_id", "sender", "subject", "content"))))

@@ -231,6 +231,24 @@ async def test_503_beyond_what_may_be_in_flight(tmp_path: Path) -> None:
     assert (await setting()).status == 200
 
 
+async def test_503_beyond_what_may_be_held_where_bodies_are_small_until_they_are_inflated(setting: Setting) -> None:
+    budget, body = setting.receiver.webhook.budget, SAMPLE + b" " * 900_000
+    inflated = budget.most_bytes // len(body)
+    goes_on = asyncio.Event()
+
+    async def waits(*_arguments: Any, **_named: Any) -> None:
+        await goes_on.wait()
+
+    setting.publisher.publish = waits  # type: ignore[method-assign]
+    posted = [asyncio.create_task(setting(gzip.compress(body), content_encoding=b"gzip")) for _ in range(inflated + 1)]
+    _, waiting = await asyncio.wait(posted, timeout=1)
+    goes_on.set()
+    assert len(waiting) == inflated
+    statuses = [answer.status for answer in await asyncio.gather(*posted)]
+    assert sorted(statuses) == [200] * inflated + [503]
+    assert budget.held_bytes == 0
+
+
 async def test_503_when_kafka_and_spool_refuse(setting: Setting) -> None:
     setting.publisher.raises, setting.spool.raises = Unacknowledged("late"), SpoolFailed("broken")
     is_problem(await setting(), 503)
