@@ -569,7 +569,8 @@ def test_light_and_dark_can_be_read(board: Board, open_page: Callable[..., Page]
     for number, line in enumerate(board.lines[2:5]):
         began = {"did": line.did, "since": now - (number + 2) * 400_000, "as_of": now - 500_000}
         board.tell((number, began))
-    board.tell((9, began), (9, began | {"state": "RESOLVED"}))
+    other = began | {"rule": "short calls"}
+    board.tell((9, other), (9, other | {"state": "RESOLVED"}))
     grounds = set()
     for scheme in ("light", "dark"):
         page = open_page(board.url, color_scheme=scheme, reduced_motion="reduce")
