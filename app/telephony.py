@@ -21,8 +21,8 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _EARLIEST_MS: Final = -62_135_596_800_000  # 0001-01-01T00:00Z: what any reader of timestamp-millis can still show
 _LATEST_MS: Final = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z
-#: Date, time and offset. What fromisoformat takes beside these it reads otherwise than it was meant, a fraction of a minute
-#: (23:49.5) as one of a second, or in some versions of Python only.
+#: Date, time and offset. What fromisoformat takes beside these it reads otherwise than it was meant, a fraction of a
+#: minute (23:49.5) as one of a second, or in some versions of Python only.
 _ISO: Final = re.compile(
     r"\s*(\d{8}|\d{4}-\d\d-\d\d|\d{4}-W\d\d-\d)(?:[Tt ](\d\d(?::?\d\d(?::?\d\d(?:[.,]\d+)?)?)?)"
     r" ?([Zz]|[+-]\d\d(?::?[0-5]\d(?::?[0-5]\d)?)?)?)?\s*",
