@@ -103,11 +103,11 @@ def _instant(text: str, zone: tzinfo) -> int | None:
     if not found:
         return None
     date, time, offset = found.groups(default="")
-    days = 0
-    if not time or _END_OF_DAY.fullmatch(time):
-        time, days = "00", bool(time)
+    is_over = bool(_END_OF_DAY.fullmatch(time))
+    if is_over or not time:
+        time = "00" + time[2:]
     try:
-        read = datetime.fromisoformat(f"{date}T{time}{offset.upper()}") + timedelta(days)
+        read = datetime.fromisoformat(f"{date}T{time}{offset.upper()}") + timedelta(days=is_over)
         if read.tzinfo is None:
             read = read.replace(tzinfo=zone)
         ms = (read - _EPOCH) // _MILLISECOND
