@@ -51,6 +51,7 @@ _WHOLE: Final = re.compile(r"\s*([+-]?\d{1,18})(\.0*)?\s*", re.ASCII)
 _DECIMAL: Final = re.compile(r"\s*[+-]?\d{1,300}(\.\d*)?([eE][+-]?\d{1,2})?\s*", re.ASCII)
 _FLAGS: Final = {"true": True, "false": False}
 _INT64: Final = range(-(2**63), 2**63)
+_EXACT: Final = 2**53  # below it a float has all digits of a whole number
 
 
 class NotADelivery(ValueError):  # noqa: N818 - it names what the body is
@@ -290,7 +291,9 @@ def read_fields(fields: dict[str, Any], kind: type[R], notes: Notes) -> R:
 
 
 def _text(value: Any) -> str | None:
-    """Text as sent; a whole number counts as its digits."""
+    """Text as sent; a whole number counts as its digits, also one written 16.0."""
+    if type(value) is float and value.is_integer() and abs(value) < _EXACT:
+        value = int(value)
     return value if type(value) is str else str(value) if type(value) is int else None
 
 

@@ -62,7 +62,10 @@ def _decode_odd(body: bytes) -> Any:
 
 
 def _whole(digits: str) -> Any:
-    return int(digits) if len(digits) < 19 else msgspec.Raw(digits.encode())
+    try:
+        return int(digits)
+    except ValueError:  # more than Python's limit of 4,300 digits, as msgspec
+        return msgspec.Raw(digits.encode())
 
 
 def _decimal(digits: str) -> Any:

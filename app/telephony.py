@@ -21,8 +21,14 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _EARLIEST_MS: Final = -62_135_596_800_000  # 0001-01-01T00:00Z: what any reader of timestamp-millis can still show
 _LATEST_MS: Final = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z
-_SEPARATORS: Final = frozenset("Tt ")  # between date and time; fromisoformat would take any character
-_DATE_OR_BASIC: Final = re.compile(r"\d{8}([Tt ]\d.*)?|\d{4}-\d\d-\d\d", re.ASCII)
+#: Date, time and offset. What fromisoformat takes beside these it reads otherwise than it was meant, a fraction of a
+#: minute (23:49.5) as one of a second, or in some versions of Python only.
+_ISO: Final = re.compile(
+    r"\s*(\d{8}|\d{4}-\d\d-\d\d|\d{4}-W\d\d-\d)(?:[Tt ](\d\d(?::?\d\d(?::?\d\d(?:[.,]\d+)?)?)?)"
+    r" ?([Zz]|[+-]\d\d(?::?[0-5]\d(?::?[0-5]\d)?)?)?)?\s*",
+    re.ASCII,
+)
+_END_OF_DAY: Final = re.compile(r"24(?::?00){0,2}(?:[.,]0+)?")
 
 AGREEMENT_MS: Final = 1000  # how far duration and end less connect may differ
 
@@ -42,7 +48,7 @@ NEVER_ANSWERED: Final = frozenset({"BUSY", "NO_ANSWER", "REJECTED", "BAD_NUMBER"
 NORMAL_CLEARING: Final = 16
 
 _LONGEST_NUMBER: Final = 40
-_CODE: Final = re.compile(r"\s*-?[0-9]{1,6}\s*")
+_CODE: Final = re.compile(r"\s*([+-]?[0-9]{1,6})(?:\.0*)?\s*")
 _CODES: Final[dict[str | None, int]] = {str(code): code for code in DISPOSITIONS}
 _BARE_NUMBER: Final = re.compile(r"[0-9 ().-]+", re.ASCII)
 
@@ -93,10 +99,15 @@ def instant(text: str, zone: tzinfo) -> int | None:
 
 
 def _instant(text: str, zone: tzinfo) -> int | None:
-    if text[10:11] not in _SEPARATORS and not _DATE_OR_BASIC.fullmatch(text):
+    found = _ISO.fullmatch(text)
+    if not found:
         return None
+    date, time, offset = found.groups(default="")
+    is_over = bool(_END_OF_DAY.fullmatch(time))
+    if is_over or not time:
+        time = "00" + time[2:]
     try:
-        read = datetime.fromisoformat(text)
+        read = datetime.fromisoformat(f"{date}T{time}{offset.upper()}") + timedelta(days=is_over)
         if read.tzinfo is None:
             read = read.replace(tzinfo=zone)
         ms = (read - _EPOCH) // _MILLISECOND
@@ -158,7 +169,7 @@ def cause_code(text: str | None) -> int | None:
     if text in _CODES:
         return _CODES[text]
     match = _CODE.fullmatch(text) if text else None
-    return int(match[0]) if match else None
+    return int(match[1]) if match else None
 
 
 class Course(Struct, gc=False):
@@ -223,7 +234,9 @@ def _talk(connected: int | None, ended: int | None, duration_ms: int | None) -> 
         return measured, None
     if measured is None:
         return (duration_ms, None) if duration_ms >= 0 else (None, "duration:mismatch")
-    if duration_ms >= 0 and abs(duration_ms - measured) <= AGREEMENT_MS:
+    if duration_ms < 0:
+        return measured, "duration:mismatch"
+    if abs(duration_ms - measured) <= AGREEMENT_MS:
         return duration_ms, None
     in_seconds = abs(duration_ms * 1000 - measured) <= AGREEMENT_MS
     return measured, "duration:seconds" if in_seconds else "duration:mismatch"

@@ -139,6 +139,16 @@ def test_what_json_leaves_open_is_read_alike_in_both_ways(body: str) -> None:
     assert one == other
 
 
+@pytest.mark.parametrize("number", ["12345678901234567890123", "-9223372036854775808", "16.0", "0.5", "1" + "0" * 400])
+def test_what_a_number_is_does_not_depend_on_what_else_is_odd(number: str) -> None:
+    row = f'{{"cdrId":{number},"hangupCause":{number},"duration":{number},"calleeNumber":{number},"other":{number}}}'
+    read = []
+    for odd in ("1", "1e400", '"\\ud800"'):
+        (leg,) = (rows := Rows(read_document(f'{{"callDetails":[{row}],"odd":{odd}}}'.encode()))).legs
+        read.append((leg, rows.notes(0, leg)))
+    assert read[0] == read[1] == read[2]
+
+
 def test_a_usual_document_has_fewer_bytes_than_there_may_be_rows() -> None:
     body = b'{"body":{"phonon-uuid":"a","keys":[%s]}}'
     assert read_document(body % b"{}").usual

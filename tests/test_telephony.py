@@ -1,6 +1,7 @@
 """Numbers, times and causes, held to what other libraries and the contract's lists say."""
 
 import random
+import re
 from datetime import UTC, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.telephony import DISPOSITIONS, Times, course, e164, instant, is_valid, parsed
+from app.telephony import DISPOSITIONS, Times, cause_code, course, e164, instant, is_valid, parsed
 
 KOLKATA = ZoneInfo("Asia/Kolkata")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -27,13 +28,47 @@ def test_a_time_is_read_with_any_number_of_digits_and_any_offset(at: datetime, o
 
 @given(st.from_regex(r"(2022-11-29|20221129|2022-W48-2)[T :.0-9]{0,16}([+.:-][0-9:.]{0,8}|Z)?", fullmatch=True))
 def test_what_only_looks_usual_is_read_as_python_reads_it(text: str) -> None:
+    usual = re.sub(r" (?=[Z+-])", "", text.strip())  # blanks don't matter, and Python reads 24:00 from 3.14 on only
+    begun = re.sub(r"(?<=[T ])24(?=(:?00){0,2}([.,]0+)?([Z+-]|$))", "00", usual)
     try:
-        read = datetime.fromisoformat(text)
+        read = datetime.fromisoformat(begun) + timedelta(days=begun != usual)
     except ValueError:
         assert instant(text, UTC) is None
         return
     found = instant(text, UTC)
     assert found is None or found == (read.replace(tzinfo=read.tzinfo or UTC) - EPOCH) // timedelta(milliseconds=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        (" 2022-11-29T23:49:00+05:30\n", "2022-11-29T18:19:00Z"),
+        ("2022-11-29t18:19:00z", "2022-11-29T18:19:00Z"),
+        ("2022-11-29T24:00+05:30", "2022-11-29T18:30:00Z"),
+        ("20221231T240000.000Z", "2023-01-01T00:00:00Z"),
+        ("2022-W48-2T18:19Z", "2022-11-29T18:19:00Z"),
+    ],
+)
+def test_a_time_may_be_written_in_other_ways(text: str, same: str) -> None:
+    assert instant(text, KOLKATA) == instant(same, KOLKATA) is not None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2022-11-29T23:49.5Z",  # 23:49:30; fromisoformat makes half a second of it
+        "2022-11-29T23.5Z",
+        "2022-11-29T23:49:00+05:60",
+        "2022-11-29T23:49:00+05:30.5",
+        "2022-11-29T23:49:00Z\0",
+        "2022-11-29T24:00:01Z",
+        "2022-11-29T23:59:60Z",
+        "2022-11-29+05:30",
+        "9999-12-31T24:00:00Z",
+    ],
+)
+def test_what_could_be_misread_is_unreadable(text: str) -> None:
+    assert instant(text, KOLKATA) is None
 
 
 def test_a_time_without_offset_is_in_the_given_zone() -> None:
@@ -109,6 +144,22 @@ def test_what_became_of_a_leg_is_consistent(times: Times, duration_ms: int | Non
         assert times.ended is None or (
             became.talk_ms is not None and abs(became.talk_ms - times.ended + times.connected) <= 1000
         )
+
+
+@pytest.mark.parametrize("duration_ms", [-1, -1000, -(2**63)])
+def test_a_duration_below_0_is_no_talk_and_no_seconds(duration_ms: int) -> None:
+    became = course(Times(None, None, 5000, 5000), duration_ms, 16)
+    assert (became.talk_ms, became.anomalies) == (0, ("duration:mismatch",))
+
+
+@pytest.mark.parametrize("text", ["16", " 16 ", "+16", "16.0", "016", "16."])
+def test_a_cause_may_be_written_as_other_numbers_are(text: str) -> None:
+    assert cause_code(text) == 16
+
+
+@pytest.mark.parametrize("text", ["", " ", "16.5", "1e1", "\u0967\u096c", "16abc", "- 1", "9999999", None])
+def test_what_is_no_whole_number_is_no_cause(text: str | None) -> None:
+    assert cause_code(text) is None
 
 
 @pytest.mark.parametrize("text", ["912243692987", "06262772728", "14155552671", "+442079460958", "18001234567"])
