@@ -10,6 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from app.credentials import (
+    MOST_SIGNATURES,
     Credentials,
     read_credentials,
     refuse_open_door,
@@ -117,6 +118,25 @@ def test_one_good_signature_among_others_is_enough(others: list[bytes], data: st
     many = b" ".join([*others[:place], headers[b"webhook-signature"], *others[place:]])
     assert signature_passes(Credentials(signing=KEYS), headers | {b"webhook-signature": many}, b"{}")
     assert not signature_passes(Credentials(signing=KEYS), headers | {b"webhook-signature": b" ".join(others)}, b"{}")
+
+
+def test_more_signatures_than_a_rotation_needs_are_not_looked_at() -> None:
+    headers = signed(KEYS[0], b"{}")
+    for others, passes in ((MOST_SIGNATURES - 1, True), (MOST_SIGNATURES, False)):
+        many = b" ".join([*[b"v1,AAAA"] * others, headers[b"webhook-signature"]])
+        assert signature_passes(Credentials(signing=KEYS), headers | {b"webhook-signature": many}, b"{}") is passes
+
+
+@pytest.mark.parametrize(("stamp", "passes"), [(b"%015d", True), (b"%016d", False), (b"%d.0", False), (b"+%d", False)])
+def test_a_timestamp_is_at_most_fifteen_digits(stamp: bytes, passes: bool) -> None:
+    """Whatever is signed with it: int() takes longer than it should for thousands of digits, or raises."""
+    at = stamp % NOW
+    digest = hmac.new(KEYS[0], b"msg_1.%s.{}" % at, hashlib.sha256).digest()
+    headers = signed(KEYS[0], b"{}") | {
+        b"webhook-timestamp": at,
+        b"webhook-signature": b"v1," + base64.b64encode(digest),
+    }
+    assert signature_passes(Credentials(signing=KEYS), headers, b"{}") is passes
 
 
 @given(st.dictionaries(st.sampled_from([b"webhook-id", b"webhook-timestamp", b"webhook-signature"]), st.binary()))
