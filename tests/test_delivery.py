@@ -139,6 +139,15 @@ def test_what_json_leaves_open_is_read_alike_in_both_ways(body: str) -> None:
     assert one == other
 
 
+@pytest.mark.parametrize("cdr_id", ["1" * 18, "1" * 19, "9" * 20])
+def test_an_id_that_was_sent_as_a_number_is_read_alike_beside_a_text_that_was_cut(cdr_id: str) -> None:
+    body = b'{"phonon-uuid":"a","callDetails":[{"cdrId":%s}],"smsDetails":[{"text":"%s"}]}'
+    whole, cut = (read_document(body % (cdr_id.encode(), text)) for text in (b"\xe2\x82\xac", b"\xe2\x82"))
+    assert Rows(cut).legs[0].cdr_id == Rows(whole).legs[0].cdr_id == cdr_id
+    one, other = (split(document, received_at=1, rules=RULES).events[0] for document in (whole, cut))
+    assert one == other
+
+
 def test_a_usual_document_has_fewer_bytes_than_there_may_be_rows() -> None:
     body = b'{"body":{"phonon-uuid":"a","keys":[%s]}}'
     assert read_document(body % b"{}").usual
