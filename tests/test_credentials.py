@@ -73,6 +73,14 @@ def test_schemes_are_case_insensitive_and_two_headers_are_none() -> None:
     assert not sender_passes(credentials)
 
 
+def test_other_headers_neither_open_nor_close_the_door() -> None:
+    others = (b"host", b"example.org"), (b"x-authorization", basic(b"u:p")[1]), (b"proxy-authorization", b"Basic x")
+    for credentials in (Credentials(basic=b"u:p"), Credentials(basic=b"u:p", token=b"t")):
+        assert sender_passes(credentials, *others, basic(b"u:p"), others[0], token="t")
+        assert not sender_passes(credentials, *others, token="t")
+        assert not sender_passes(credentials, others[1], token="t")
+
+
 @given(st.text(max_size=20))
 def test_a_token_passes_as_bearer_or_in_the_path(given_: str) -> None:
     credentials = Credentials(token=b"secret-token")
