@@ -63,7 +63,9 @@ def test_bytes_that_are_no_text_stand_there_one_by_one() -> None:
     assert found == {"a\\udcff": msgspec.Raw(b'"b\\udce2\\udc82"'), "c": "d"}
 
 
-@pytest.mark.parametrize("body", [b"[NaN]", b"[Infinity]", b"[-Infinity]", b"[1,]", b"01", b"'a'", b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize(
+    "body", [b"[NaN]", b"[Infinity]", b"[-Infinity]", b"[1,]", b"01", b"'a'", b"", b"\xef\xbb\xbf"]
+)
 def test_what_is_no_json_is_refused(body: bytes) -> None:
     with pytest.raises(NotJson):
         read(body)
