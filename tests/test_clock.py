@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from streams.clock import Clock
 
-
 MS = st.integers(0, 20) | st.integers(0, 10**12)
 
 

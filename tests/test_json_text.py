@@ -1,4 +1,4 @@
-"""JSON text: as deep as is allowed and no deeper, what Python can't hold as it came, one text for all that mean the same."""
+"""JSON text: as deep as is allowed and no deeper, and what Python can't hold stays as it came."""
 
 import json
 from typing import Any
