@@ -165,7 +165,7 @@ def test_a_number_that_is_none_or_too_large_is_unreadable(size: Any) -> None:
 def test_a_whole_number_is_one_of_64_bits(number: int) -> None:
     notes = Notes(0)
     assert notes.whole("duration", number) == number
-    assert notes.decimal("size", number) == number
+    assert notes.decimal("size", number) == float(number)
     assert notes == Notes(0)
     beyond = number + (1 if number > 0 else -1)
     found = notes.whole("duration", beyond)
