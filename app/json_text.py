@@ -1,6 +1,6 @@
 """JSON in and out, of any JSON there is: what Python has no value for stays as its text.
 
-Pure. msgspec reads nearly everything; what it refuses though it is JSON (1e400, integers of hundreds of digits,
+Pure. msgspec reads nearly everything; what it refuses though it is JSON (1e400, integers of thousands of digits,
 unpaired surrogates) is read once more by the standard library, and such a value becomes a `msgspec.Raw` of its text.
 So does a text with bytes that are no UTF-8, each of which stands there as an unpaired surrogate (PEP 383): a message
 that was cut in the middle of a letter must not cost the call it belongs to.

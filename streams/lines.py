@@ -138,8 +138,6 @@ class Lines:
 
     def _up(self, begin: int, end: int) -> int:
         """The time that all legs together were up in [begin, end), ms."""
-        if end <= begin or not self._starts:
-            return 0
         total = 0
         for times, sign in ((self._starts, 1), (self._ends, -1)):
             first, last = bisect_right(times, begin), bisect_right(times, end)

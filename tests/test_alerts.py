@@ -4,13 +4,14 @@ import random
 from bisect import bisect_left
 from collections.abc import Iterator
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas import decode
 from schemas.settings import Window
 from streams import told
-from streams.alerts import FIRING, RESOLVED, Alert
+from streams.alerts import FIRING, NOTHING, PENDING, QUIET, RESOLVED, Alert, Episode, step
 from streams.profile import Profile
 from streams.rules import read_rules
 from streams.table import Table
@@ -300,3 +301,48 @@ def test_what_is_usual_is_forgotten_after_two_weeks() -> None:
     run = silent_run(range(0, 60))
     run.pass_until((START + 16 * DAY) * MINUTE, DAY * MINUTE)
     assert not [key for key, value in run.state.items() if key[:1] == b"a" and value is not None]
+
+
+PATIENT = read_rules(
+    '[[rule]]\nname = "r"\nmetric = "busy"\nwindow = "5m"\nabove = 1\nfor = "5m"\nkeep = "3m"\nquiet = "10m"\n', WINDOWS
+).rules[0]
+Where = tuple[str, int] | tuple[str, int, int] | None
+
+
+def episode(where: Where) -> Episode | None:
+    return None if where is None else Episode(where[0], where[1], "busy", "5m", *where[2:])
+
+
+@pytest.mark.parametrize(
+    ("was", "holds", "first", "last", "then", "told"),
+    [
+        (None, False, 10, 99, None, None),
+        (None, True, 10, 14, (PENDING, 10), None),
+        (None, True, 10, 15, (FIRING, 10), (FIRING, 15)),
+        ((PENDING, 10), True, 11, 14, (PENDING, 10), None),
+        ((PENDING, 10), True, 12, 20, (FIRING, 10), (FIRING, 15)),
+        ((PENDING, 10), True, 18, 20, (FIRING, 10), (FIRING, 18)),
+        ((PENDING, 10), False, 11, 99, None, None),
+        ((FIRING, 10), True, 16, 99, (FIRING, 10), None),
+        ((FIRING, 10), False, 20, 22, (FIRING, 10, 20), None),
+        ((FIRING, 10, 20), True, 21, 21, (FIRING, 10), None),
+        ((FIRING, 10, 20), False, 21, 22, (FIRING, 10, 20), None),
+        ((FIRING, 10, 20), False, 21, 23, (QUIET, 33), (RESOLVED, 23)),
+        ((FIRING, 10, 20), False, 25, 26, (QUIET, 33), (RESOLVED, 25)),
+        ((FIRING, 10), False, 20, 32, (QUIET, 33), (RESOLVED, 23)),
+        ((FIRING, 10), False, 20, 33, None, (RESOLVED, 23)),
+        ((QUIET, 33), True, 24, 32, (QUIET, 33), None),
+        ((QUIET, 33), False, 24, 33, None, None),
+        ((QUIET, 33), True, 24, 33, (PENDING, 33), None),
+        ((QUIET, 33), True, 24, 38, (FIRING, 33), (FIRING, 38)),
+        ((QUIET, 33), True, 35, 39, (PENDING, 35), None),
+    ],
+)
+def test_where_a_rule_stands_minute_by_minute(
+    was: Where, holds: bool, first: int, last: int, then: Where, told: tuple[str, int] | None
+) -> None:
+    """For 5 minutes it must hold until it fires, for 3 not until it is over, and for 10 more it says nothing."""
+    now, heard = step(PATIENT, episode(was), NOTHING._replace(holds=holds), first, last)
+    assert (now, heard and heard[1:]) == (episode(then), told)
+    if heard:
+        assert heard[0].minute == (10 if was is None or was[0] != QUIET else 33)

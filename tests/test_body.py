@@ -99,8 +99,9 @@ def test_names_of_gzip(encoding: bytes) -> None:
 
 
 @pytest.mark.parametrize("encoding", [b"br", b"deflate", b"gzip, gzip", b"\xff"])
-def test_other_encodings_are_400(encoding: bytes) -> None:
-    assert status_of(b"{}", encoding) == 400
+@pytest.mark.parametrize("raw", [b"{}", gzip.compress(b"{}")], ids=["plain", "gzip all the same"])
+def test_other_encodings_are_400(encoding: bytes, raw: bytes) -> None:
+    assert status_of(raw, encoding) == 400
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from streams.clock import Clock
 
+MS = st.integers(0, 20) | st.integers(0, 10**12)
+
 
 class TestClock:
     """as_of = max(w, now - lag), and never back."""
@@ -54,6 +56,22 @@ class TestClock:
             clock.see(occurred_at, timestamp)
             seen.append(clock.as_of(now))
         assert seen == sorted(seen, key=lambda as_of: as_of or 0)
+
+    @given(st.lists(st.tuples(MS, MS, MS), min_size=1, max_size=12))
+    def test_is_the_law_and_says_what_may_move_it(self, steps: list[tuple[int, int, int]]) -> None:
+        clock, given_before = Clock(), -1
+        for n, (occurred_at, timestamp, now) in enumerate(steps):
+            before = [(at, got - at) for at, got, _ in steps[:n]]
+            moved = clock.see(occurred_at, timestamp)
+            seen = [*before, (occurred_at, timestamp - occurred_at)]
+            w, lag = max(at for at, _ in seen), max(0, min(lag for _, lag in seen))
+            assert (clock.w, clock.lag) == (w, lag)
+            if not before or w > max(at for at, _ in before) or lag < min(lag for _, lag in before):
+                assert moved is True
+            elif timestamp - occurred_at >= max(0, min(lag for _, lag in before)):
+                assert moved is False
+            given_before = max(w, now - lag, given_before)
+            assert clock.as_of(now) == given_before
 
     @pytest.mark.parametrize("lag", [0, 5_000])
     def test_lag_is_at_least_nothing(self, lag: int) -> None:

@@ -10,6 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from app.credentials import (
+    MOST_SIGNATURES,
     Credentials,
     read_credentials,
     refuse_open_door,
@@ -72,6 +73,14 @@ def test_schemes_are_case_insensitive_and_two_headers_are_none() -> None:
     assert not sender_passes(credentials)
 
 
+def test_other_headers_neither_open_nor_close_the_door() -> None:
+    others = (b"host", b"example.org"), (b"x-authorization", basic(b"u:p")[1]), (b"proxy-authorization", b"Basic x")
+    for credentials in (Credentials(basic=b"u:p"), Credentials(basic=b"u:p", token=b"t")):
+        assert sender_passes(credentials, *others, basic(b"u:p"), others[0], token="t")
+        assert not sender_passes(credentials, *others, token="t")
+        assert not sender_passes(credentials, others[1], token="t")
+
+
 @given(st.text(max_size=20))
 def test_a_token_passes_as_bearer_or_in_the_path(given_: str) -> None:
     credentials = Credentials(token=b"secret-token")
@@ -117,6 +126,25 @@ def test_one_good_signature_among_others_is_enough(others: list[bytes], data: st
     many = b" ".join([*others[:place], headers[b"webhook-signature"], *others[place:]])
     assert signature_passes(Credentials(signing=KEYS), headers | {b"webhook-signature": many}, b"{}")
     assert not signature_passes(Credentials(signing=KEYS), headers | {b"webhook-signature": b" ".join(others)}, b"{}")
+
+
+def test_more_signatures_than_a_rotation_needs_are_not_looked_at() -> None:
+    headers = signed(KEYS[0], b"{}")
+    for others, passes in ((MOST_SIGNATURES - 1, True), (MOST_SIGNATURES, False)):
+        many = b" ".join([*[b"v1,AAAA"] * others, headers[b"webhook-signature"]])
+        assert signature_passes(Credentials(signing=KEYS), headers | {b"webhook-signature": many}, b"{}") is passes
+
+
+@pytest.mark.parametrize(("stamp", "passes"), [(b"%015d", True), (b"%016d", False), (b"%d.0", False), (b"+%d", False)])
+def test_a_timestamp_is_at_most_fifteen_digits(stamp: bytes, passes: bool) -> None:
+    """Whatever is signed with it: int() takes longer than it should for thousands of digits, or raises."""
+    at = stamp % NOW
+    digest = hmac.new(KEYS[0], b"msg_1.%s.{}" % at, hashlib.sha256).digest()
+    headers = signed(KEYS[0], b"{}") | {
+        b"webhook-timestamp": at,
+        b"webhook-signature": b"v1," + base64.b64encode(digest),
+    }
+    assert signature_passes(Credentials(signing=KEYS), headers, b"{}") is passes
 
 
 @given(st.dictionaries(st.sampled_from([b"webhook-id", b"webhook-timestamp", b"webhook-signature"]), st.binary()))

@@ -160,3 +160,16 @@ def test_a_number_that_is_none_or_too_large_is_unreadable(size: Any) -> None:
     notes = Notes(0)
     assert notes.decimal("size", size) is None
     assert (notes.anomalies, notes.extra) == (("size:unreadable",), {"size": json.dumps(size)})
+
+
+@pytest.mark.parametrize("number", [-(2**63), -1_000, 0, 1_000, 2**63 - 1])
+def test_a_whole_number_is_one_of_64_bits(number: int) -> None:
+    notes = Notes(0)
+    assert notes.whole("duration", number) == number
+    assert notes.decimal("size", number) == float(number)
+    assert notes == Notes(0)
+    beyond = number + (1 if number > 0 else -1)
+    found = notes.whole("duration", beyond)
+    assert (found, notes.anomalies) == (
+        (beyond, ()) if -(2**63) <= beyond < 2**63 else (None, ("duration:unreadable",))
+    )

@@ -1,8 +1,11 @@
 """The drainer: oldest first, removed only when acknowledged, nothing in the way of the rest."""
 
+import asyncio
 import json
 import time
 from pathlib import Path
+
+import pytest
 
 from app.drain import Drainer
 from app.main import Receiver
@@ -28,9 +31,9 @@ def spooled(folder: Path, *bodies: bytes) -> None:
     spool.close()
 
 
-def drainer(folder: Path, publisher: FakePublisher, rate: int = 10_000) -> Drainer:
+def drainer(folder: Path, publisher: FakePublisher, rate: int = 10_000, *, acquired: bool = True) -> Drainer:
     outlet = Outlet(folder)
-    assert outlet.acquire()
+    assert not acquired or outlet.acquire()
     return Drainer(outlet=outlet, pipeline=PIPELINE, publisher=publisher, metrics=Metrics(), rate=rate)
 
 
@@ -68,6 +71,83 @@ async def test_the_rate_is_bounded(tmp_path: Path) -> None:
     began = time.monotonic()
     assert await drainer(tmp_path, FakePublisher(), rate=100).drain_once() == 40
     assert time.monotonic() - began > 0.3
+
+
+async def drained(folder: Path, publisher: FakePublisher, rows: int) -> bool:
+    """Whether so many rows are published within some seconds."""
+    for _ in range(500):
+        if len(publisher.published) >= rows and not segments(folder):
+            return True
+        await asyncio.sleep(0.01)
+    return False
+
+
+async def test_one_process_drains_and_another_goes_on_when_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.drain.OTHER_DRAINS_SECONDS", 0.01)
+    monkeypatch.setattr("app.drain.PAUSE_SECONDS", 0.01)
+    spooled(tmp_path, body(1))
+    publisher, other = FakePublisher(), FakePublisher()
+    first, second = drainer(tmp_path, publisher), drainer(tmp_path, other, acquired=False)
+    waits = asyncio.create_task(second.run())
+    await asyncio.sleep(0.1)
+    assert (other.published, len(list(Outlet(tmp_path).waiting()))) == ([], 1)
+    runs = asyncio.create_task(first.run())
+    assert await drained(tmp_path, publisher, 1)
+    runs.cancel()
+    await asyncio.gather(runs, return_exceptions=True)
+    spooled(tmp_path, body(2))
+    assert await drained(tmp_path, other, 1)
+    waits.cancel()
+    await asyncio.gather(waits, return_exceptions=True)
+    assert (flows(publisher), flows(other)) == (["flow-001"], ["flow-002"])
+    assert Outlet(tmp_path).acquire()
+
+
+async def test_an_error_of_ours_is_counted_and_draining_goes_on_after_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("app.drain.OTHER_DRAINS_SECONDS", 0.05)
+    spooled(tmp_path, body(1))
+    publisher = FakePublisher()
+    draining = drainer(tmp_path, publisher)
+    sweep, fails = Outlet.sweep, iter([True, True, False])
+
+    def failing(outlet: Outlet) -> int:
+        if next(fails, False):
+            raise RuntimeError("a bug")
+        return sweep(outlet)
+
+    monkeypatch.setattr(Outlet, "sweep", failing)
+    began = time.monotonic()
+    runs = asyncio.create_task(draining.run())
+    assert await drained(tmp_path, publisher, 1)
+    assert time.monotonic() - began >= 2 * 0.05
+    runs.cancel()
+    await asyncio.gather(runs, return_exceptions=True)
+    assert caplog.messages == ["the spool can't be drained"] * 2
+    assert counted(draining, b'phonon_failures_total{where="drain"} 2.0')
+
+
+async def test_damage_is_counted_and_said_and_nothing_where_there_is_none(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    spooled(tmp_path, body(1), body(2))
+    draining = drainer(tmp_path, FakePublisher())
+    await draining.drain_once()
+    assert caplog.messages == []
+    spooled(tmp_path, body(1), body(2))
+    (segment,) = segments(tmp_path)
+    segment.write_bytes(segment.read_bytes()[:-1])
+    await draining.drain_once()
+    assert caplog.messages == ["damaged bytes of the spool were set aside"]
+    assert counted(draining, b"phonon_set_aside_total 1.0")
+
+
+def counted(draining: Drainer, line: bytes) -> bool:
+    draining.metrics.bring_over()
+    return line in draining.metrics.exposition({}).splitlines()
 
 
 async def test_content_and_numbers_are_gone_from_what_was_spooled(tmp_path: Path) -> None:

@@ -247,6 +247,7 @@ def test_what_is_gone_is_over(how: str) -> None:
     if how != "the figures":
         run.begin(now)
     run.take(now)
+    assert [state for _, state, *_ in run.found()] == [FIRING, RESOLVED]
     run.begin(now)
     run.take(now)
     assert [(name, state) for name, state, *_ in run.found()] == [("group/a", FIRING), ("group/a", RESOLVED)]

@@ -20,6 +20,11 @@ PATHS: dict[str, tuple[list[tuple[str, int | None]], list[str]]] = {
     "a text of four is data": ([("1234", 0)], [DATA]),
     "a short text is another": ([("A", 0), ("12", 9000)], [OTHER, OTHER]),
     "keys without times are typed at once": ([("1", None), ("2", None), ("3", None), ("4", None)], [DATA]),
+    "those without a time belong to the first that has one": (
+        [("1", None), ("2", 9000), ("3", 20_000)],
+        ["1", "2", "3"],
+    ),
+    "so that they are data with it": ([("1", None), ("2", None), ("3", 9000), ("4", 10_500)], [DATA]),
     "one without a time belongs to the one before": ([("1", 0), ("2", None), ("3", 9000)], ["1", "2", "3"]),
 }
 

@@ -18,6 +18,15 @@ def test_text_undoes_number(path: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("path", "stored"), [("1", 8194), ("0>9>#", 11_425), ("*>data>other", 11_995), ("key>key", 8447)]
+)
+def test_numbers_are_those_that_the_changelog_holds(path: str, stored: int) -> None:
+    """Written down once more: with others, state that was kept would be read as other paths, or as bins."""
+    assert (number(path.encode()), text(stored)) == (stored, path)
+    assert nodes([(stored, 2), (stored | 4096, 1), (383, 9)])[-1] == Node(path, 3, 1)
+
+
+@pytest.mark.parametrize(
     ("foreign", "read"), [("A", "other"), ("", "other"), ("1>12>3", "1>other>3"), ("1>2>3>4", "1>2>3")]
 )
 def test_what_no_receiver_writes_is_another_choice(foreign: str, read: str) -> None:

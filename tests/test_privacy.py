@@ -19,8 +19,9 @@ from schemas.topics import record_limit_bytes
 from tests.json_values import ANYTHING
 from tests.test_deliveries import FOLDER, RECEIVED_AT, RULES
 
-ALL = Privacy(drop_content=True, pseudonymise=True, key=b"a key of ours")
-ALL_BUT_CONTENT = Privacy(pseudonymise=True, key=b"a key of ours")
+KEY = b"a key of ours"
+ALL = Privacy(drop_content=True, pseudonymise=True, key=KEY)
+ALL_BUT_CONTENT = Privacy(pseudonymise=True, key=KEY)
 SAMPLE = json.loads((FOLDER / "sample.json").read_bytes())
 
 
@@ -159,9 +160,40 @@ def test_a_recordings_name_has_tokens_for_all_callees(callees: list[str], parts:
     assert recording_of(document).file_name == expected
 
 
+@pytest.mark.parametrize(
+    ("callees", "name", "expected"),
+    [
+        (["123", "12345"], "n12345", "n{12345}"),
+        (["12345", "123"], "n12345123", "n{12345}{123}"),
+        (["123", "12345"], "n12345n12345", "n{12345}n{12345}"),
+        (["1234", "345"], "n12345", "n{1234}5"),
+        (["1234", "345"], "n123453451234", "n{1234}5{345}{1234}"),
+        (["234", "1234"], "1234234", "{1234}{234}"),
+        (["1234", "2345", "345"], "12345345", "{1234}5{345}"),
+        (["1234"], "+1234%2B1234++1234", "{1234}{1234}+{1234}"),
+    ],
+)
+def test_of_two_callees_in_a_name_the_first_is_found_and_then_the_longer(
+    callees: list[str], name: str, expected: str
+) -> None:
+    document = {"callDetails": [{"calleeNumber": n} for n in callees], "recordingUrls": [{"recordedFileName": name}]}
+    token = _tokens(KEY)
+    assert recording_of(document).file_name == re.sub(r"{(\d+)}", lambda found: token("+" + found[1]), expected)
+
+
 def recording_of(document: Any) -> Recording:
     events = split_with(document, ALL_BUT_CONTENT).events
     return next(event for event in events if isinstance(event, Recording))
+
+
+def test_who_has_no_number_or_address_gets_no_token() -> None:
+    document = {
+        "callDetails": [{"cdrId": "1"}, {"cdrId": "2", "calleeNumber": ""}],
+        "smsDetails": [{"id": "s"}],
+        "emailDetails": [{"id": "e", "addresses": [{"type": "to"}, {"id": ""}]}],
+        "recordingUrls": [{"recordedFileName": "a"}, {"recordedFilePublicPath": "b"}, {}],
+    }
+    assert text_of(split_with(document, ALL_BUT_CONTENT)) == text_of(split_with(document, Privacy()))
 
 
 def test_a_callee_without_digits_is_in_no_name() -> None:

@@ -83,6 +83,12 @@ def test_a_silence_needs_an_hour() -> None:
         read_rules('[[rule]]\nkind = "silence"\nname = "s"\n', WINDOWS[:1])
 
 
+@pytest.mark.parametrize(("span", "minutes"), [("0m", 0), ("90m", 90), ("2h", 120), ("3d", 3 * 24 * 60)])
+def test_spans_are_whole_minutes_hours_or_days(span: str, minutes: int) -> None:
+    rule = read_rules(GOOD + f'for = "{span}"\nkeep = "{span}"\nquiet = "{span}"\n', WINDOWS).rules[0]
+    assert (rule.hold, rule.keep, rule.quiet) == (minutes, minutes, minutes)
+
+
 def sums(**counts: int) -> int:
     return joined([counts.get(name, 0) for name in COUNTS])
 

@@ -183,6 +183,23 @@ class TestEmission:
         assert log.emitted == 200
         assert all(metrics["windows"][0]["flows"] == 0 for metrics in log.metrics.values())
 
+    def test_those_that_go_quiet_one_a_minute_are_written_in_their_minute(self) -> None:
+        """A record that was not written anew is right as of its own time: here it must be right as of now."""
+        table, log, rng = new_table(), Log(), random.Random(1)
+        for age in range(10):
+            add(table, flow(rng, f"D{age}", NOW - age * MINUTE))
+        for minutes in range(8):
+            log.flush(table, now=NOW + minutes * MINUTE + MINUTE // 2)
+            flows = [log.metrics[f"D{age}"]["windows"][0]["flows"] for age in range(10)]
+            assert flows == [int(age + minutes < 5) for age in range(10)]
+
+    def test_those_that_change_together_are_written_a_few_at_a_time_and_none_twice(self) -> None:
+        table, rng = new_table(), random.Random(1)
+        for did in "ABC":
+            add(table, flow(rng, did, NOW))
+        written = [[one.did for one in table.take(now=NOW, seconds=0, most=most).live] for most in (0, 2, 2, 2)]
+        assert written == [[], ["A", "B"], ["C"], []]
+
     def test_a_crash_before_the_last_metrics_leaves_no_stale_figures(self) -> None:
         """The last buckets are deleted along with the record of zeros, not before."""
         table, log = new_table(), Log()
@@ -209,6 +226,24 @@ class TestEmission:
         table.restore(GROUPS_KEY + b"group/sales", b"alerts of a group")
         table.settle()
         assert (table.dids, table.alerts.take()) == ({}, ([], []))
+
+
+def test_the_next_offset_is_written_once_also_where_nothing_was_seen_yet() -> None:
+    """As version 1 writes it: the version, the offset, and no clock. A changelog holds this format."""
+    table = new_table()
+    assert table.take(now=NOW, seconds=0, most=9) == ([], [], [])
+    written = []
+    for next_offset in (7, 7, 8):
+        table.passed(next_offset)
+        written += [table.take(now=NOW, seconds=0, most=9).changelog]
+    none = "80" + "00" * 7
+    seven, nothing, eight = written
+    assert (nothing, eight) == ([], [(b"o", bytes.fromhex("01" + "00" * 7 + "08" + 3 * none))])
+    assert seven == [(b"o", bytes.fromhex("01" + "00" * 7 + "07" + 3 * none))]
+    restored = new_table()
+    restored.restore(*eight[0])
+    restored.settle()
+    assert (restored.next_offset, restored.clock.w, restored.clock.lag, restored.clock.floor) == (8, None, None, None)
 
 
 def test_a_changelog_of_the_first_released_format_is_read() -> None:

@@ -71,6 +71,19 @@ def test_what_could_be_misread_is_unreadable(text: str) -> None:
     assert instant(text, KOLKATA) is None
 
 
+@pytest.mark.parametrize(
+    ("text", "ms"),
+    [
+        ("0001-01-01T00:00:00Z", -62_135_596_800_000),
+        ("0001-01-01T00:00:00+00:01", None),
+        ("9999-12-31T23:59:59.999999Z", 253_402_300_799_999),
+        ("9999-12-31T23:59:59.999-00:01", None),
+    ],
+)
+def test_times_are_those_of_the_years_1_to_9999_in_utc(text: str, ms: int | None) -> None:
+    assert instant(text, KOLKATA) == ms
+
+
 def test_a_time_without_offset_is_in_the_given_zone() -> None:
     assert instant("2022-11-29T23:49:00", KOLKATA) == instant("2022-11-29T18:19:00Z", UTC)
 
@@ -160,6 +173,79 @@ def test_a_cause_may_be_written_as_other_numbers_are(text: str) -> None:
 @pytest.mark.parametrize("text", ["", " ", "16.5", "1e1", "\u0967\u096c", "16abc", "- 1", "9999999", None])
 def test_what_is_no_whole_number_is_no_cause(text: str | None) -> None:
     assert cause_code(text) is None
+
+
+MISMATCH, SECONDS = ("duration:mismatch",), ("duration:seconds",)
+
+
+@pytest.mark.parametrize(
+    ("measured", "duration_ms", "talk_ms", "anomalies"),
+    [
+        (60_000, None, 60_000, ()),
+        (60_000, 61_000, 61_000, ()),
+        (60_000, 59_000, 59_000, ()),
+        (60_000, 61_001, 60_000, MISMATCH),
+        (60_000, 58_999, 60_000, MISMATCH),
+        (60_000, 60, 60_000, SECONDS),
+        (60_999, 60, 60_999, SECONDS),
+        (61_000, 60, 61_000, SECONDS),
+        (61_001, 60, 61_001, MISMATCH),
+        (59_000, 60, 59_000, SECONDS),
+        (58_999, 60, 58_999, MISMATCH),
+        (500, -1, 500, MISMATCH),
+        (0, 0, 0, ()),
+        (None, None, None, ()),
+        (None, 0, 0, ()),
+        (None, 7, 7, ()),
+        (None, -1, None, MISMATCH),
+    ],
+)
+def test_talk_is_the_duration_within_a_second_of_what_was_measured(
+    measured: int | None, duration_ms: int | None, talk_ms: int | None, anomalies: tuple[str, ...]
+) -> None:
+    times = Times(1_000, None, 2_000, None if measured is None else 2_000 + measured)
+    became = course(times, duration_ms, 16)
+    assert (became.answered, became.talk_ms, became.anomalies) == (True, talk_ms, anomalies)
+
+
+@pytest.mark.parametrize(
+    ("times", "answered", "ringing_at", "setup_ms", "ring_ms"),
+    [
+        (Times(100, 100, 100, 100), True, 100, 0, 0),
+        (Times(100, 150, 200, 300), True, 150, 100, 50),
+        (Times(100, 200, 200, 300), True, 200, 100, 0),
+        (Times(100, 201, 200, 300), True, None, 100, None),
+        (Times(100, 99, 200, 300), True, None, 100, None),
+        (Times(100, 300, None, 300), False, 300, None, 0),
+        (Times(100, 301, None, 300), False, None, None, None),
+        (Times(100, 150, None, None), False, 150, None, None),
+        (Times(None, 150, None, 300), False, 150, None, 150),
+        (Times(100, None, 300, 300), True, None, 200, None),
+        (Times(100, None, 301, 300), False, None, 201, None),
+        (Times(100, None, 99, 300), False, None, -1, None),
+        (Times(None, None, 0, None), True, None, None, None),
+    ],
+)
+def test_what_bounds_the_moments_of_a_leg(
+    times: Times, answered: bool, ringing_at: int | None, setup_ms: int | None, ring_ms: int | None
+) -> None:
+    dropped = times.ringing is not None and ringing_at is None
+    became = course(times, None, None)
+    assert (became.answered, became.ringing_at, became.setup_ms, became.ring_ms) == (
+        answered, ringing_at, setup_ms, ring_ms,
+    )  # fmt: skip
+    assert became.anomalies == (("ringingStartTime:out_of_range",) if dropped else ())
+
+
+@pytest.mark.parametrize("cause", [None, -2, -1, 0, 2, 4, 16, 112, 1000, *DISPOSITIONS])
+def test_a_cause_decides_without_an_answer_and_can_disagree_with_one(cause: int | None) -> None:
+    """16 ends what was connected; busy, no answer, rejected and a bad number can't end an answered leg."""
+    silent, talked = (course(Times(1, None, connected, 3), None, cause) for connected in (None, 2))
+    by_cause = next((name for name, causes in EXPECTED.items() if cause in causes), "UNKNOWN")
+    odd = ("hangupCause:disagrees",)
+    assert (silent.disposition, silent.anomalies) == (by_cause, odd if cause == 16 else ())
+    never = by_cause in {"BUSY", "NO_ANSWER", "REJECTED", "BAD_NUMBER"}
+    assert (talked.disposition, talked.anomalies) == ("ANSWERED", odd if never else ())
 
 
 @pytest.mark.parametrize("text", ["912243692987", "06262772728", "14155552671", "+442079460958", "18001234567"])

@@ -132,6 +132,17 @@ async def test_202_when_only_the_spool_has_it(setting: Setting, error: Exception
     assert setting.spool.kept == [(1_800_000_000_000, TRACE.decode(), SAMPLE)]
 
 
+async def test_202_while_kafka_is_down_tells_the_flow_all_the_same(setting: Setting) -> None:
+    setting.publisher.state = State.DOWN
+    answer = await setting()
+    expected = {"flow_id": "6629a6f5-af55-41e8-a8a4-9b7b73fcf5c4", "stored": "spool"}
+    assert (answer.status, answer.json) == (202, expected)
+    derived = (await setting(b'{"keys": [{"name": "n"}]}')).json["flow_id"]
+    setting.publisher.state = State.HEALTHY
+    assert (await setting(b'{"keys": [{"name": "n"}]}')).json["flow_id"] == derived
+    assert len(derived) == 36
+
+
 async def test_202_when_our_own_code_fails(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_arguments: Any, **_named: Any) -> None:
         raise KeyError("912243692987")
