@@ -55,10 +55,15 @@ class Errors:
     def __init__(self, servers: str) -> None:
         self.servers = servers
         self.reason = ""
+        self._silent = "is KAFKA_SECURITY_PROTOCOL right?"  # what nothing but silence may mean
 
     def __call__(self, error: KafkaError) -> None:
         told = "" if error.code() == KafkaError._ALL_BROKERS_DOWN else one_line(error)  # that says nothing
         self.reason = refusal(error) or self.reason or told
+
+    def well(self) -> None:
+        """Kafka has answered: nothing is wrong, and the settings never were."""
+        self.reason, self._silent = "", "it did before: it hangs, or the network is cut"
 
     @property
     def refused(self) -> bool:
@@ -69,7 +74,7 @@ class Errors:
         """Why nothing answers."""
         if self.refused:
             return f"Kafka at {self.servers} {self.reason}"
-        return f"no answer from Kafka at {self.servers} ({self.reason or 'is KAFKA_SECURITY_PROTOCOL right?'})"
+        return f"no answer from Kafka at {self.servers} ({self.reason or self._silent})"
 
 
 def connect(kind: Callable[[dict[str, Any]], Made], kafka: Mapping[str, str], errors: Errors, **own: str) -> Made:

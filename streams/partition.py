@@ -127,7 +127,10 @@ class Partition:
             measures.REREAD.inc()
             await self.read_again()
         elif verdict == offsets.ANEW:
-            log.warning("partition %d: the topic begins anew at offset %d", self.number, fetched.chunk.first)
+            log.warning(
+                "partition %d: counted up to offset %d, and the log ends at %d: its topic was made anew, or Kafka lost "
+                "records; all that it holds is read again", self.number, table.next_offset, fetched.chunk.end,
+            )  # fmt: skip
             self.end = fetched.chunk.end
             table.passed(fetched.chunk.first)
             await self._count_all(table, fetched.records)

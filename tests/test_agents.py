@@ -136,10 +136,15 @@ async def test_where_the_log_has_no_more_records_none_are_waited_for(
     assert measures.EXPIRED._value.get() - before == expired
 
 
-async def test_a_topic_made_anew_is_read_from_its_start() -> None:
+async def test_a_topic_made_anew_is_read_from_its_start(caplog: pytest.LogCaptureFixture) -> None:
+    """Or one that a broker without the newest records came to lead: how far it went back is told, once."""
     shore = Shore()
-    await shore.partition.count(fetched(0, 10, end=10))
+    await shore.partition.count(fetched(0, 10, end=15))
     assert (shore.flows, shore.table.next_offset) == (10, 10)
+    await shore.partition.count(fetched(10, 5, end=15))
+    assert (shore.flows, shore.partition.lag) == (15, 0)
+    [line] = caplog.messages
+    assert line.startswith("partition 3: counted up to offset 100, and the log ends at 15: its topic was made anew, or")
 
 
 async def test_bad_records_are_set_aside_with_their_place_and_passed() -> None:

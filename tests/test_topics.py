@@ -115,6 +115,16 @@ def test_a_topic_that_the_asked_broker_has_not_heard_of_yet_is_still_missing() -
         _described(answered(KafkaError.TOPIC_AUTHORIZATION_FAILED))
 
 
+def test_a_cluster_that_answered_before_is_not_told_to_look_at_its_settings() -> None:
+    """A broker that hangs, a network that drops packets: only silence, which at a start is a wrong protocol's."""
+    errors = Errors("b:1")
+    assert errors.line() == "no answer from Kafka at b:1 (is KAFKA_SECURITY_PROTOCOL right?)"
+    errors(KafkaError(KafkaError._TRANSPORT, "Connection refused"))
+    assert errors.line() == "no answer from Kafka at b:1 (Connection refused)"
+    errors.well()
+    assert errors.line() == "no answer from Kafka at b:1 (it did before: it hangs, or the network is cut)"
+
+
 def test_a_partition_without_a_leader_is_asked_again_and_others_are_not() -> None:
     """A topic that was made just now: brokers hear of it one after the other."""
     answers: list[Any] = [

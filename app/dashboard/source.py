@@ -127,7 +127,7 @@ class Source:
             consumer.poll(0)
             self._now(state="away", reason=errors.reason or one_line(failure))
             return set()
-        errors.reason = ""
+        errors.well()
         if found.error is not None:
             self._now(state="no_topic", reason=f"there is no topic {self._topic}")
             return set()

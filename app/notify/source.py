@@ -131,7 +131,7 @@ class Source:
             consumer.poll(0)
             self._say(errors.line())
             return
-        errors.reason = ""
+        errors.well()
         if found.error is not None:
             self._say(f"there is no topic {self._topic}: `phonon-events topics create` makes it")
         else:
