@@ -38,6 +38,7 @@ ONLOOKER: Final = {
     "isolation_level": "read_committed",
     "auto_offset_reset": "earliest",
 }
+POLL_S: Final = 0.2  # how long a command waits for records at a time
 #: Errors of a partition that waiting does not mend.
 LOST: Final = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED})
 

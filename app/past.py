@@ -9,10 +9,9 @@ from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
-from app.cluster import ANSWER_WITHIN_S, ONLOOKER, ClusterError, Errors, ask, connect, look, refuse_lost
+from app.cluster import ANSWER_WITHIN_S, ONLOOKER, POLL_S, ClusterError, Errors, ask, connect, look, refuse_lost
 from schemas.settings import Settings
 
-POLL_S: Final = 0.2
 BATCH: Final = 64  # raw bodies may be a megabyte each
 #: How much earlier than asked for reading begins: Kafka's clock, which finds the place, may not be the receiver's.
 MARGIN_MS: Final = 10 * 60 * 1000

@@ -13,14 +13,13 @@ from typing import Any, Final, TextIO
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
 
-from app.cluster import ANSWER_WITHIN_S, ONLOOKER, ClusterError, Errors, ask, connect, look, refuse_lost
+from app.cluster import ANSWER_WITHIN_S, ONLOOKER, POLL_S, ClusterError, Errors, ask, connect, look, refuse_lost
 from schemas import Resolve, Undecodable, decode, without_registry
 from schemas.registry import resolver
 from schemas.settings import Settings
 from schemas.topics import RAW, TOPICS, raw_topic_name, topic_name
 
 GROUP: Final = "phonon-events-tail"
-POLL_S: Final = 0.2
 BATCH: Final = 500
 JSON: Final = b"application/json"
 #: What JSON need not escape and a terminal obeys: strangers write the texts of SMS and e-mails.
