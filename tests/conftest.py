@@ -7,7 +7,7 @@ process    starts commands; at the end all are stopped, and none may have shown 
 
 import os
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import NoReturn, TypeVar
@@ -15,6 +15,7 @@ from typing import NoReturn, TypeVar
 import pytest
 from hypothesis import HealthCheck, settings
 
+from app.demo import ports
 from app.demo.broker import Broker, broker, jars
 from app.demo.child import ChildFailed
 from app.demo.kafka_jars import NoBroker
@@ -26,6 +27,22 @@ T = TypeVar("T")
 # The machine is shared with brokers and other processes: an example that takes long says nothing.
 settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared machine")
+
+# Two of xdist's processes must not give one port: neither knows what the other's children are about to open.
+PORTS_EACH = 2_000
+if beside := os.environ.get("PYTEST_XDIST_WORKER", ""):
+    ports.LOWEST = 20_000 + PORTS_EACH * (int(beside.removeprefix("gw")) % 6)
+    ports.HIGHEST = ports.LOWEST + PORTS_EACH
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What a failed test's processes said belongs to its report: CI keeps nothing else of them."""
+    report = yield
+    processes = getattr(item, "funcargs", {}).get("process")
+    if report.failed and report.when == "call" and isinstance(processes, Processes):
+        report.sections += processes.said()
+    return report
 
 
 def without_broker(reason: object, environ: Mapping[str, str]) -> NoReturn:

@@ -71,6 +71,16 @@ class Processes:
         self._started.append((child, traceback_expected))
         return child
 
+    def said(self) -> list[tuple[str, str]]:
+        """Each process so far, whether it runs, and its last lines."""
+        return [
+            (
+                f"{child.name}: {'runs' if child.returncode is None else f'ended with {child.returncode}'}",
+                child.tail(30),
+            )
+            for child, _ in self._started
+        ]
+
     def stop_all(self) -> None:
         """Stop the last started first; raise if one of them printed a traceback."""
         for child, _ in reversed(self._started):

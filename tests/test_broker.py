@@ -14,6 +14,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from app.demo import ports
 from app.demo.broker import Broker, Elsewhere, Say, first_of, given, mock
 from app.demo.child import Child, ChildFailed
 from app.demo.kafka_jars import KAFKA_VERSION, NoBroker, find_java, java_version, kafka_jars
@@ -203,6 +204,16 @@ def test_free_ports_are_below_the_range_of_outgoing_connections() -> None:
     assert LOWEST <= port < lowest_outgoing
     assert is_free(port)
     assert not answers(f"http://127.0.0.1:{port}/")
+
+
+def test_no_port_is_given_twice_though_nobody_listens_there_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    lowest = next(port for port in range(15_000, 20_000) if all(is_free(port + n) for n in range(3)))
+    monkeypatch.setattr(ports, "_given", set())
+    monkeypatch.setattr(ports, "LOWEST", lowest)
+    monkeypatch.setattr(ports, "HIGHEST", lowest + 3)
+    assert sorted(free_port() for _ in range(3)) == [lowest, lowest + 1, lowest + 2]
+    with pytest.raises(OSError, match="no free port between"):
+        free_port()
 
 
 # --- a broker that can be ordered to fail

@@ -1,12 +1,11 @@
 """The whole path on a real Kafka, by the programs a user starts, watched only through their output.
 
-Nothing of app or streams is imported: deliveries and what they must become come from `send --synthetic --output
---expected`, records from `tail`, and the metrics are recounted by tests/recount.py.
+Nothing of app or streams is imported, but for free ports: deliveries and what they must become come from `send
+--synthetic --output --expected`, records from `tail`, and the metrics are recounted by tests/recount.py.
 """
 
 import json
 import os
-import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -16,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from app.demo.ports import free_port
 from tests import recount
 from tests.processes import Processes, run_command
 
@@ -84,12 +84,6 @@ def site(kafka: Any, prefix: str, process: Processes, tmp_path: Path) -> Site:
     of_worker = settings | {"PHONON_MANAGEMENT_PORT": worker}
     process("metrics", settings=of_worker, ready=f"http://127.0.0.1:{worker}/readyz", within_seconds=40)
     return place
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def eventually(found: Callable[[], Any], *, within_seconds: float = PATIENCE_SECONDS) -> Any:

@@ -12,6 +12,7 @@ import pytest
 from confluent_kafka import Producer
 
 from app.cli import run
+from app.demo.ports import free_port
 from app.pipeline import make_pipeline
 from app.rebuild import Left
 from app.records import Record
@@ -21,7 +22,6 @@ from schemas import encode
 from schemas.settings import Settings, read_settings
 from schemas.topics import OF_WORKERS, TOPICS, raw_topic_name, topic_name
 from tests.processes import Processes
-from tests.test_end_to_end import free_port
 
 pytestmark = pytest.mark.broker
 DELIVERIES = 150

@@ -1,5 +1,8 @@
 """Loopback ports: which are free, and whether somebody answers there. Nothing here waits.
 
+A port is given once by a process, as whoever asked may take a while to listen there. Processes side by side that ask
+for many keep apart by their ranges (tests do).
+
 Ports are taken below the range the kernel gives to outgoing connections. Within it, a client that tries again and again
 to reach a stopped broker sooner or later connects to itself (TCP's simultaneous open), and the broker can't have its
 port back.
@@ -15,6 +18,7 @@ LOWEST, HIGHEST = 15_000, 32_000
 """Below Linux's default `net.ipv4.ip_local_port_range`, 32768-60999."""
 
 _chance = random.SystemRandom()
+_given: set[int] = set()
 
 
 def is_free(port: int, host: str = LOOPBACK) -> bool:
@@ -29,12 +33,13 @@ def is_free(port: int, host: str = LOOPBACK) -> bool:
 
 
 def free_port(prefer: int | None = None) -> int:
-    """Return a port nobody listens on: the preferred one if it is free."""
+    """Return a port nobody listens on, nor was given before: the preferred one if it is free."""
     if prefer is not None and is_free(prefer):
         return prefer
     for _ in range(1_000):
         port = _chance.randrange(LOWEST, HIGHEST)
-        if is_free(port):
+        if port not in _given and is_free(port):
+            _given.add(port)
             return port
     raise OSError(f"no free port between {LOWEST} and {HIGHEST}")
 
