@@ -53,6 +53,20 @@ def needed_topics(prefix: str, *, raw: bool = False) -> frozenset[str]:
     return frozenset(name for name, topic in topics_by_name(prefix, raw=raw).items() if topic.record not in OF_WORKERS)
 
 
+def lagging(topics: Mapping[str, Any]) -> str:
+    """Which of these (confluent_kafka's TopicMetadata) have replicas that are behind, or nothing.
+
+    Brokers then answer, but acknowledge nothing if too few are left.
+    """
+    behind = sorted(
+        name
+        for name, topic in topics.items()
+        if any(len(one.isrs) < len(one.replicas) for one in topic.partitions.values())
+    )
+    more = f" and {len(behind) - 1} more" if behind[1:] else ""
+    return f"; replicas of {behind[0]}{more} are out of sync: too few for min.insync.replicas?" if behind else ""
+
+
 class Countdown:
     """One delivery on its way: counts its acknowledgements down, then resolves one future."""
 
@@ -98,6 +112,7 @@ class Publisher:
         self._said: set[str] = set()
         self._refused = "", 0.0  # why Kafka does not let us in, and when it last said so
         self._broken = ""  # what became of a connection since the last acknowledgement
+        self._lagging = ""  # replicas that are behind, when it was last asked
         self._clock = clock
         self._seen = self._last = self._acknowledged_at = clock()
         self._waiting: dict[Countdown, None] = {}  # oldest first: what the stall clock watches
@@ -233,7 +248,8 @@ class Publisher:
     def _rise(self) -> None:
         log.info("kafka is healthy")
         self._said.clear()
-        self.state, self.reason, self._broken, self._was_late = State.HEALTHY, "", "", False
+        self.state, self.reason, self._broken, self._lagging = State.HEALTHY, "", "", ""
+        self._was_late = False
 
     def _give_back(self, reason: str) -> None:
         for countdown in (*self._waiting, *self._drained):
@@ -255,7 +271,7 @@ class Publisher:
             now = self._advance()
             oldest = next(iter(self._waiting), None)
             if oldest is not None and self._is_late(now - oldest.since, now - self._acknowledged_at):
-                self.fall(f"no acknowledgement within {now - oldest.since:.1f} s", late=True)
+                self.fall(f"no acknowledgement within {now - oldest.since:.1f} s{self._lagging}", late=True)
         finally:  # whatever went wrong once, acknowledgements are looked for again
             delay = TICK_SECONDS if self._waiting or self._drained else IDLE_SECONDS
             self._timer = asyncio.get_running_loop().call_later(delay, self._tick)
@@ -315,6 +331,7 @@ class Publisher:
         except KafkaException as error:
             return self._why(error.args[0])
         missing = sorted(topic for topic in self._topics if topic not in found or found[topic].error is not None)
+        self._lagging = lagging({topic: found[topic] for topic in self._topics.difference(missing)})
         return f"topic {', '.join(missing)} is missing: phonon-events topics create" if missing else ""
 
     def _open(self) -> KafkaProducer:

@@ -27,6 +27,7 @@ class FakeProducer:
         self.topics = topics
         self.hangs = False
         self.away = False
+        self.in_sync = 3  # of three replicas
         self.refuses: KafkaError | None = None
         self.fatal: KafkaError | None = None  # raised by the next poll; nothing can be produced any more
         self.dead = False
@@ -63,7 +64,9 @@ class FakeProducer:
     def list_topics(self, *, timeout: float) -> Any:
         if self.hangs or self.away:
             raise KafkaException(KafkaError(KafkaError._TRANSPORT))
-        return SimpleNamespace(topics={topic: SimpleNamespace(error=None) for topic in self.topics})
+        partition = SimpleNamespace(replicas=[1, 2, 3], isrs=[1, 2, 3][: self.in_sync])
+        topic = SimpleNamespace(error=None, partitions={0: partition})
+        return SimpleNamespace(topics=dict.fromkeys(self.topics, topic))
 
     def __len__(self) -> int:
         return len(self._queue)

@@ -112,6 +112,26 @@ async def test_a_failed_probe_is_down_again(setting: Setting) -> None:
     assert not setting.publisher.healthy
 
 
+@pytest.mark.parametrize(("in_sync", "said"), [(3, False), (1, True)])
+async def test_what_may_keep_acknowledgements_away_is_said_when_a_probe_fails(
+    setting: Setting, in_sync: int, said: bool
+) -> None:
+    setting.fake.in_sync = in_sync
+    await hang_until_trying(setting)
+    setting.fake.hangs = True
+    with pytest.raises(Unacknowledged) as refused:
+        await setting.publisher.publish([A_RECORD])
+    of = f"replicas of phonon.call-leg.v1 and {len(TOPICS) - 1} more are out of sync: too few for min.insync.replicas?"
+    assert (of in str(refused.value)) is said
+    setting.fake.hangs, setting.fake.in_sync = False, 3
+    await until(setting.publisher, State.TRYING)
+    await setting.publisher.publish([A_RECORD])
+    setting.fake.hangs = True
+    with pytest.raises(Unacknowledged) as again:
+        await setting.publisher.publish([A_RECORD])
+    assert "out of sync" not in str(again.value)
+
+
 async def test_broken_connections_without_loss_heal_by_metadata(setting: Setting) -> None:
     setting.fake.away = True
     setting.fake.callbacks["error_cb"](KafkaError(KafkaError._ALL_BROKERS_DOWN))

@@ -23,6 +23,9 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # public, but 
     AclOperation,
     AclPermissionType,
     AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
     ResourcePatternType,
     ResourceType,
 )
@@ -34,7 +37,7 @@ from app.spool import Spool, prepare
 from app.topics import check_topics, create_topics
 from schemas.refusals import NOT_PERMITTED, UNTRUSTED_CERTIFICATE, WRONG_CREDENTIALS
 from schemas.settings import read_settings
-from schemas.topics import TOPICS
+from schemas.topics import TOPICS, topic_name
 from streams import changelog, connection
 from streams.changelog import Place
 from tests import recount
@@ -307,9 +310,25 @@ async def test_one_of_three_brokers_killed_costs_nothing(
         return sum(last.values())
 
     await asyncio.to_thread(eventually, lambda: counted() == wanted)
+
+    await asyncio.to_thread(want_three_replicas, alive, topic_name(prefix, "Sms"))
+
+    def readiness_after_a_delivery() -> str:
+        assert site.post() in (200, 202)
+        return site.readiness(site.receiver_port)[1]
+
+    why = "are out of sync: too few for min.insync.replicas?"
+    await asyncio.to_thread(eventually, lambda: why in readiness_after_a_delivery())
     for child in (worker, receiver):
         assert child.returncode is None
         child.kill()
+
+
+def want_three_replicas(servers: str, topic: str) -> None:
+    wish = ConfigEntry("min.insync.replicas", "3", incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[wish])
+    admin = AdminClient({"bootstrap.servers": servers})  # to be kept until it has answered
+    admin.incremental_alter_configs([resource])[resource].result(10)
 
 
 def said(child: Child, line: str) -> bool:
