@@ -136,6 +136,8 @@ def _hint(error: Exception) -> str:
     """It hangs up without a word where it expects TLS and gets none; the others it names may not be to be reached."""
     if isinstance(error, NodeNotReadyError):
         return "the addresses it gives, its advertised.listeners, can't be resolved or reached from here"
+    if isinstance(error, TimeoutError):
+        return "silence: it hangs, the network is cut, or it expects another KAFKA_SECURITY_PROTOCOL"
     hung_up = isinstance(error, KafkaConnectionError)
     return type(error).__name__ + (": is KAFKA_SECURITY_PROTOCOL right?" if hung_up else "")
 

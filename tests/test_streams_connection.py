@@ -94,7 +94,7 @@ def test_what_no_worker_can_start_with_is_named(kafka: dict[str, str], told: str
 def test_a_broker_that_names_addresses_which_can_not_be_reached_is_said() -> None:
     """Bootstrap answers, what it advertises does not: aiokafka then says NodeNotReadyError, and no more."""
     assert "advertised.listeners" in preflight._hint(NodeNotReadyError())
-    assert preflight._hint(TimeoutError()) == "TimeoutError"
+    assert preflight._hint(TimeoutError()).startswith("silence: it hangs, the network is cut, or it expects")
 
 
 async def test_a_server_by_its_ipv6_address_is_asked_for_the_reason_too(monkeypatch: pytest.MonkeyPatch) -> None:
