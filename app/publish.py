@@ -331,8 +331,10 @@ class Publisher:
         except KafkaException as error:
             return self._why(error.args[0])
         missing = sorted(topic for topic in self._topics if topic not in found or found[topic].error is not None)
-        self._lagging = lagging({topic: found[topic] for topic in self._topics.difference(missing)})
-        return f"topic {', '.join(missing)} is missing: phonon-events topics create" if missing else ""
+        if missing:
+            return f"topic {', '.join(missing)} is missing: phonon-events topics create"
+        self._lagging = lagging({topic: found[topic] for topic in self._topics})
+        return ""
 
     def _open(self) -> KafkaProducer:
         return self._opened({"error_cb": self.on_error, "stats_cb": self._on_statistics})

@@ -39,7 +39,7 @@ if beside := os.environ.get("PYTEST_XDIST_WORKER", ""):
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """What a failed test's processes said belongs to its report: CI keeps nothing else of them."""
     report = yield
-    processes = getattr(item, "funcargs", {}).get("process")
+    processes = item.funcargs.get("process") if isinstance(item, pytest.Function) else None
     if report.failed and report.when == "call" and isinstance(processes, Processes):
         report.sections += processes.said()
     return report

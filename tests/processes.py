@@ -72,14 +72,8 @@ class Processes:
         return child
 
     def said(self) -> list[tuple[str, str]]:
-        """Each process so far, whether it runs, and its last lines."""
-        return [
-            (
-                f"{child.name}: {'runs' if child.returncode is None else f'ended with {child.returncode}'}",
-                child.tail(30),
-            )
-            for child, _ in self._started
-        ]
+        """Each process so far, its exit code (None while it runs), and its last lines."""
+        return [(f"{child.name} (code {child.returncode})", child.tail(30)) for child, _ in self._started]
 
     def stop_all(self) -> None:
         """Stop the last started first; raise if one of them printed a traceback."""

@@ -33,7 +33,7 @@ def is_free(port: int, host: str = LOOPBACK) -> bool:
 
 
 def free_port(prefer: int | None = None) -> int:
-    """Return a port nobody listens on, nor was given before: the preferred one if it is free."""
+    """Return a port nobody listens on: the preferred one if it is free, else one that was not given before."""
     if prefer is not None and is_free(prefer):
         return prefer
     for _ in range(1_000):
