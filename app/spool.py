@@ -382,25 +382,36 @@ class Outlet:
         self.mark_sent([waiting])
 
     def sweep(self) -> int:
-        """Delete the segments that nobody writes to and no row waits in; the number of damages set aside from them."""
-        damaged = 0
+        """Delete the segments that nobody writes to and no row waits in; the number of damages set aside from them.
+
+        One whose damage can't be set aside stays, and is in the way of no other: room may come from these. Raises
+        OSError for it afterwards.
+        """
+        damaged, failure = 0, None
         for path in segments(self.folder):
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                damaged += self._sweep(path)
+            except OSError as error:
+                failure = error
+        if failure:
+            raise failure
+        return damaged
+
+    def _sweep(self, path: Path) -> int:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as segment:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                os.close(descriptor)
-                continue
-            with os.fdopen(descriptor, "rb") as segment:
-                if any(one.state == KEPT for one in read_frames(segment)):
-                    continue  # at the first row that waits: in an outage this looks at every segment, again and again
-                found = list(read_frames(segment))
-                for one in found:
-                    segment.seek(one.start)
-                    self._keep_aside(f"{path.stem}-{one.start}.damaged", segment.read(one.end - one.start))
-                    damaged += 1
-                path.unlink()
-        return damaged
+                return 0
+            if any(one.state == KEPT for one in read_frames(segment)):
+                return 0  # at the first row that waits: in an outage this looks at every segment, again and again
+            damages = list(read_frames(segment))
+            for one in damages:
+                segment.seek(one.start)
+                self._keep_aside(f"{path.stem}-{one.start}.damaged", segment.read(one.end - one.start))
+            path.unlink()
+        return len(damages)
 
     def _keep_aside(self, name: str, content: bytes) -> None:
         path = self.folder / ASIDE / name

@@ -66,6 +66,21 @@ async def test_what_can_not_be_read_is_set_aside_and_the_rest_goes_on(tmp_path: 
     assert segments(tmp_path) == []
 
 
+async def test_what_can_not_be_set_aside_stays_and_the_rest_makes_room(tmp_path: Path) -> None:
+    """As on a full disk, to which nothing but segments that are done with can bring room."""
+    spooled(tmp_path, b"no JSON", body(1))
+    (odd,) = segments(tmp_path)
+    spooled(tmp_path, body(2))
+    (tmp_path / ASIDE).rmdir()
+    (tmp_path / ASIDE).touch()
+    publisher = FakePublisher()
+    with pytest.raises(NotADirectoryError):
+        await drainer(tmp_path, publisher).drain_once()
+    assert sorted(flows(publisher)) == ["flow-001", "flow-002"]
+    assert segments(tmp_path) == [odd]
+    assert [waiting.row.body for waiting in Outlet(tmp_path).waiting()] == [b"no JSON"]
+
+
 async def test_the_rate_is_bounded(tmp_path: Path) -> None:
     spooled(tmp_path, *map(body, range(40)))
     began = time.monotonic()

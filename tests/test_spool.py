@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from app.outcomes import Full, SpoolFailed
 from app.segment import Row, frame
-from app.spool import ASIDE, IDLE_SECONDS, Outlet, SparingStatus, Spool, prepare, status, used_bytes
+from app.spool import ASIDE, IDLE_SECONDS, Outlet, SparingStatus, Spool, prepare, segments, status, used_bytes
 
 
 class Crash(BaseException):
@@ -334,6 +334,27 @@ def test_damage_is_set_aside_and_reported_and_stops_nothing(tmp_path: Path) -> N
     assert not list(tmp_path.glob("*.spool"))
     assert b"cody 2" in next((tmp_path / ASIDE).iterdir()).read_bytes()
     assert status(tmp_path).damaged == 1
+
+
+def test_damage_that_can_not_be_set_aside_keeps_no_other_segment(tmp_path: Path) -> None:
+    """As on a full disk, where room can only come from these."""
+    spool, outlet = Spool(tmp_path, most_bytes=10**6), Outlet(tmp_path)
+    prepare(tmp_path)
+    for n in range(3):
+        spool.commit([Row(n, "", b"body %d" % n)])
+        spool.close()
+    damaged = segments(tmp_path)[0]
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    outlet.mark_sent(list(outlet.waiting()))
+    (tmp_path / ASIDE).rmdir()
+    (tmp_path / ASIDE).touch()
+    with pytest.raises(NotADirectoryError):
+        outlet.sweep()
+    assert segments(tmp_path) == [damaged]
+    (tmp_path / ASIDE).unlink()
+    prepare(tmp_path)
+    assert outlet.sweep() == 1
+    assert segments(tmp_path) == []
 
 
 def test_a_row_that_is_set_aside_keeps_its_body(tmp_path: Path) -> None:
