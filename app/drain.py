@@ -58,19 +58,30 @@ class Drainer:
     rate: int
     progress: Callable[[int], None] = lambda _rows: None
     _turns: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _said: str = ""
 
     async def run(self) -> None:
         """Drain for ever."""
         try:
             while True:
                 try:
-                    await asyncio.sleep(await self._turn())
-                except Exception:  # nobody else would ever drain again
-                    self.metrics.count("phonon_failures_total", "drain")
-                    log.exception("the spool can't be drained")
-                    await asyncio.sleep(OTHER_DRAINS_SECONDS)
+                    pause = await self._turn()
+                    self._said = ""
+                except Exception as error:  # noqa: BLE001 - nobody else would ever drain again
+                    pause = OTHER_DRAINS_SECONDS
+                    self._note(error)
+                await asyncio.sleep(pause)
         finally:
             self.outlet.release()
+
+    def _note(self, error: Exception) -> None:
+        """A disk that fails is told once, by what it says, and not every second with our traceback."""
+        self.metrics.count("phonon_failures_total", "drain")
+        if not isinstance(error, OSError):
+            log.error("the spool can't be drained", exc_info=(type(error), error, error.__traceback__))
+        elif str(error) != self._said:
+            self._said = str(error)
+            log.error("the spool can't be drained: %s", self._said)
 
     async def _turn(self) -> float:
         """One look at the spool; seconds until the next."""

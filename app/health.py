@@ -7,6 +7,7 @@ said even where the receiver is ready, because a missing topic or a wrong passwo
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -65,15 +66,19 @@ class Management:
         return _reply(200, body, b"text/plain; version=0.0.4; charset=utf-8")
 
     def _exposition(self) -> bytes:
-        status = self.spool_status()
-        spool = {
-            "phonon_spool_rows": status.rows,
-            "phonon_spool_bytes": status.bytes,
-            "phonon_spool_oldest_age_seconds": status.oldest_age_seconds,
-            "phonon_spool_set_aside": status.damaged,
-            "phonon_spool_disk_bytes": status.disk_bytes,
+        spool: dict[str, float] = {
+            "phonon_spool_writable": not self.readiness().spool,
             "phonon_spool_limit_bytes": self.spool_limit_bytes,
         }
+        with suppress(OSError):  # of a disk that can't be read there are no figures
+            status = self.spool_status()
+            spool |= {
+                "phonon_spool_rows": status.rows,
+                "phonon_spool_bytes": status.bytes,
+                "phonon_spool_oldest_age_seconds": status.oldest_age_seconds,
+                "phonon_spool_set_aside": status.damaged,
+                "phonon_spool_disk_bytes": status.disk_bytes,
+            }
         return self.metrics.exposition({name: float(value) for name, value in spool.items()})
 
 

@@ -77,6 +77,7 @@ METRICS: Final = (
     Metric("phonon_spool_set_aside", "gauge", "Files in the spool's aside folder."),
     Metric("phonon_spool_disk_bytes", "gauge", "Bytes that the spool takes of the disk."),
     Metric("phonon_spool_limit_bytes", "gauge", "Bytes that it may take; beyond them 507."),
+    Metric("phonon_spool_writable", "gauge", "1 while the spool would take a delivery; looked at every 30 s at least."),
 )
 #: Measured when asked, once for the host: not kept by the workers.
 ON_SCRAPE: Final = "phonon_spool_"

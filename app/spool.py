@@ -23,6 +23,7 @@ import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from errno import EDQUOT, EFBIG, ENOENT, ENOSPC
 from heapq import merge
 from itertools import accumulate
 from pathlib import Path
@@ -42,6 +43,7 @@ LOOK_SECONDS: Final = 1.0
 SHARERS: Final = 32
 #: What must have room, on the disk and in our share of it, for the spool to be ready: more than nearly all rows.
 PROBE_BYTES: Final = 64 * 1024
+PROBE_SECONDS: Final = 30.0
 SUFFIX: Final = ".spool"
 ASIDE: Final = "aside"
 
@@ -155,6 +157,7 @@ class Spool:
         self._most_bytes = most_bytes
         self._step = step  # tests: called between any two steps, may raise
         self._writer: _Writer | None = None
+        self._probe_at = 0.0
         self._surely, self._look_at = 0, 0.0  # bytes that there is room for until then, whatever others write
         self._count = 0
         self._waiting: list[Ask] = []
@@ -236,17 +239,24 @@ class Spool:
 
     def commit(self, rows: Sequence[Row]) -> int:
         """Write rows and make them stay, as many (from the first) as fit; their number. Raises Full or SpoolFailed."""
-        frames = self._fitting([frame(row) for row in rows])
-        if not frames:
-            raise Full("PHONON_SPOOL_MAX_BYTES is reached")
+        frames = [frame(row) for row in rows]
         try:
-            writer = self._writer or self._begin()
-            self._write(writer, b"".join(frames))
+            try:
+                return self._commit(frames)
+            except FileNotFoundError:  # somebody has deleted the segment, or the folder
+                self._abandon()
+                prepare(self.folder)
+                return self._commit(frames)
         except OSError as error:
             self._abandon()
-            if error.errno in (28, 122, 27):  # no space, over quota, file too large
-                raise Full(f"the disk is full ({error.strerror})") from None
-            raise SpoolFailed(f"the disk fails ({error.strerror})") from None
+            raise _failure(error) from None
+
+    def _commit(self, frames: list[bytes]) -> int:
+        frames = self._fitting(frames)
+        if not frames:
+            raise Full("PHONON_SPOOL_MAX_BYTES is reached")
+        writer = self._writer or self._begin()
+        self._write(writer, b"".join(frames))
         if writer.size >= SEGMENT_BYTES:
             self.close()
         return len(frames)
@@ -285,6 +295,8 @@ class Spool:
             view, offset = view[written:], offset + written
             self._step("written")
         os.fsync(writer.descriptor)
+        if not os.fstat(writer.descriptor).st_nlink:
+            raise FileNotFoundError(ENOENT, "the segment was deleted")
         self._step("synced")
         writer.size = offset
 
@@ -307,19 +319,23 @@ class Spool:
 
     def _idle(self) -> None:
         self.close()
-        if self.refusal:
+        if self.refusal or time.monotonic() >= self._probe_at:
             self._look()
 
     def _look(self) -> None:
-        """Whether the spool takes rows now."""
+        """Whether the spool takes rows now; asked while it need not, so that somebody mends it before it must."""
+        self._probe_at = time.monotonic() + PROBE_SECONDS
         try:
             self._probe()
             self.refusal = ""
-        except (OSError, Full) as error:
+        except OSError as error:
+            self.refusal = self.refusal or str(_failure(error))
+        except Full as error:
             self.refusal = self.refusal or str(error)
 
     def _probe(self) -> None:
         """Raises unless the spool takes a row of an ordinary size; of a small share, a quarter of it."""
+        prepare(self.folder)  # somebody may have deleted it
         if used_bytes(self.folder) + min(PROBE_BYTES, self._most_bytes // 4) > self._most_bytes:
             raise Full("PHONON_SPOOL_MAX_BYTES is reached")
         path = self.folder / f"probe-{os.getpid()}.new"
@@ -330,6 +346,13 @@ class Spool:
                 os.fsync(probe.fileno())
         finally:
             path.unlink(missing_ok=True)
+
+
+def _failure(error: OSError) -> Full | SpoolFailed:
+    """What an error of the disk means to a delivery."""
+    if error.errno in (ENOSPC, EDQUOT, EFBIG):
+        return Full(f"the disk is full ({error.strerror})")
+    return SpoolFailed(f"the disk fails ({error.strerror})")
 
 
 @dataclass(slots=True)

@@ -145,6 +145,29 @@ async def test_an_error_of_ours_is_counted_and_draining_goes_on_after_a_while(
     assert counted(draining, b'phonon_failures_total{where="drain"} 2.0')
 
 
+async def test_a_failing_disk_is_told_once_and_without_our_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("app.drain.OTHER_DRAINS_SECONDS", 0.01)
+    spooled(tmp_path, b"no JSON")
+    (tmp_path / ASIDE).rmdir()
+    (tmp_path / ASIDE).touch()
+    draining = drainer(tmp_path, FakePublisher())
+    runs = asyncio.create_task(draining.run())
+    async with asyncio.timeout(10):
+        while not counted(draining, b'phonon_failures_total{where="drain"} 3.0'):  # noqa: ASYNC110 - a thread counts
+            await asyncio.sleep(0)
+        (record,) = caplog.records
+        (tmp_path / ASIDE).unlink()
+        prepare(tmp_path)
+        while not counted(draining, b"phonon_set_aside_total 1.0"):  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    runs.cancel()
+    await asyncio.gather(runs, return_exceptions=True)
+    assert record.getMessage().startswith("the spool can't be drained: [Errno 20] Not a directory: ")
+    assert record.exc_info is None
+
+
 async def test_damage_is_counted_and_said_and_nothing_where_there_is_none(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,6 +1,7 @@
 """Ready means stored durably; and the three addresses of the management port."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,11 +19,15 @@ class Answer:
         self.body: bytes = messages[1]["body"]
 
 
-async def ask(path: str, *, method: str = "GET", readiness: Readiness | None = None) -> Answer:
+async def ask(
+    path: str,
+    *,
+    method: str = "GET",
+    readiness: Readiness | None = None,
+    spool_status: Callable[[], SpoolStatus] = lambda: SpoolStatus(3, 400, 1.5, 2),
+) -> Answer:
     management = Management(
-        readiness=lambda: readiness or Readiness("", ""),
-        spool_status=lambda: SpoolStatus(3, 400, 1.5, 2),
-        metrics=Metrics(),
+        readiness=lambda: readiness or Readiness("", ""), spool_status=spool_status, metrics=Metrics()
     )
     sent: list[dict[str, Any]] = []
 
@@ -64,6 +69,19 @@ async def test_metrics_hold_the_spool() -> None:
     assert "phonon_spool_rows 3.0" in text
     assert "phonon_spool_oldest_age_seconds 1.5" in text
     assert "phonon_spool_set_aside 2.0" in text
+    assert "phonon_spool_writable 1.0" in text
+
+
+async def test_a_disk_that_can_not_be_read_takes_no_other_figures_away() -> None:
+    def failing() -> SpoolStatus:
+        raise OSError(5, "Input/output error")
+
+    answer = await ask("/metrics", readiness=Readiness("", "the disk fails"), spool_status=failing)
+    text = answer.body.decode()
+    assert answer.status == 200
+    assert "phonon_spool_writable 0.0" in text
+    assert "phonon_ready" in text
+    assert "phonon_spool_rows" not in text
 
 
 async def test_nothing_else_is_there() -> None:

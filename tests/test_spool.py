@@ -290,6 +290,33 @@ async def test_a_failing_disk_is_said(opened: Spool, monkeypatch: pytest.MonkeyP
         await opened.keep(Row(1, "", b"x"))
 
 
+async def test_what_somebody_deletes_takes_nothing_with_it_that_comes_later(opened: Spool) -> None:
+    """A 202 for a row in a file that has no name any more would be a lie."""
+    await opened.keep(Row(1, "", b"in what is deleted"))
+    (segment,) = segments(opened.folder)
+    segment.unlink()
+    await opened.keep(Row(2, "", b"second"))
+    assert bodies(opened.folder) == [b"second"]
+    shutil.rmtree(opened.folder)
+    await opened.keep(Row(3, "", b"third"))
+    assert bodies(opened.folder) == [b"third"]
+    assert opened.folder.stat().st_mode & 0o777 == 0o700
+
+
+async def test_a_spool_that_is_not_needed_says_that_it_can_not_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.spool.PROBE_SECONDS", 0.1)
+    spool = Spool(tmp_path / "spool", most_bytes=10**6)
+    spool.start()
+    shutil.rmtree(spool.folder)
+    spool.folder.touch()
+    await until(lambda: spool.refusal == "the disk fails (File exists)")
+    spool.folder.unlink()
+    await until(lambda: not spool.refusal)
+    await asyncio.to_thread(spool.stop)
+
+
 async def test_workers_share_a_spool_and_one_drains(tmp_path: Path) -> None:
     spools = [Spool(tmp_path, most_bytes=10**6) for _ in range(2)]
     for spool in spools:

@@ -122,6 +122,7 @@ ROWS: Final = {
                 (rate("phonon_refused_kept_total"), "refused, and kept"),
             ],
         ),
+        Panel("Spool writable", "bool_yes_no", [("phonon_spool_writable", "{{instance}}")], most=1),
         Panel("Files set aside", "short", [("phonon_spool_set_aside", "{{instance}}")]),
     ),
     "Workers": (
