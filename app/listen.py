@@ -12,7 +12,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -149,6 +149,7 @@ async def serve_management(app: Any, settings: Settings) -> None:
     """Serve the management port, or wait to take over from the worker that does.
 
     The lock says which worker's turn it is; so a port that is taken all the same is another program's, and said once.
+    On a disk that takes no lock it is whose port it is first.
     """
     host, port = settings.management_host, settings.management_port
     path = Path(settings.spool_dir) / f"management-{port}.lock"
@@ -156,8 +157,11 @@ async def serve_management(app: Any, settings: Settings) -> None:
     try:
         while True:
             try:
-                turn = turn if turn != -1 else os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-                fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if turn == -1:
+                    with suppress(OSError):
+                        turn = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                if turn != -1:
+                    fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 await _serve_on(app, _bound(host, port))
             except BlockingIOError:
                 pass  # another worker's turn

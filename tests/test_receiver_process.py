@@ -198,6 +198,11 @@ def test_a_taken_management_port_is_said_and_kills_nobody(process: Processes, po
     assert child.output.count("can't be served") == 1
 
 
+def test_a_disk_that_takes_no_lock_takes_the_management_port_from_nobody(process: Processes, ports: Ports) -> None:
+    (ports.spool / f"management-{ports.management}.lock").mkdir(parents=True)
+    process("serve", settings=ports.settings, ready=ports.ready)
+
+
 def test_two_workers_are_one_receiver(process: Processes, ports: Ports) -> None:
     child = process("serve", "--workers", "2", settings=ports.settings, ready=ports.ready)
     wait_until(lambda: len(workers_of(child)) == 2)
