@@ -68,8 +68,8 @@ def publish(settings: Settings, *records: Record) -> None:
 
 
 def python(program: str, folder: Path) -> list[str]:
-    """The command that runs a program."""
-    (folder / "program.py").write_text(program, encoding="utf-8")
+    """The command that runs a program, in a group that no other test's killed program holds a place in."""
+    (folder / "program.py").write_text(program.replace("flows-in-python", f"{folder.name}-python"), encoding="utf-8")
     return [sys.executable, "program.py"]
 
 
@@ -95,7 +95,7 @@ def java(folder: Path) -> list[str]:
 def node(folder: Path) -> list[str]:
     """The same for the program for Node. A newer Node warns of kafkajs's timers."""
     shutil.copytree(installed(ROOT / "tests" / "consuming") / "node_modules", folder / "node_modules")
-    (folder / "flows.mjs").write_text(NODE, encoding="utf-8")
+    (folder / "flows.mjs").write_text(NODE.replace("flows-in-node", f"{folder.name}-node"), encoding="utf-8")
     return ["node", "--no-warnings", "flows.mjs"]
 
 
@@ -121,7 +121,13 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 def lines(
-    settings: Settings, command: Sequence[str], count: int, folder: Path, meanwhile: Callable[[], object] = lambda: None
+    settings: Settings,
+    command: Sequence[str],
+    count: int,
+    folder: Path,
+    meanwhile: Callable[[], object] = lambda: None,
+    *,
+    end: signal.Signals = signal.SIGKILL,
 ) -> list[str]:
     """The first lines that a program prints, which runs for ever: then it is stopped, with all that it started."""
     log = folder / "out"
@@ -141,7 +147,7 @@ def lines(
             time.sleep(0.1)
         time.sleep(0.5)  # whether there are more
     finally:
-        os.killpg(running.pid, signal.SIGKILL)
+        os.killpg(running.pid, end)
         running.wait()
     return log.read_text().splitlines()
 
@@ -197,6 +203,19 @@ def test_the_node_program_prints_each_flow_once(settings: Settings, tmp_path: Pa
     assert lines(settings, [*node(tmp_path), SCHEMA_FOLDER], 4, tmp_path) == [
         f"{DID} BUSY 2026-01-05T10:00:3{n}.500Z" for n in (1, 2, 3, 4)
     ]
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("language", ["python", "node"])
+def test_after_ctrl_c_a_program_goes_on_at_once(language: str, settings: Settings, tmp_path: Path) -> None:
+    """Its group would keep its place for 30 (kafkajs) or 45 s."""
+    program = python(PYTHON[0], tmp_path) if language == "python" else node(tmp_path)
+    publish_flows(settings)
+    assert len(lines(settings, [*program, SCHEMA_FOLDER], 3, tmp_path, end=signal.SIGINT)) >= 3
+    publish_flows(settings)
+    began = time.monotonic()
+    assert lines(settings, [*program, SCHEMA_FOLDER], 3, tmp_path)[0].startswith(f"{DID} BUSY")
+    assert time.monotonic() - began < 15
 
 
 def test_what_flink_and_a_jdbc_sink_can_t_take_is_what_the_document_says() -> None:
