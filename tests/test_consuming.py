@@ -1,6 +1,8 @@
 """The programs and command lines that docs/consuming.md offers, run as they stand there against a real Kafka."""
 
 import hashlib
+import io
+import json
 import os
 import re
 import shutil
@@ -12,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import fastavro
 import pytest
 from confluent_kafka import Producer
 
@@ -19,10 +22,11 @@ from app.demo.kafka_jars import cache_directory
 from app.pipeline import make_pipeline
 from app.records import Record
 from app.topics import create_topics
-from schemas import SCHEMAS, encode
+from schemas import SCHEMAS, decode, encode, header
 from schemas.settings import Settings, read_settings
 from schemas.topics import TOPICS, raw_topic_name, topic_name
 from tests.conftest import without_broker
+from tests.node import installed
 from tests.processes import clean_environment
 
 ROOT = Path(__file__).parent.parent
@@ -35,6 +39,7 @@ POM_HEAD = (
 )
 SHELL = "".join(re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)).splitlines()
 SQL = re.findall(r"```sql\n(.*?)```", TEXT, re.DOTALL)[0]
+NODE = re.findall(r"```js\n(.*?)```", TEXT, re.DOTALL)[0]
 PYTHON = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 DID = "+912243692987"
 CALL = (
@@ -55,15 +60,16 @@ def settings(kafka: Any, prefix: str) -> Settings:
 
 
 def publish(settings: Settings, *records: Record) -> None:
-    producer = Producer({"bootstrap.servers": settings.kafka["bootstrap.servers"]})
+    receivers = {"compression.type": "lz4"}
+    producer = Producer({"bootstrap.servers": settings.kafka["bootstrap.servers"]} | receivers)
     for record in records:
         producer.produce(record.topic, record.value, record.key, headers=list(record.headers))
     assert producer.flush(10) == 0
 
 
 def python(program: str, folder: Path) -> list[str]:
-    """The command that runs a program."""
-    (folder / "program.py").write_text(program, encoding="utf-8")
+    """The command that runs a program, in a group that no other test's killed program holds a place in."""
+    (folder / "program.py").write_text(program.replace("flows-in-python", f"{folder.name}-python"), encoding="utf-8")
     return [sys.executable, "program.py"]
 
 
@@ -84,6 +90,13 @@ def java(folder: Path) -> list[str]:
     (folder / "Flows.java").write_text(JAVA, encoding="utf-8")
     subprocess.run(["javac", "-cp", f"{jars}/*", "Flows.java"], cwd=folder, timeout=60, check=True)
     return ["java", "-Xmx128m", "-cp", f"{jars}/*:.", "Flows"]
+
+
+def node(folder: Path) -> list[str]:
+    """The same for the program for Node. A newer Node warns of kafkajs's timers."""
+    shutil.copytree(installed(ROOT / "tests" / "consuming") / "node_modules", folder / "node_modules")
+    (folder / "flows.mjs").write_text(NODE.replace("flows-in-node", f"{folder.name}-node"), encoding="utf-8")
+    return ["node", "--no-warnings", "flows.mjs"]
 
 
 def shell(settings: Settings, line: str) -> list[str]:
@@ -108,7 +121,13 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 def lines(
-    settings: Settings, command: Sequence[str], count: int, folder: Path, meanwhile: Callable[[], object] = lambda: None
+    settings: Settings,
+    command: Sequence[str],
+    count: int,
+    folder: Path,
+    meanwhile: Callable[[], object] = lambda: None,
+    *,
+    end: signal.Signals = signal.SIGKILL,
 ) -> list[str]:
     """The first lines that a program prints, which runs for ever: then it is stopped, with all that it started."""
     log = folder / "out"
@@ -128,7 +147,7 @@ def lines(
             time.sleep(0.1)
         time.sleep(0.5)  # whether there are more
     finally:
-        os.killpg(running.pid, signal.SIGKILL)
+        os.killpg(running.pid, end)
         running.wait()
     return log.read_text().splitlines()
 
@@ -141,25 +160,72 @@ def said(settings: Settings, command: Sequence[str], folder: Path) -> tuple[list
     return done.stdout.splitlines(), done.stderr
 
 
+def flow_record(settings: Settings, n: int) -> Record:
+    """The flow of a delivery, as a receiver publishes it."""
+    made = make_pipeline(settings)(CALL % (n, n, n), received_at=1_767_607_300_000, traceparent="")
+    topic = topic_name(settings.topic_prefix, "Flow")
+    return next(record for record in made.records if record.topic == topic)
+
+
+def publish_flow_of_the_first_release(settings: Settings) -> None:
+    """A fourth one, with the fields and the fingerprint that the first version had."""
+    first = json.loads((ROOT / "schemas" / "released" / "Flow.1.avsc").read_text(encoding="utf-8"))
+    made, body = flow_record(settings, 4), io.BytesIO()
+    fastavro.schemaless_writer(body, fastavro.parse_schema(first, named_schemas={}), decode(made.value)[1])
+    publish(settings, Record(made.topic, made.key, header(first) + body.getvalue(), []))
+
+
 def publish_flows(settings: Settings) -> None:
     """Three flows, two of them twice."""
-    pipeline, topic = make_pipeline(settings), topic_name(settings.topic_prefix, "Flow")
-    made = [pipeline(CALL % (n, n, n), received_at=1_767_607_300_000, traceparent="") for n in (1, 2, 1, 3, 2)]
-    publish(settings, *(record for each in made for record in each.records if record.topic == topic))
+    publish(settings, *(flow_record(settings, n) for n in (1, 2, 1, 3, 2)))
 
 
 @pytest.mark.broker
 def test_the_python_program_prints_each_flow_once(settings: Settings, tmp_path: Path) -> None:
     publish_flows(settings)
-    assert lines(settings, [*python(PYTHON[0], tmp_path), SCHEMA_FOLDER], 3, tmp_path) == [
-        f"{DID} BUSY 2026-01-05T10:00:3{n}.500000+00:00" for n in (1, 2, 3)
+    publish_flow_of_the_first_release(settings)
+    assert lines(settings, [*python(PYTHON[0], tmp_path), SCHEMA_FOLDER], 4, tmp_path) == [
+        f"{DID} BUSY 2026-01-05T10:00:3{n}.500000+00:00" for n in (1, 2, 3, 4)
     ]
 
 
 @pytest.mark.broker
 def test_the_java_program_prints_each_flow_once(settings: Settings, tmp_path: Path) -> None:
     publish_flows(settings)
-    assert lines(settings, [*java(tmp_path), SCHEMA_FOLDER], 3, tmp_path) == [f"{DID} BUSY"] * 3
+    publish_flow_of_the_first_release(settings)
+    assert lines(settings, [*java(tmp_path), SCHEMA_FOLDER], 4, tmp_path) == [f"{DID} BUSY"] * 4
+
+
+@pytest.mark.broker
+def test_the_node_program_prints_each_flow_once(settings: Settings, tmp_path: Path) -> None:
+    publish_flows(settings)
+    publish_flow_of_the_first_release(settings)
+    assert lines(settings, [*node(tmp_path), SCHEMA_FOLDER], 4, tmp_path) == [
+        f"{DID} BUSY 2026-01-05T10:00:3{n}.500Z" for n in (1, 2, 3, 4)
+    ]
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("language", ["python", "node"])
+def test_after_ctrl_c_a_program_goes_on_at_once(language: str, settings: Settings, tmp_path: Path) -> None:
+    """Its group would keep its place for 30 (kafkajs) or 45 s."""
+    program = python(PYTHON[0], tmp_path) if language == "python" else node(tmp_path)
+    publish_flows(settings)
+    assert len(lines(settings, [*program, SCHEMA_FOLDER], 3, tmp_path, end=signal.SIGINT)) >= 3
+    publish_flows(settings)
+    began = time.monotonic()
+    assert lines(settings, [*program, SCHEMA_FOLDER], 3, tmp_path)[0].startswith(f"{DID} BUSY")
+    assert time.monotonic() - began < 15
+
+
+def test_what_flink_and_a_jdbc_sink_can_t_take_is_what_the_document_says() -> None:
+    kinds = {field["name"]: field["type"] for field in SCHEMAS["Flow"]["fields"]}
+    nested = {name: type_["type"] for name, type_ in kinds.items() if isinstance(type_, dict)}
+    enums = {name for name, type_ in nested.items() if type_ == "enum"}
+    assert {name for name, type_ in nested.items() if type_ in ("array", "map", "record")} == set(
+        re.findall(r"`exclude=([\w,]+)`", TEXT)[0].split(",")
+    )
+    assert enums == {"direction", "disposition"} <= set(re.findall(r"`(\w+)`", TEXT.partition("**Flink SQL**")[2]))
 
 
 def metrics_records(settings: Settings) -> list[Record]:

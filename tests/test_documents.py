@@ -1,33 +1,26 @@
 """Documents that machines read are what the code's tables make, and what their own field's tools accept.
 
-AsyncAPI's parser is a program for Node. It is installed once, from a lock with hashes, into the cache that Kafka's jars
-are in (15 s, 55 MB); without Node the test is skipped, or fails where CI requires brokers.
+AsyncAPI's parser is a program for Node (15 s and 55 MB, once).
 """
 
-import hashlib
 import json
-import os
 import re
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 from openapi_spec_validator import validate
 
-from app.demo.kafka_jars import cache_directory
 from app.raw import Raw
 from app.records import Record
 from deploy.documents.__main__ import documents, text
 from schemas.topics import BY_RECORD, TOPICS, topics_by_name
-from tests.conftest import without_broker
+from tests.node import installed
 
 ROOT = Path(__file__).parent.parent
 TOOL = Path(__file__).parent / "asyncapi"
-INSTALL = ("npm", "ci", "--omit-lockfile-registry-resolved", "--no-audit", "--no-fund", "--silent", "--ignore-scripts")
-INSTALL_SECONDS = 240
 WARNING = 1
 """Severities are those of Spectral: 0 error, 1 warning, 2 and 3 advice."""
 
@@ -44,19 +37,7 @@ def test_openapi_is_valid() -> None:
 @pytest.fixture(scope="session")
 def parser() -> Path:
     """AsyncAPI's parser, ready to run."""
-    if not (shutil.which("node") and shutil.which("npm")):
-        without_broker("AsyncAPI's parser needs node and npm", os.environ)
-    lock = hashlib.sha256((TOOL / "package-lock.json").read_bytes()).hexdigest()[:12]
-    home = cache_directory(os.environ) / f"asyncapi-{lock}"
-    if not home.is_dir():
-        home.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=home.parent, prefix="asyncapi-", ignore_cleanup_errors=True) as folder:
-            made = Path(folder) / "made"
-            shutil.copytree(TOOL, made)
-            done = subprocess.run(INSTALL, cwd=made, capture_output=True, text=True, timeout=INSTALL_SECONDS)
-            if done.returncode:
-                without_broker(f"npm could not bring AsyncAPI's parser: {done.stderr[:200]}", os.environ)
-            made.rename(home)
+    home = installed(TOOL)
     shutil.copy(TOOL / "validate.mjs", home)
     return home / "validate.mjs"
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 from app.openapi import openapi
 from deploy.documents.asyncapi import asyncapi
 from deploy.documents.grafana import dashboard
+from schemas import FOLDER, header
 from schemas.settings import read_settings
 
 ROOT: Final = Path(__file__).parent.parent.parent
@@ -18,7 +19,17 @@ def documents() -> dict[str, Any]:
         "docs/openapi.json": openapi(read_settings({"PHONON_TOKEN": "shown-nowhere"})),
         "docs/asyncapi.json": asyncapi(read_settings({})),
         "deploy/grafana/dashboard.json": dashboard(),
+        "schemas/released/fingerprints.json": fingerprints(),
     }
+
+
+def fingerprints() -> dict[str, str]:
+    """Fingerprint as it stands in values -> file in schemas/released, for consumers whose library computes another.
+
+    Go's hamba/avro and goavro do: their canonical form keeps what logicalType leaves behind.
+    """
+    files = sorted(FOLDER.glob("released/*.avsc"))
+    return {header(json.loads(file.read_text(encoding="utf-8")))[2:].hex(): file.name for file in files}
 
 
 def text(content: Any) -> str:
