@@ -1,6 +1,7 @@
 """The spool: a model that may crash between any two steps, a full disk, several writers, one drainer."""
 
 import asyncio
+import errno
 import fcntl
 import os
 import shutil
@@ -8,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from hypothesis import given, settings
@@ -288,6 +289,32 @@ async def test_a_failing_disk_is_said(opened: Spool, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(os, "pwrite", broken)
     with pytest.raises(SpoolFailed):
         await opened.keep(Row(1, "", b"x"))
+
+
+async def test_a_disk_that_lets_nothing_be_removed_either_is_said_and_used_again(
+    opened: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ext4 after an error: the file system is read-only from one moment to the next, until somebody mends it."""
+    await opened.keep(Row(1, "", b"first"))
+    assert opened._writer is not None
+    descriptor = opened._writer.descriptor
+
+    def refuse(*_arguments: object, **_more: object) -> NoReturn:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    with monkeypatch.context() as read_only:
+        for name in ("pwrite", "ftruncate", "unlink"):
+            read_only.setattr(os, name, refuse)
+        with pytest.raises(SpoolFailed):
+            await opened.keep(Row(2, "", b"second"))
+        beside = os.open(opened.folder, os.O_RDONLY)
+        assert beside == descriptor, "the number of the descriptor that was closed is another file's now"
+        await asyncio.sleep(3 * IDLE_SECONDS)
+    os.fstat(beside)
+    os.close(beside)
+    async with asyncio.timeout(5):
+        await opened.keep(Row(3, "", b"third"))
+    assert bodies(opened.folder) == [b"first", b"third"]
 
 
 async def test_workers_share_a_spool_and_one_drains(tmp_path: Path) -> None:
