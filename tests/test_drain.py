@@ -43,8 +43,12 @@ def flows(publisher: FakePublisher) -> list[str]:
 
 async def test_oldest_first_and_nothing_left(tmp_path: Path) -> None:
     spooled(tmp_path, *map(body, range(150)))
-    publisher = FakePublisher()
-    assert await drainer(tmp_path, publisher).drain_once() == 150
+    publisher, progress = FakePublisher(), list[int]()
+    draining = drainer(tmp_path, publisher)
+    draining.progress = progress.append
+    assert await draining.drain_once() == 150
+    assert progress == [64, 64, 22]
+    assert counted(draining, b"phonon_drained_total 150.0")
     batches = [sorted(flows(publisher)[n : n + 64]) for n in range(0, 150, 64)]
     assert [flow for batch in batches for flow in batch] == [f"flow-{n:03d}" for n in range(150)]
     assert segments(tmp_path) == []

@@ -94,6 +94,34 @@ async def hang_until_trying(setting: Setting) -> None:
     await until(setting.publisher, State.TRYING)
 
 
+@pytest.mark.parametrize("failed", range(3))
+@pytest.mark.parametrize(
+    ("code", "raised", "healthy"),
+    [(KafkaError._MSG_TIMED_OUT, Unacknowledged, False), (KafkaError.INVALID_RECORD, Unpublishable, True)],
+)
+async def test_a_delivery_is_as_good_as_the_worst_of_its_records(
+    setting: Setting, failed: int, code: int, raised: type[Exception], healthy: bool
+) -> None:
+    setting.fake.hangs = True
+    published = asyncio.create_task(setting.publisher.publish([A_RECORD] * 3))
+    await asyncio.sleep(0)
+    for number, acknowledge in enumerate(setting.fake._queue):
+        assert not published.done()
+        acknowledge(KafkaError(code) if number == failed else None, None)
+    with pytest.raises(raised):
+        await published
+    assert setting.publisher.healthy is healthy
+
+
+@pytest.mark.parametrize(
+    ("age", "quiet", "late"),
+    [(1.0, 1.0, False), (1.1, 0.6, True), (1.1, 0.5, False), (2.0, 0.5, False), (2.1, 0.0, True)],
+)
+def test_who_acknowledges_others_meanwhile_has_twice_as_long(age: float, quiet: float, late: bool) -> None:
+    publisher = Publisher(lambda _callbacks: FakeProducer(TOPICS), topics=TOPICS, stall_after=1)
+    assert publisher._is_late(age, quiet) is late
+
+
 async def test_after_a_hang_one_delivery_at_a_time_tries(setting: Setting) -> None:
     await hang_until_trying(setting)
     probe = asyncio.create_task(setting.publisher.publish([A_RECORD]))
@@ -161,6 +189,8 @@ async def test_a_missing_topic_is_said(setting: Setting) -> None:
     assert setting.publisher.reason == "topic phonon.sms.v1 is missing: phonon-events topics create"
     with pytest.raises(Unacknowledged, match="missing"):
         await setting.publisher.publish([A_RECORD])
+    setting.fake.topics = TOPICS
+    assert await is_healthy(setting.publisher), "it is asked until it is there"
 
 
 async def test_a_wrong_password_is_said(setting: Setting) -> None:

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from app.outcomes import Full, SpoolFailed
+from app.outcomes import Full, SpoolFailed, SpoolStatus
 from app.segment import Row, frame
 from app.spool import ASIDE, IDLE_SECONDS, Outlet, SparingStatus, Spool, prepare, status, used_bytes
 
@@ -261,7 +262,10 @@ async def test_a_spool_that_is_nearly_full_is_not_ready(tmp_path: Path) -> None:
     await asyncio.to_thread(again.stop)
 
 
-async def test_a_full_disk_loses_nothing_and_recovers(opened: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+async def test_a_full_disk_loses_nothing_and_recovers(
+    opened: Spool, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
     """The kernel takes half of it, then says that the disk is full."""
     await opened.keep(Row(1, "", b"first"))
     pwrite = os.pwrite
@@ -270,7 +274,7 @@ async def test_a_full_disk_loses_nothing_and_recovers(opened: Spool, monkeypatch
     def half(descriptor: int, data: bytes, offset: int) -> int:
         if full and len(data) > 1:
             pwrite(descriptor, data[: len(data) // 2], offset)
-            raise OSError(28, "No space left on device")
+            raise OSError(code, os.strerror(code))
         return pwrite(descriptor, data, offset)
 
     monkeypatch.setattr(os, "pwrite", half)
@@ -330,7 +334,10 @@ async def test_workers_share_a_spool_and_one_drains(tmp_path: Path) -> None:
     assert not second.acquire()
     first.release()
     assert second.acquire()
+    assert not first.acquire()
     second.release()
+    assert first.acquire()
+    first.release()
     for spool in spools:
         spool.stop()
 
@@ -375,16 +382,63 @@ def test_a_row_that_is_set_aside_keeps_its_body(tmp_path: Path) -> None:
 
 
 def test_the_status_of_no_spool_is_empty(tmp_path: Path) -> None:
-    assert status(tmp_path / "none").rows == 0
+    assert status(tmp_path / "none") == SpoolStatus(0, 0, 0.0, 0, 0)
     assert not (tmp_path / "none").exists()
 
 
 def test_only_we_may_read(tmp_path: Path) -> None:
     folder = tmp_path / "spool"
     prepare(folder)
-    Spool(folder, most_bytes=10**6).commit([Row(1, "", b"x")])
-    assert folder.stat().st_mode & 0o077 == 0
-    assert next(folder.glob("*.spool")).stat().st_mode & 0o077 == 0
+    Spool(folder, most_bytes=10**6).commit([Row(1, "", b"x"), Row(2, "", b"y")])
+    outlet = Outlet(folder)
+    outlet.acquire()
+    outlet.set_aside(next(outlet.waiting()))
+    outlet.release()
+    modes = {path.name.rpartition(".")[2]: path.stat().st_mode & 0o777 for path in [folder, *folder.rglob("*")]}
+    assert modes == {"spool": 0o600, "aside": 0o700, "body": 0o600, "lock": 0o600}
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+async def test_nothing_stays_open_of_what_others_hold_or_is_done_with(opened: Spool) -> None:
+    """A worker that does not drain asks every second whether it should: at a descriptor each it would last minutes."""
+    first, second = Outlet(opened.folder), Outlet(opened.folder)
+    assert first.acquire()
+
+    async def round_trip(number: int) -> None:
+        await opened.keep(Row(number, "", b"%d" % number))
+        await opened.keep(Row(number, "", b"odd %d" % number))
+        assert not second.acquire()
+        sent, odd = first.waiting()
+        first.mark_sent([sent])
+        first.set_aside(odd)
+        assert first.sweep() == 0
+
+    await round_trip(1)
+    before = descriptors()
+    for number in range(2, 7):
+        await round_trip(number)
+    assert descriptors() == before
+    first.release()
+
+
+def test_what_another_process_deletes_meanwhile_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare(tmp_path)
+    for number in range(2):
+        spool = Spool(tmp_path, most_bytes=10**6)
+        spool.commit([Row(number, "", b"%d" % number)])
+        spool.close()
+    waiting = Outlet(tmp_path).waiting()
+    one, other = tmp_path.glob("*.spool")
+    one.unlink()
+    assert len(list(waiting)) == 1
+    entries = list(os.scandir(tmp_path))
+    monkeypatch.setattr(os, "scandir", lambda place: nullcontext(entries if place == tmp_path else []))
+    other.unlink()
+    assert used_bytes(tmp_path) == 0
 
 
 async def until(condition: Callable[[], object]) -> None:

@@ -242,6 +242,41 @@ async def test_503_beyond_what_may_be_in_flight(tmp_path: Path) -> None:
     assert (await setting()).status == 200
 
 
+@pytest.mark.parametrize(
+    ("headers", "closes"),
+    [
+        ({}, False),
+        ({"content_length": b"99999"}, False),
+        ({"content_length": b"100000"}, True),
+        ({"transfer_encoding": b"chunked"}, True),
+    ],
+)
+async def test_who_is_refused_before_a_long_body_is_read_is_hung_up_on(
+    tmp_path: Path, headers: dict[str, bytes], closes: bool
+) -> None:
+    """Else all of it would be read, of a stranger; a short one is, and the connection kept."""
+    stranger, busy = Setting(tmp_path, token="t"), Setting(tmp_path, max_in_flight="1")
+    busy.receiver.webhook.in_flight = 1
+    for setting, status in ((stranger, 401), (busy, 503)):
+        answer = await setting(**headers)
+        is_problem(answer, status)
+        assert ("connection" in answer.headers) is closes
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"content_length": b"4096", "expect": b"100-continue"}, 200),
+        ({"content_length": b"4097", "expect": b"100-continue"}, 413),
+        ({"content_length": b"4097"}, 200),
+    ],
+    ids=["exactly the limit", "above it", "who does not ask is believed the body"],
+)
+async def test_who_asks_before_sending_is_told_before(tmp_path: Path, headers: dict[str, bytes], status: int) -> None:
+    answer = await Setting(tmp_path, max_body_bytes="4096")(**headers)
+    assert (answer.status, "connection" in answer.headers) == (status, status == 413)
+
+
 async def test_503_beyond_what_may_be_held_where_bodies_are_small_until_they_are_inflated(setting: Setting) -> None:
     budget, body = setting.receiver.webhook.budget, SAMPLE + b" " * 900_000
     inflated = budget.most_bytes // len(body)
@@ -277,6 +312,19 @@ async def test_a_trickling_body_is_cut_off(tmp_path: Path) -> None:
     assert answer.headers["connection"] == "close"
 
 
+@pytest.mark.parametrize(("hangs", "status"), [(False, 200), (True, 202)])
+async def test_a_body_that_took_its_time_is_published_or_spooled_in_what_is_left(
+    tmp_path: Path, hangs: bool, status: int
+) -> None:
+    setting = Setting(tmp_path, answer_within="0.8", stall_after="0.1")
+    if hangs:
+        setting.publisher.publish = lambda *_arguments, **_named: asyncio.sleep(60)  # type: ignore[method-assign]
+    async with asyncio.timeout(0.8):
+        answer = await setting.send([SAMPLE], headers=[], pause=lambda: asyncio.sleep(0.15))
+    assert answer.status == status
+    assert (len(setting.publisher.published), len(setting.spool.kept)) == ((0, 1) if hangs else (8, 0))
+
+
 async def test_a_publisher_and_a_spool_that_never_answer_do_not_hold_the_answer(tmp_path: Path) -> None:
     setting = Setting(tmp_path, answer_within="0.5", stall_after="0.1")
 
@@ -294,6 +342,7 @@ async def test_a_large_delivery_is_made_on_a_thread(setting: Setting) -> None:
     answer = await setting(body)
     assert answer.status == 200
     assert answer.json["events"]["key"] == LARGE_COMMAS
+    assert len(setting.publisher.published) == LARGE_COMMAS + 1
 
 
 async def test_while_much_is_masked_others_have_their_turns(tmp_path: Path) -> None:
