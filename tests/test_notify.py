@@ -114,6 +114,7 @@ def test_pauses_double_with_jitter_and_have_an_end(tries: int, chance: float) ->
         ("999999", LONGEST_REST_SECONDS),
         ("Mon, 05 Jan 2026 10:01:30 GMT", 90),
         ("Mon, 05 Jan 2026 09:00:00 GMT", 0),
+        ("Mon, 05 Jan 2026 10:01:30 +99999999999999999999", 0),
         ("²", 0),
     ],
 )

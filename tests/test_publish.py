@@ -183,9 +183,17 @@ async def test_draining_is_not_watched_by_the_stall_clock(setting: Setting) -> N
 
 
 async def test_a_missing_topic_is_said(setting: Setting) -> None:
+    asked, ask = list[float](), setting.fake.list_topics
+
+    def list_topics(*, timeout: float) -> Any:
+        asked.append(timeout)
+        return ask(timeout=timeout)
+
+    setting.fake.list_topics = list_topics  # type: ignore[method-assign]
     setting.fake.topics = TOPICS - {"phonon.sms.v1"}
     setting.fake.callbacks["error_cb"](KafkaError(KafkaError._ALL_BROKERS_DOWN))
     await asyncio.sleep(0.5)
+    assert 1 <= len(asked) <= 3, "not without a pause"
     assert setting.publisher.reason == "topic phonon.sms.v1 is missing: phonon-events topics create"
     with pytest.raises(Unacknowledged, match="missing"):
         await setting.publisher.publish([A_RECORD])

@@ -295,8 +295,9 @@ async def test_a_failing_disk_is_said(opened: Spool, monkeypatch: pytest.MonkeyP
         await opened.keep(Row(1, "", b"x"))
 
 
+@pytest.mark.parametrize("asked", [True, False], ids=["asked to keep", "idle"])
 async def test_a_disk_that_lets_nothing_be_removed_either_is_said_and_used_again(
-    opened: Spool, monkeypatch: pytest.MonkeyPatch
+    opened: Spool, monkeypatch: pytest.MonkeyPatch, asked: bool
 ) -> None:
     """ext4 after an error: the file system is read-only from one moment to the next, until somebody mends it."""
     await opened.keep(Row(1, "", b"first"))
@@ -309,8 +310,11 @@ async def test_a_disk_that_lets_nothing_be_removed_either_is_said_and_used_again
     with monkeypatch.context() as read_only:
         for name in ("pwrite", "ftruncate", "unlink"):
             read_only.setattr(os, name, refuse)
-        with pytest.raises(SpoolFailed):
-            await opened.keep(Row(2, "", b"second"))
+        if asked:
+            with pytest.raises(SpoolFailed):
+                await opened.keep(Row(2, "", b"second"))
+        else:
+            await until(lambda: opened._writer is None)
         beside = os.open(opened.folder, os.O_RDONLY)
         assert beside == descriptor, "the number of the descriptor that was closed is another file's now"
         await asyncio.sleep(3 * IDLE_SECONDS)
