@@ -23,7 +23,7 @@ from streams.failures import CLOCK_PAUSE_SECONDS, PAUSE_SECONDS
 from streams.framing import Framing
 from streams.metrics import COUNTS, lanes
 from streams.offsets import Chunk
-from streams.partition import A_TURN, Partition, Ports, Topics
+from streams.partition import A_TURN, BEHIND_RECORDS, FLUSH_SECONDS, Partition, Ports, Topics
 from streams.partitions import Partitions
 from streams.rules import NO_RULES
 from streams.table import Table
@@ -210,6 +210,31 @@ async def test_what_belongs_together_is_written_together_and_once() -> None:
     partition._stopping.set()
     await partition._flush(writer)
     assert journal.take() == ({}, 104), "and at the end"
+
+
+async def test_who_is_far_behind_flushes_seldom_and_everybody_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    partition, lags, waits = Shore(next_offset=0).partition, list[int](), list[float]()
+
+    async def flush(self: Partition, _writer: Writer) -> None:
+        lags.append(self.lag)
+
+    async def wait(self: Partition, seconds: float) -> None:
+        waits.append(seconds)
+        self.end = BEHIND_RECORDS + (len(waits) > 2)
+        if len(waits) == 5:
+            self._stopping.set()
+
+    monkeypatch.setattr(Partition, "_flush", flush)
+    monkeypatch.setattr(Partition, "_wait", wait)
+    await partition._keep_flushing(cast(Writer, Journal()))
+    assert waits == [FLUSH_SECONDS] * 5
+    assert lags == [BEHIND_RECORDS, BEHIND_RECORDS, BEHIND_RECORDS + 1]
+    lags.clear()
+    waits.clear()
+    partition._stopping.clear()
+    monkeypatch.setattr("streams.partition.BEHIND_FLUSH_SECONDS", 0)
+    await partition._keep_flushing(cast(Writer, Journal()))
+    assert len(lags) == 6
 
 
 async def test_who_goes_quiet_has_zeros_written_with_the_end_of_its_buckets() -> None:

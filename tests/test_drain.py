@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import threading
 import time
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -11,6 +13,7 @@ from app.drain import Drainer
 from app.main import Receiver
 from app.metrics import Metrics
 from app.outcomes import Unacknowledged
+from app.pipeline import Made, Pipeline
 from app.segment import Row
 from app.spool import ASIDE, Outlet, Spool, prepare, segments
 from schemas import decode
@@ -52,6 +55,26 @@ async def test_oldest_first_and_nothing_left(tmp_path: Path) -> None:
     batches = [sorted(flows(publisher)[n : n + 64]) for n in range(0, 150, 64)]
     assert [flow for batch in batches for flow in batch] == [f"flow-{n:03d}" for n in range(150)]
     assert segments(tmp_path) == []
+
+
+async def test_only_large_rows_are_made_on_a_thread(tmp_path: Path) -> None:
+    """A thread for each row would cost as much as making it; a large one would hold up the loop."""
+    made: dict[bytes, bool] = {}
+
+    class Watched:
+        def is_large(self, body: bytes) -> bool:
+            return len(body) > len(body_of_one)
+
+        def __call__(self, body: bytes, **when: Any) -> Made:
+            made[body] = threading.current_thread() is threading.main_thread()
+            return PIPELINE(body, **when)
+
+    body_of_one = body(1)
+    spooled(tmp_path, body_of_one, body_of_one + b" ")
+    draining = drainer(tmp_path, FakePublisher())
+    draining.pipeline = cast(Pipeline, Watched())
+    assert await draining.drain_once() == 2
+    assert made == {body_of_one: True, body_of_one + b" ": False}
 
 
 async def test_what_is_not_acknowledged_stays(tmp_path: Path) -> None:

@@ -7,10 +7,11 @@ import random
 import time
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import pytest
 from aiohttp import web
+from confluent_kafka import KafkaError, KafkaException
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -387,6 +388,28 @@ class Seeks:
 
     def seek(self, place: Any) -> None:
         self.places.append(place.offset)
+
+
+def test_kafka_that_fails_is_tried_again_and_an_error_of_ours_is_told_to_who_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else the process would say that it is ready, and send nothing any more."""
+    fails: list[Exception] = [KafkaException(KafkaError(KafkaError._TRANSPORT)), KeyError("ours")]
+    troubles: list[str] = []
+
+    def make_consumer(*_arguments: object) -> NoReturn:
+        troubles.append(source.trouble)
+        raise fails[len(troubles) - 1]
+
+    monkeypatch.setattr("app.notify.source.RETRY_SECONDS", 0)
+    monkeypatch.setattr("app.notify.source.make_consumer", make_consumer)
+    settings = read_settings({"PHONON_ALERT_WEBHOOK_URL": "http://a/"})
+    source = Source(settings, None, begin=lambda: None, deliver=lambda _arrived: None)
+    source.start()
+    source._thread.join(5)
+    assert source.failure is fails[1]
+    assert troubles[0] == "not connected yet"
+    assert troubles[1] not in ("", troubles[0])
 
 
 def test_a_partition_waits_for_the_registry_and_passes_over_what_is_no_alert(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -207,6 +207,19 @@ async def test_what_was_asked_for_before_the_stop_is_kept(tmp_path: Path) -> Non
     assert bodies(tmp_path) == [b"first", b"2", b"3"]
 
 
+async def test_a_stop_does_not_wait_for_the_loop_that_waits_for_it(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, most_bytes=1_000_000)
+    spool.start()
+    asked = asyncio.create_task(spool.keep(Row(1, "", b"asked")))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # it is with the writer now
+    began = time.monotonic()
+    spool.stop()
+    assert time.monotonic() - began < 5 * IDLE_SECONDS
+    await asked
+    assert bodies(tmp_path) == [b"asked"]
+
+
 async def test_the_share_of_the_disk_is_never_exceeded_and_comes_back(tmp_path: Path) -> None:
     spool = Spool(tmp_path, most_bytes=200_000)
     spool.start()
@@ -291,8 +304,9 @@ async def test_a_failing_disk_is_said(opened: Spool, monkeypatch: pytest.MonkeyP
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(os, "pwrite", broken)
-    with pytest.raises(SpoolFailed):
+    with pytest.raises(SpoolFailed, match="Input/output error"):
         await opened.keep(Row(1, "", b"x"))
+    assert opened.refusal == "the disk fails (Input/output error)"
 
 
 @pytest.mark.parametrize("asked", [True, False], ids=["asked to keep", "idle"])
