@@ -81,6 +81,15 @@ class Drainer:
 
     async def drain_once(self) -> int:
         """Publish what waits now, until all is done or Kafka fails; the number of rows published."""
+        try:
+            done = await self._drain()
+        except OSError:  # a full disk takes nothing that is set aside: what is sent must make room for it
+            await self._sweep()
+            raise
+        await self._sweep()
+        return done
+
+    async def _drain(self) -> int:
         waiting, done = self.outlet.waiting(), 0
         while self.publisher.state is not State.DOWN:
             began = time.monotonic()
@@ -93,11 +102,13 @@ class Drainer:
             done += published
             self.progress(published)
             await asyncio.sleep(max(len(batch) / self.rate - (time.monotonic() - began), 0))
+        return done
+
+    async def _sweep(self) -> None:
         damaged = await asyncio.to_thread(self.outlet.sweep)
         if damaged:
             self.metrics.count("phonon_set_aside_total", by=damaged)
             log.error("damaged bytes of the spool were set aside", extra={"fields": {"places": damaged}})
-        return done
 
     async def _publish(self, batch: Sequence[Waiting]) -> int:
         """Publish rows, mark those that are in Kafka, set aside those that never will be; the number published."""

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Final
 
 from app.outcomes import Full, SpoolFailed, SpoolStatus, Waiting
-from app.segment import KEPT, SENT, STATE_OFFSET, Row, frame, read_frames
+from app.segment import KEPT, SENT, STATE_OFFSET, Found, Row, frame, read_frames
 
 __all__ = ["Full", "Outlet", "SparingStatus", "Spool", "SpoolFailed", "SpoolStatus", "prepare", "status"]
 
@@ -384,8 +384,11 @@ class Outlet:
         self.mark_sent([waiting])
 
     def sweep(self) -> int:
-        """Delete the segments that nobody writes to and no row waits in; the number of damages set aside from them."""
-        damaged = 0
+        """Delete the segments that nobody writes to and no row waits in; the number of damages set aside from them.
+
+        What has none goes first: on a full disk it makes the room that setting aside needs.
+        """
+        damaged: list[tuple[Path, list[Found]]] = []
         for path in segments(self.folder):
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             try:
@@ -396,13 +399,17 @@ class Outlet:
             with os.fdopen(descriptor, "rb") as segment:
                 if any(one.state == KEPT for one in read_frames(segment)):
                     continue  # at the first row that waits: in an outage this looks at every segment, again and again
-                found = list(read_frames(segment))
+                if found := list(read_frames(segment)):
+                    damaged.append((path, found))
+                else:
+                    path.unlink()
+        for path, found in damaged:
+            with path.open("rb") as segment:
                 for one in found:
                     segment.seek(one.start)
                     self._keep_aside(f"{path.stem}-{one.start}.damaged", segment.read(one.end - one.start))
-                    damaged += 1
-                path.unlink()
-        return damaged
+            path.unlink()
+        return sum(len(found) for _, found in damaged)
 
     def _keep_aside(self, name: str, content: bytes) -> None:
         path = self.folder / ASIDE / name

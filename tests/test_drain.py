@@ -1,6 +1,7 @@
 """The drainer: oldest first, removed only when acknowledged, nothing in the way of the rest."""
 
 import asyncio
+import errno
 import json
 import threading
 import time
@@ -91,6 +92,31 @@ async def test_what_can_not_be_read_is_set_aside_and_the_rest_goes_on(tmp_path: 
     assert flows(publisher) == ["flow-001", "flow-003"]
     assert [path.read_bytes() for path in (tmp_path / ASIDE).iterdir()] == [b"not json"]
     assert segments(tmp_path) == []
+
+
+async def test_on_a_full_disk_what_is_sent_makes_room_for_what_is_set_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else one row that can't be read kept the disk full for ever, though all others were in Kafka."""
+    monkeypatch.setattr("app.drain.OTHER_DRAINS_SECONDS", 0.01)
+    spooled(tmp_path, b"not json")
+    spooled(tmp_path, *map(body, range(100)))
+    keep_aside = Outlet._keep_aside
+
+    def full(outlet: Outlet, name: str, content: bytes) -> None:
+        if len(segments(tmp_path)) > 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        keep_aside(outlet, name, content)
+
+    monkeypatch.setattr(Outlet, "_keep_aside", full)
+    publisher = FakePublisher()
+    draining = drainer(tmp_path, publisher)
+    runs = asyncio.create_task(draining.run())
+    assert await drained(tmp_path, publisher, 100)
+    runs.cancel()
+    await asyncio.gather(runs, return_exceptions=True)
+    assert sorted(flows(publisher)) == [f"flow-{n:03d}" for n in range(100)]
+    assert [path.read_bytes() for path in (tmp_path / ASIDE).iterdir()] == [b"not json"]
 
 
 async def test_the_rate_is_bounded(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from app.outcomes import Full, SpoolFailed, SpoolStatus
 from app.segment import Row, frame
-from app.spool import ASIDE, IDLE_SECONDS, Outlet, SparingStatus, Spool, prepare, status, used_bytes
+from app.spool import ASIDE, IDLE_SECONDS, Outlet, SparingStatus, Spool, prepare, segments, status, used_bytes
 
 
 class Crash(BaseException):
@@ -386,6 +386,32 @@ def test_damage_is_set_aside_and_reported_and_stops_nothing(tmp_path: Path) -> N
     assert not list(tmp_path.glob("*.spool"))
     assert b"cody 2" in next((tmp_path / ASIDE).iterdir()).read_bytes()
     assert status(tmp_path).damaged == 1
+
+
+def test_a_full_disk_is_swept_of_what_needs_no_room_before_damage_is_set_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else one torn row in the oldest segment kept all others, long sent, on the disk that has no room for it."""
+    prepare(tmp_path)
+    for number in range(3):
+        spool = Spool(tmp_path, most_bytes=10**6)
+        spool.commit([Row(number, "", b"body %d" % number)])
+        spool.close()
+    oldest = segments(tmp_path)[0]
+    oldest.write_bytes(oldest.read_bytes()[:-1])
+    outlet = Outlet(tmp_path)
+    outlet.mark_sent(list(outlet.waiting()))
+    keep_aside = Outlet._keep_aside
+
+    def full(outlet: Outlet, name: str, content: bytes) -> None:
+        if segments(tmp_path) != [oldest]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        keep_aside(outlet, name, content)
+
+    monkeypatch.setattr(Outlet, "_keep_aside", full)
+    assert outlet.sweep() == 1
+    assert segments(tmp_path) == []
+    assert len(list((tmp_path / ASIDE).iterdir())) == 1
 
 
 def test_a_row_that_is_set_aside_keeps_its_body(tmp_path: Path) -> None:
