@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import threading
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -62,6 +63,43 @@ async def test_it_returns_when_all_is_acknowledged(setting: Setting) -> None:
     await setting.publisher.publish([A_RECORD] * 8)
     assert len(setting.fake.produced) == 8
     assert not setting.publisher._waiting
+
+
+async def test_nothing_is_never_acknowledged(setting: Setting) -> None:
+    """There are no records where nobody knows how to frame them; nobody may wait for ever for that."""
+    async with asyncio.timeout(1):
+        with pytest.raises(Unacknowledged):
+            await setting.publisher.publish([])
+
+
+async def test_the_start_waits_for_an_answer_and_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publish, "START_SECONDS", 0.05)
+    goes_on = threading.Event()
+
+    def before() -> str:
+        goes_on.wait(5)
+        return ""
+
+    publisher = Publisher(lambda _callbacks: FakeProducer(TOPICS), topics=TOPICS, stall_after=STALL, before=before)
+    await publisher.start()
+    assert (publisher.state, publisher.reason) == (State.DOWN, "not asked yet")
+    goes_on.set()
+    assert await is_healthy(publisher)
+    await publisher.stop()
+
+
+async def test_an_outage_is_logged_once_and_the_next_one_too(
+    setting: Setting, caplog: pytest.LogCaptureFixture
+) -> None:
+    told = ["kafka is down: no answer (_ALL_BROKERS_DOWN)", "not publishing: no answer (_TRANSPORT)"]
+    for number in (1, 2):
+        setting.fake.away = True
+        setting.fake.callbacks["error_cb"](KafkaError(KafkaError._ALL_BROKERS_DOWN))
+        await asyncio.sleep(3 * publish.RETRY_SECONDS)
+        setting.fake.away = False
+        assert await is_healthy(setting.publisher)
+        warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+        assert warnings == told * number
 
 
 async def test_a_large_delivery_goes_in_slices(setting: Setting) -> None:

@@ -339,6 +339,22 @@ async def test_a_disk_that_lets_nothing_be_removed_either_is_said_and_used_again
     assert bodies(opened.folder) == [b"first", b"third"]
 
 
+async def test_an_error_of_ours_is_told_to_who_waits_and_the_next_is_kept(
+    opened: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_rows: object) -> NoReturn:
+        raise KeyError("ours")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(opened, "commit", broken)
+        async with asyncio.timeout(5):
+            with pytest.raises(SpoolFailed, match="KeyError"):
+                await opened.keep(Row(1, "", b"x"))
+    async with asyncio.timeout(5):
+        await opened.keep(Row(2, "", b"y"))
+    assert bodies(opened.folder) == [b"y"]
+
+
 async def test_workers_share_a_spool_and_one_drains(tmp_path: Path) -> None:
     spools = [Spool(tmp_path, most_bytes=10**6) for _ in range(2)]
     for spool in spools:
@@ -414,6 +430,44 @@ def test_a_full_disk_is_swept_of_what_needs_no_room_before_damage_is_set_aside(
     assert len(list((tmp_path / ASIDE).iterdir())) == 1
 
 
+def test_what_is_set_aside_is_past_a_power_cut_before_it_goes_from_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(tmp_path)
+    spool, outlet = Spool(tmp_path, most_bytes=10**6), Outlet(tmp_path)
+    spool.commit([Row(1, "", b"odd"), Row(2, "", b"torn")])
+    spool.close()
+    [segment] = segments(tmp_path)
+    segment.write_bytes(segment.read_bytes()[:-1])
+    steps: list[tuple[str, str]] = []
+    fsync, pwrite, unlink = os.fsync, os.pwrite, os.unlink
+
+    def name(descriptor: Any) -> str:
+        place = Path(f"/proc/self/fd/{descriptor}").readlink()
+        return place.name if place.is_dir() else place.suffix
+
+    def synced(descriptor: Any) -> None:
+        size = os.fstat(descriptor).st_size
+        fsync(descriptor)
+        steps.append(("fsync" if size else "fsync of nothing", name(descriptor)))
+
+    def marked(descriptor: int, data: bytes, offset: int) -> int:
+        steps.append(("mark", name(descriptor)))
+        return pwrite(descriptor, data, offset)
+
+    def unlinked(path: Any, **more: Any) -> None:
+        steps.append(("unlink", Path(path).suffix))
+        unlink(path, **more)
+
+    for call, instead in (("fsync", synced), ("pwrite", marked), ("unlink", unlinked)):
+        monkeypatch.setattr(os, call, instead)
+    outlet.set_aside(next(outlet.waiting()))
+    assert steps == [("fsync", ".body"), ("fsync", ASIDE), ("mark", ".spool")]
+    steps.clear()
+    assert outlet.sweep() == 1
+    assert steps == [("fsync", ".damaged"), ("fsync", ASIDE), ("unlink", ".spool")]
+
+
 def test_a_row_that_is_set_aside_keeps_its_body(tmp_path: Path) -> None:
     spool, outlet = Spool(tmp_path, most_bytes=10**6), Outlet(tmp_path)
     prepare(tmp_path)
@@ -479,10 +533,11 @@ def test_what_another_process_deletes_meanwhile_is_passed_over(tmp_path: Path, m
     one, other = tmp_path.glob("*.spool")
     one.unlink()
     assert len(list(waiting)) == 1
-    entries = list(os.scandir(tmp_path))
+    (tmp_path / "left").write_bytes(b"12345")
+    entries = sorted((entry for entry in os.scandir(tmp_path) if entry.is_file()), key=lambda one: one.name == "left")
     monkeypatch.setattr(os, "scandir", lambda place: nullcontext(entries if place == tmp_path else []))
     other.unlink()
-    assert used_bytes(tmp_path) == 0
+    assert used_bytes(tmp_path) == 5
 
 
 async def until(condition: Callable[[], object]) -> None:

@@ -6,6 +6,7 @@ import gzip
 import json
 import logging
 import re
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from app.main import Receiver
 from app.openapi import MEANINGS
 from app.outcomes import Full, SpoolFailed, State, Unacknowledged, Unpublishable
 from app.pipeline import LARGE_COMMAS
-from app.webhook import TRACEPARENT
+from app.webhook import LARGE_WAITING, TRACEPARENT
 from schemas import decode
 from schemas.settings import read_settings
 from tests.fakes import FakePublisher, FakeSpool
@@ -373,6 +374,20 @@ async def test_a_large_delivery_is_made_on_a_thread(setting: Setting) -> None:
     assert answer.status == 200
     assert answer.json["events"]["key"] == LARGE_COMMAS
     assert len(setting.publisher.published) == LARGE_COMMAS + 1
+    assert setting.receiver.webhook._large == 0
+
+
+async def test_202_for_more_large_deliveries_than_may_wait(setting: Setting) -> None:
+    body = b'{"keys": [' + b'{"name": "k"},' * (LARGE_COMMAS + 1) + b'{"name": "k"}]}'
+    release, made = threading.Event(), setting.receiver.webhook._thread
+    made.submit(release.wait, 10)
+    posted = [asyncio.create_task(setting(body)) for _ in range(LARGE_WAITING + 1)]
+    done, _ = await asyncio.wait(posted, return_when=asyncio.FIRST_COMPLETED)
+    assert [task.result().status for task in done] == [202]
+    release.set()
+    statuses = [answer.status for answer in await asyncio.gather(*posted)]
+    assert sorted(statuses) == [200] * LARGE_WAITING + [202]
+    assert len(setting.spool.kept) == 1
 
 
 async def test_while_much_is_masked_others_have_their_turns(tmp_path: Path) -> None:
