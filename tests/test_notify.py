@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from app.credentials import Credentials, verify_signature
 from app.notify import address as address_module
-from app.notify import answers
+from app.notify import answers, measures
 from app.notify.address import Address, session
 from app.notify.answers import (
     LONGEST_PAUSE_SECONDS,
@@ -388,6 +388,17 @@ class Seeks:
 
     def seek(self, place: Any) -> None:
         self.places.append(place.offset)
+
+
+@pytest.mark.parametrize(("status", "failed"), [(200, 0), (299, 0), (300, 1), (500, 1), (answers.NO_ANSWER, 1)])
+def test_an_address_is_well_or_not_by_its_last_answer(
+    status: int, failed: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    address = Address("http://a/", f"answers {status}", [], lambda _arrived: None)
+    for _ in range(2):
+        address._tell(status)
+    assert measures.FAILED.labels(address.name)._value.get() == 2 * failed
+    assert caplog.messages == ["address does not take alerts"] * failed
 
 
 def test_kafka_that_fails_is_tried_again_and_an_error_of_ours_is_told_to_who_waits(
