@@ -22,6 +22,7 @@ import threading
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from errno import EDQUOT, EFBIG, ENOENT, ENOSPC
 from heapq import merge
@@ -311,11 +312,12 @@ class Spool:
         self.close()
 
     def close(self) -> None:
-        """Let go of the present segment, so that it can be deleted once it is drained."""
-        if self._writer is not None:
-            os.close(self._writer.descriptor)
-            self._writer.path.with_suffix(".new").unlink(missing_ok=True)
-            self._writer = None
+        """Let go of the present segment, so that it can be deleted once it is drained. What fails here lost nothing."""
+        writer, self._writer = self._writer, None  # first: closed twice, its number may be another file's by then
+        if writer is not None:
+            with suppress(OSError):
+                os.close(writer.descriptor)
+                writer.path.with_suffix(".new").unlink(missing_ok=True)
 
     def _idle(self) -> None:
         self.close()

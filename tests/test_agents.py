@@ -2,28 +2,33 @@
 
 import asyncio
 import random
+import time
+from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from aiokafka import TopicPartition
 from aiokafka.errors import InvalidTimestampError, KafkaConnectionError
 from faust.transport.drivers import aiokafka as driver
 
-from schemas import decode, encode
+from schemas import decode, encode, registry_header
 from schemas.refusals import WRONG_TIME
+from schemas.registry import RegistryError
 from schemas.settings import Window
-from streams import changelog, chunks, measures
+from streams import changelog, chunks, framing, measures
 from streams.agents import count_flows
-from streams.changelog import Place, Writer
+from streams.changelog import Place, Sent, Writer
 from streams.chunks import ChunkThread, Fetched
 from streams.failures import CLOCK_PAUSE_SECONDS, PAUSE_SECONDS
 from streams.framing import Framing
 from streams.metrics import COUNTS, lanes
 from streams.offsets import Chunk
-from streams.partition import A_TURN, Partition, Ports, Topics
+from streams.partition import A_TURN, BEHIND_RECORDS, FLUSH_SECONDS, Partition, Ports, Topics
 from streams.partitions import Partitions
 from streams.rules import NO_RULES
 from streams.table import Table
+from tests.fakes import FakeRegistry
 from tests.flow_oracle import flow
 
 NOW = 1_763_800_000_000
@@ -36,7 +41,9 @@ class Shore:
 
     def __init__(self, *, next_offset: int = 100) -> None:
         self.sought: list[int] = []
-        ports = Ports((Window("5m", 300),), NO_RULES, WRITTEN, self.seek, Framing(), lambda: NOW)
+        self.now = NOW
+        self.framing = Framing()
+        ports = Ports((Window("5m", 300),), NO_RULES, WRITTEN, self.seek, self.framing, lambda: self.now)
         self.partition = Partition(Place("group", "log", SOURCE, 3, {}), ports)
         self.table = self.partition.table = Table((5,))
         self.table.passed(next_offset)
@@ -94,15 +101,15 @@ async def test_a_gap_met_again_is_passed_only_if_the_log_has_it(monkeypatch: pyt
 
     async def first_from(_place: Place, offset: int) -> tuple[int, int]:
         asked.append(offset)
-        if len(asked) == 1:
-            raise KafkaConnectionError
-        return 0, {2: 100, 3: 110}[len(asked)]
+        if len(asked) <= 3:
+            raise (KafkaConnectionError, OSError, TimeoutError)[len(asked) - 1]
+        return 0, {4: 100, 5: 110}[len(asked)]
 
     monkeypatch.setattr(changelog, "first_from", first_from)
-    for _ in range(4):
+    for _ in range(6):
         await shore.partition.count(fetched(110, 5))
-    assert asked == [100, 100, 100]
-    assert (shore.table.next_offset, shore.sought) == (110, [100, 100, 100, 110])
+    assert asked == [100] * 5
+    assert (shore.table.next_offset, shore.sought) == (110, [*[100] * 5, 110])
     await shore.partition.count(fetched(110, 5))
     assert (shore.flows, shore.table.next_offset) == (5, 115)
 
@@ -161,6 +168,130 @@ async def test_bad_records_are_set_aside_with_their_place_and_passed() -> None:
     assert set(event) == {"ce_specversion", "ce_id", "ce_type", "ce_source", "ce_time", "content-type"}
 
 
+class Journal:
+    """A writer that notes what it is given."""
+
+    def __init__(self) -> None:
+        self.flushes: list[tuple[list[Any], int | None]] = []
+
+    async def write(self, records: list[Any], *, next_offset: int | None) -> None:
+        self.flushes.append((records, next_offset))
+
+    def take(self) -> tuple[dict[str, list[Any]], int | None]:
+        """The one flush there was: records by topic, and the offset for the group."""
+        [(records, commit)], self.flushes = self.flushes, []
+        by_topic = {topic: [one[1:3] for one in records if one[0] == topic] for topic, *_ in records}
+        return by_topic, commit
+
+
+async def test_what_belongs_together_is_written_together_and_once() -> None:
+    shore, journal = Shore(), Journal()
+    partition, writer = shore.partition, cast(Writer, journal)
+    before = measures.EMITTED._value.get()
+    await partition.count(fetched(100, 2))
+    await partition.count(fetched(102, 1, value=b"foreign"))
+    assert partition.lag == 1000 - 103
+    await partition._flush(writer)
+    written, commit = journal.take()
+    assert ({topic: len(records) for topic, records in written.items()}, commit) == (
+        {"log": 2, "metrics": 1, "rejected": 1}, 103,
+    )  # fmt: skip
+    assert measures.EMITTED._value.get() - before == 1
+    again = Table((5,))
+    for key, value in written["log"]:
+        again.restore(key, value)
+    again.settle()
+    assert (again.next_offset, again.dids["A"].sums) == (103, shore.table.dids["A"].sums)
+    await partition._flush(writer)
+    assert journal.flushes == []
+    await partition.count(fetched(103, 1))
+    await partition._flush(writer)
+    written, commit = journal.take()
+    assert ("rejected" in written, commit) == (False, None), "what is for onlookers is told once a second"
+    partition._stopping.set()
+    await partition._flush(writer)
+    assert journal.take() == ({}, 104), "and at the end"
+
+
+async def test_who_is_far_behind_flushes_seldom_and_everybody_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    partition, lags, waits = Shore(next_offset=0).partition, list[int](), list[float]()
+
+    async def flush(self: Partition, _writer: Writer) -> None:
+        lags.append(self.lag)
+
+    async def wait(self: Partition, seconds: float) -> None:
+        waits.append(seconds)
+        self.end = BEHIND_RECORDS + (len(waits) > 2)
+        if len(waits) == 5:
+            self._stopping.set()
+
+    monkeypatch.setattr(Partition, "_flush", flush)
+    monkeypatch.setattr(Partition, "_wait", wait)
+    await partition._keep_flushing(cast(Writer, Journal()))
+    assert waits == [FLUSH_SECONDS] * 5
+    assert lags == [BEHIND_RECORDS, BEHIND_RECORDS, BEHIND_RECORDS + 1]
+    lags.clear()
+    waits.clear()
+    partition._stopping.clear()
+    monkeypatch.setattr("streams.partition.BEHIND_FLUSH_SECONDS", 0)
+    await partition._keep_flushing(cast(Writer, Journal()))
+    assert len(lags) == 6
+
+
+async def test_who_goes_quiet_has_zeros_written_with_the_end_of_its_buckets() -> None:
+    shore, journal = Shore(), Journal()
+    await shore.partition.count(fetched(100, 2))
+    await shore.partition._flush(cast(Writer, journal))
+    [(bucket, _), (_offset, _)] = journal.take()[0]["log"]
+    shore.now += 7 * 60_000
+    shore.table.dids["A"].emitted_at = 0
+    await shore.partition._flush(cast(Writer, journal))
+    written, _ = journal.take()
+    assert [record for record in written["log"] if record[1] is None] == [(bucket, None)]
+    [(key, value)] = written["metrics"]
+    assert (key, decode(value)[1]["windows"][0]["flows"]) == (b"A", 0)
+    assert shore.table.dids == {}
+
+
+async def test_what_is_counted_again_and_what_is_too_old_has_a_figure_of_its_own() -> None:
+    shore, counters = Shore(), (measures.FLOWS, measures.DUPLICATE, measures.LATE)
+    before = [counter._value.get() for counter in counters]
+    old = encode("Flow", flow(random.Random(1), "A", NOW - 3_600_000))
+    chunk = fetched(100, 6)
+    chunk.records[3].value = chunk.records[4].value = chunk.records[0].value
+    chunk.records[5].value = old
+    await shore.partition.count(chunk)
+    assert [counter._value.get() - was for counter, was in zip(counters, before, strict=True)] == [3, 2, 1]
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(3):
+        while not condition():  # noqa: ASYNC110 - what is waited for happens in a task and on a thread
+            await asyncio.sleep(0.01)
+
+
+async def test_from_a_schema_that_is_asked_for_nothing_is_counted_until_it_is_known(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(framing, "LOOK_UP_SECONDS", 0.01)
+    shore, register = Shore(), FakeRegistry({7: "Flow"})
+    shore.framing._registry, shore.framing.resolve = cast(Any, register), register.resolve
+    chunk = fetched(100, 5)
+    for record in chunk.records[2:]:
+        record.value = registry_header(7) + record.value[10:]
+    await shore.partition.count(chunk)
+    assert (shore.flows, shore.table.next_offset, shore.sought) == (2, 102, [])
+    await shore.partition.count(fetched(102, 3))
+    assert (shore.flows, shore.table.next_offset) == (2, 102)
+    await until(lambda: shore.partition.asking)
+    register.away = False
+    await until(lambda: shore.sought and shore.partition.asking is None)
+    assert shore.sought == [102]
+    await shore.partition.count(chunk)
+    assert (shore.flows, shore.table.next_offset) == (5, 105)
+    assert caplog.messages == [f"partition 3: records wait: {RegistryError('the schema registry does not answer')}"]
+
+
 async def test_before_the_state_is_read_chunks_are_dropped() -> None:
     shore = Shore()
     shore.partition.table = None
@@ -200,6 +331,58 @@ async def test_ownership_says_why_it_is_not_ready() -> None:
     assert partitions.trouble() == "partition 3: reading its state"
     partitions.revoked()
     assert partitions.trouble() == "waiting for Kafka to assign partitions"
+
+
+async def test_who_is_given_partitions_begins_and_who_gives_them_up_ends() -> None:
+    steps: list[tuple[str, int]] = []
+
+    class Owned:
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        def start(self) -> None:
+            steps.append(("start", self.number))
+
+        async def stop(self) -> None:
+            steps.append(("stop", self.number))
+
+    partitions = Partitions(cast(Any, Owned))
+    partitions.own([2, 1])
+    first = partitions.owned[2]
+    partitions.own([2, 3])
+    assert partitions.owned == {2: first, 3: partitions.owned[3]}
+    await partitions.stop()
+    assert steps[:3] == [("start", 1), ("start", 2), ("start", 3)]
+    assert sorted(steps[3:]) == [("stop", 1), ("stop", 2), ("stop", 3)]
+
+
+async def test_figures_are_of_all_that_is_owned_now() -> None:
+    live, other, recovering = Shore().partition, Shore().partition, Shore().partition
+    other.number, recovering.table = 5, None
+    for partition, number, value in ((live, 2, None), (other, 1, encode("Flow", flow(random.Random(9), "B", NOW)))):
+        await partition.count(fetched(100, number, value=value))
+    partitions = Partitions(lambda _: live)
+    partitions.owned = {3: live, 5: other, 7: recovering}
+    other.end = 101
+    measures.LAG_RECORDS.labels(9).set(17)
+    partitions.measure(NOW + 2_000)
+
+    def shown(name: str, **labels: str) -> float | None:
+        return measures.REGISTRY.get_sample_value(f"phonon_{name}", labels)
+
+    assert [shown("partitions", state=state) for state in ("live", "recovering")] == [2, 1]
+    assert [shown(name) for name in ("dids", "dids_waiting", "groups", "alerts_firing")] == [2, 2, 0, 0]
+    assert shown("buckets") == live.table.buckets + other.table.buckets  # type: ignore[union-attr]
+    assert [shown("lag_records", partition=number) for number in "3579"] == [898, 0, 0, None]
+    assert [shown("lag_seconds", partition=number) for number in "3579"] == [2, 0, 0, None]
+    assert shown("clock_ahead_seconds") == 0
+    first = max(table.clock.floor or 0 for table in (live.table, other.table) if table)
+    partitions.measure(first - 60_000)
+    assert shown("clock_ahead_seconds") == 60
+    partitions.owned.clear()
+    partitions.measure(NOW)
+    assert [shown(name) for name in ("dids", "buckets", "dids_waiting", "clock_ahead_seconds")] == [0] * 4
+    assert [shown("partitions", state=state) for state in ("live", "recovering")] == [0, 0]
 
 
 async def test_a_stalled_fetch_is_sought_again_and_then_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,14 +454,17 @@ async def test_whatever_ends_a_flush_is_said_once_and_all_is_read_again(
     error: Exception, pause: float, why: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """An error of ours ended the task without a word, in a worker that said ready, with figures that stood still."""
-    partition, waits = Shore().partition, list[float]()
+    partition, waits, closed = Shore().partition, list[float](), list[object]()
+    partition.table = None
 
     class Refused:
         def __init__(self, _place: object) -> None: ...
-        async def close(self) -> None: ...
+        async def close(self) -> None:
+            closed.append(self)
 
     async def recover(self: Partition, _writer: Writer) -> None:
-        self.trouble = None
+        assert self.table is None, "nothing is counted in what was dropped"
+        self.table, self.trouble = Table((5,)), None
 
     async def flush(_self: Partition, _writer: Writer) -> None:
         raise error
@@ -293,6 +479,7 @@ async def test_whatever_ends_a_flush_is_said_once_and_all_is_read_again(
         monkeypatch.setattr(Partition, name, instead)
     await partition._live()
     assert waits == [pause] * 3
+    assert (partition.table, len(set(closed))) == (None, 3)
     assert partition.trouble == f"state dropped: {why}"
     assert caplog.messages == [f"partition 3: {why}; all is read again if it is still ours"]
 
@@ -347,10 +534,83 @@ async def test_who_joins_waits_until_the_cluster_names_brokers(monkeypatch: pyte
     assert asked == ["bootstrap"] * 2
 
 
+class Batch:
+    """A batch as aiokafka's: it takes a first record of any size, and then as many as fit."""
+
+    def __init__(self) -> None:
+        self.records: list[tuple[bytes, bytes]] = []
+
+    def append(self, *, timestamp: None, key: bytes, value: bytes, headers: object) -> object | None:
+        if self.records and sum(len(value) for _, value in self.records) + len(value) > 10:
+            return None
+        self.records.append((key, value))
+        return self
+
+
+class FakeTransactions:
+    """aiokafka's producer, as far as a flush goes: notes each step."""
+
+    def __init__(self, **_config: object) -> None:
+        self.steps: list[Any] = []
+        self.create_batch = Batch
+
+    async def start(self) -> None:
+        self.steps.append("start")
+
+    async def stop(self) -> None:
+        self.steps.append("stop")
+
+    async def begin_transaction(self) -> None:
+        self.steps.append("begin")
+
+    async def send_batch(self, batch: Batch, topic: str, *, partition: int) -> Any:
+        async def acknowledged() -> None:
+            await asyncio.sleep(0.001)
+            self.steps.append((topic, partition, batch.records))
+
+        return asyncio.ensure_future(acknowledged())
+
+    async def send_offsets_to_transaction(self, offsets: Any, group: str) -> None:
+        self.steps.append((offsets, group))
+
+    async def commit_transaction(self) -> None:
+        self.steps.append("commit")
+
+
+@pytest.mark.parametrize("next_offset", [None, 0, 105])
+async def test_a_flush_is_one_transaction_with_all_that_it_was_given(
+    monkeypatch: pytest.MonkeyPatch, next_offset: int | None
+) -> None:
+    """Committed after every acknowledgement; what does not go into one batch goes into the next."""
+    monkeypatch.setattr(changelog, "AIOKafkaProducer", FakeTransactions)
+    writer = Writer(Place("group", "log", SOURCE, 3, {}))
+    sizes = {"log": [4, 4, 4, 30, 1, 1], "metrics": [1], "rejected": [10, 10]}
+    given: list[Sent] = [
+        (topic, b"%d" % n, bytes(size), []) for topic, some in sizes.items() for n, size in enumerate(some)
+    ]
+    random.Random(1).shuffle(given)
+    await writer.open()
+    await writer.write(given, next_offset=next_offset)
+    await writer.close()
+    start, begin, *batches, commit, stop = cast(FakeTransactions, writer._producer).steps
+    if next_offset is not None:
+        assert batches.pop() == ({TopicPartition(SOURCE, 3): next_offset}, "group")
+    assert (start, begin, commit, stop) == ("start", "begin", "commit", "stop")
+    assert {partition for _, partition, _ in batches} == {3}
+    for topic in sizes:
+        sent = [record for to, _, records in batches if to == topic for record in records]
+        assert sent == [(key, value) for to, key, value, _ in given if to == topic]
+
+
 def test_a_state_is_lost_once_however_often_it_can_not_be_read_again() -> None:
     partition = Shore().partition
     before = measures.REGISTRY.get_sample_value("phonon_partitions_lost_total") or 0
+    partitions, began = Partitions(lambda _: partition), time.monotonic()
+    assert partitions.lost_at() == float("-inf")
+    partitions.owned[3] = partition
+    assert partitions.lost_at() < began
     for table in (Table((5,)), None, None):
         partition.table = table
         partition._lose(TimeoutError())
     assert measures.REGISTRY.get_sample_value("phonon_partitions_lost_total") == before + 1
+    assert partitions.lost_at() >= began

@@ -297,9 +297,13 @@ def test_what_is_usual_outlives_a_weekend_and_a_crash() -> None:
     assert run.alerts[1].as_of == START + 3 * DAY + 1
 
 
-def test_what_is_usual_is_forgotten_after_two_weeks() -> None:
-    run = silent_run(range(0, 60))
+@pytest.mark.parametrize(("minutes", "told"), [(60, 2), (2, 0)], ids=["in a silence that was told", "of one call"])
+def test_what_is_usual_is_forgotten_after_two_weeks(minutes: int, told: int) -> None:
+    run = silent_run(range(minutes))
+    run.pass_until((START + 120) * MINUTE)
+    assert [key for key, value in run.state.items() if key[:1] == b"a" and value is not None]
     run.pass_until((START + 16 * DAY) * MINUTE, DAY * MINUTE)
+    assert len(run.alerts) == told
     assert not [key for key, value in run.state.items() if key[:1] == b"a" and value is not None]
 
 

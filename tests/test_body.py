@@ -71,6 +71,15 @@ async def test_a_trickle_is_cut_off() -> None:
     assert (raised.value.status, raised.value.closes) == (503, True)
 
 
+async def test_who_is_cancelled_holds_nothing_any_more() -> None:
+    """As a server that is stopped does to what it still reads."""
+    reading = asyncio.create_task(read(sends([b"x"] * 100, seconds=0.01), seconds=5))
+    await asyncio.sleep(0.05)
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+
+
 async def test_no_more_is_held_than_the_budget() -> None:
     with pytest.raises(Problem) as raised:
         await read(sends([b"x" * 600, b"x" * 600]), seconds=1, most_bytes=1_000)

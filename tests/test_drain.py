@@ -1,9 +1,12 @@
 """The drainer: oldest first, removed only when acknowledged, nothing in the way of the rest."""
 
 import asyncio
+import errno
 import json
+import threading
 import time
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -11,6 +14,7 @@ from app.drain import Drainer
 from app.main import Receiver
 from app.metrics import Metrics
 from app.outcomes import Unacknowledged
+from app.pipeline import Made, Pipeline
 from app.segment import Row
 from app.spool import ASIDE, Outlet, Spool, prepare, segments
 from schemas import decode
@@ -43,11 +47,35 @@ def flows(publisher: FakePublisher) -> list[str]:
 
 async def test_oldest_first_and_nothing_left(tmp_path: Path) -> None:
     spooled(tmp_path, *map(body, range(150)))
-    publisher = FakePublisher()
-    assert await drainer(tmp_path, publisher).drain_once() == 150
+    publisher, progress = FakePublisher(), list[int]()
+    draining = drainer(tmp_path, publisher)
+    draining.progress = progress.append
+    assert await draining.drain_once() == 150
+    assert progress == [64, 64, 22]
+    assert counted(draining, b"phonon_drained_total 150.0")
     batches = [sorted(flows(publisher)[n : n + 64]) for n in range(0, 150, 64)]
     assert [flow for batch in batches for flow in batch] == [f"flow-{n:03d}" for n in range(150)]
     assert segments(tmp_path) == []
+
+
+async def test_only_large_rows_are_made_on_a_thread(tmp_path: Path) -> None:
+    """A thread for each row would cost as much as making it; a large one would hold up the loop."""
+    made: dict[bytes, bool] = {}
+
+    class Watched:
+        def is_large(self, body: bytes) -> bool:
+            return len(body) > len(body_of_one)
+
+        def __call__(self, body: bytes, **when: Any) -> Made:
+            made[body] = threading.current_thread() is threading.main_thread()
+            return PIPELINE(body, **when)
+
+    body_of_one = body(1)
+    spooled(tmp_path, body_of_one, body_of_one + b" ")
+    draining = drainer(tmp_path, FakePublisher())
+    draining.pipeline = cast(Pipeline, Watched())
+    assert await draining.drain_once() == 2
+    assert made == {body_of_one: True, body_of_one + b" ": False}
 
 
 async def test_what_is_not_acknowledged_stays(tmp_path: Path) -> None:
@@ -79,6 +107,31 @@ async def test_what_can_not_be_set_aside_stays_and_the_rest_makes_room(tmp_path:
     assert sorted(flows(publisher)) == ["flow-001", "flow-002"]
     assert segments(tmp_path) == [odd]
     assert [waiting.row.body for waiting in Outlet(tmp_path).waiting()] == [b"no JSON"]
+
+
+async def test_on_a_full_disk_what_is_sent_makes_room_for_what_is_set_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else one row that can't be read kept the disk full for ever, though all others were in Kafka."""
+    monkeypatch.setattr("app.drain.OTHER_DRAINS_SECONDS", 0.01)
+    spooled(tmp_path, b"not json")
+    spooled(tmp_path, *map(body, range(100)))
+    keep_aside = Outlet._keep_aside
+
+    def full(outlet: Outlet, name: str, content: bytes) -> None:
+        if len(segments(tmp_path)) > 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        keep_aside(outlet, name, content)
+
+    monkeypatch.setattr(Outlet, "_keep_aside", full)
+    publisher = FakePublisher()
+    draining = drainer(tmp_path, publisher)
+    runs = asyncio.create_task(draining.run())
+    assert await drained(tmp_path, publisher, 100)
+    runs.cancel()
+    await asyncio.gather(runs, return_exceptions=True)
+    assert sorted(flows(publisher)) == [f"flow-{n:03d}" for n in range(100)]
+    assert [path.read_bytes() for path in (tmp_path / ASIDE).iterdir()] == [b"not json"]
 
 
 async def test_the_rate_is_bounded(tmp_path: Path) -> None:

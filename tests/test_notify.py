@@ -7,16 +7,17 @@ import random
 import time
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import pytest
 from aiohttp import web
+from confluent_kafka import KafkaError, KafkaException
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.credentials import Credentials, verify_signature
 from app.notify import address as address_module
-from app.notify import answers
+from app.notify import answers, measures
 from app.notify.address import Address, session
 from app.notify.answers import (
     LONGEST_PAUSE_SECONDS,
@@ -114,6 +115,7 @@ def test_pauses_double_with_jitter_and_have_an_end(tries: int, chance: float) ->
         ("999999", LONGEST_REST_SECONDS),
         ("Mon, 05 Jan 2026 10:01:30 GMT", 90),
         ("Mon, 05 Jan 2026 09:00:00 GMT", 0),
+        ("Mon, 05 Jan 2026 10:01:30 +99999999999999999999", 0),
         ("²", 0),
     ],
 )
@@ -386,6 +388,39 @@ class Seeks:
 
     def seek(self, place: Any) -> None:
         self.places.append(place.offset)
+
+
+@pytest.mark.parametrize(("status", "failed"), [(200, 0), (299, 0), (300, 1), (500, 1), (answers.NO_ANSWER, 1)])
+def test_an_address_is_well_or_not_by_its_last_answer(
+    status: int, failed: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    address = Address("http://a/", f"answers {status}", [], lambda _arrived: None)
+    for _ in range(2):
+        address._tell(status)
+    assert measures.FAILED.labels(address.name)._value.get() == 2 * failed
+    assert caplog.messages == ["address does not take alerts"] * failed
+
+
+def test_kafka_that_fails_is_tried_again_and_an_error_of_ours_is_told_to_who_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else the process would say that it is ready, and send nothing any more."""
+    fails: list[Exception] = [KafkaException(KafkaError(KafkaError._TRANSPORT)), KeyError("ours")]
+    troubles: list[str] = []
+
+    def make_consumer(*_arguments: object) -> NoReturn:
+        troubles.append(source.trouble)
+        raise fails[len(troubles) - 1]
+
+    monkeypatch.setattr("app.notify.source.RETRY_SECONDS", 0)
+    monkeypatch.setattr("app.notify.source.make_consumer", make_consumer)
+    settings = read_settings({"PHONON_ALERT_WEBHOOK_URL": "http://a/"})
+    source = Source(settings, None, begin=lambda: None, deliver=lambda _arrived: None)
+    source.start()
+    source._thread.join(5)
+    assert source.failure is fails[1]
+    assert troubles[0] == "not connected yet"
+    assert troubles[1] not in ("", troubles[0])
 
 
 def test_a_partition_waits_for_the_registry_and_passes_over_what_is_no_alert(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import threading
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -64,6 +65,43 @@ async def test_it_returns_when_all_is_acknowledged(setting: Setting) -> None:
     assert not setting.publisher._waiting
 
 
+async def test_nothing_is_never_acknowledged(setting: Setting) -> None:
+    """There are no records where nobody knows how to frame them; that is no silence of Kafka's."""
+    with pytest.raises(Unacknowledged, match="nothing to publish"):
+        await setting.publisher.publish([])
+    assert setting.publisher.healthy
+
+
+async def test_the_start_waits_for_an_answer_and_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publish, "START_SECONDS", 0.05)
+    goes_on = threading.Event()
+
+    def before() -> str:
+        goes_on.wait(5)
+        return ""
+
+    publisher = Publisher(lambda _callbacks: FakeProducer(TOPICS), topics=TOPICS, stall_after=STALL, before=before)
+    await publisher.start()
+    assert (publisher.state, publisher.reason) == (State.DOWN, "not asked yet")
+    goes_on.set()
+    assert await is_healthy(publisher)
+    await publisher.stop()
+
+
+async def test_an_outage_is_logged_once_and_the_next_one_too(
+    setting: Setting, caplog: pytest.LogCaptureFixture
+) -> None:
+    told = ["kafka is down: no answer (_ALL_BROKERS_DOWN)", "not publishing: no answer (_TRANSPORT)"]
+    for number in (1, 2):
+        setting.fake.away = True
+        setting.fake.callbacks["error_cb"](KafkaError(KafkaError._ALL_BROKERS_DOWN))
+        await asyncio.sleep(3 * publish.RETRY_SECONDS)
+        setting.fake.away = False
+        assert await is_healthy(setting.publisher)
+        warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+        assert warnings == told * number
+
+
 async def test_a_large_delivery_goes_in_slices(setting: Setting) -> None:
     await setting.publisher.publish([A_RECORD] * (2 * SLICE_RECORDS + 1))
     assert len(setting.fake.produced) == 2 * SLICE_RECORDS + 1
@@ -92,6 +130,37 @@ async def hang_until_trying(setting: Setting) -> None:
         await setting.publisher.publish([A_RECORD])
     setting.fake.hangs = False
     await until(setting.publisher, State.TRYING)
+
+
+@pytest.mark.parametrize("failed", range(3))
+@pytest.mark.parametrize(
+    ("code", "raised", "healthy"),
+    [(KafkaError._MSG_TIMED_OUT, Unacknowledged, False), (KafkaError.INVALID_RECORD, Unpublishable, True)],
+)
+async def test_a_delivery_is_as_good_as_the_worst_of_its_records(
+    setting: Setting, failed: int, code: int, raised: type[Exception], healthy: bool
+) -> None:
+    setting.fake.hangs = True
+    published = asyncio.create_task(setting.publisher.publish([A_RECORD] * 3))
+    await asyncio.sleep(0)
+    for number, acknowledge in enumerate(setting.fake._queue):
+        assert not published.done()
+        acknowledge(KafkaError(code) if number == failed else None, None)
+    with pytest.raises(raised):
+        await published
+    assert setting.publisher.healthy is healthy
+    if not healthy:  # metadata alone is not enough then
+        setting.fake.hangs = False
+        await until(setting.publisher, State.TRYING)
+
+
+@pytest.mark.parametrize(
+    ("age", "quiet", "late"),
+    [(1.0, 1.0, False), (1.1, 0.6, True), (1.1, 0.5, False), (2.0, 0.5, False), (2.1, 0.0, True)],
+)
+def test_who_acknowledges_others_meanwhile_has_twice_as_long(age: float, quiet: float, late: bool) -> None:
+    publisher = Publisher(lambda _callbacks: FakeProducer(TOPICS), topics=TOPICS, stall_after=1)
+    assert publisher._is_late(age, quiet) is late
 
 
 async def test_after_a_hang_one_delivery_at_a_time_tries(setting: Setting) -> None:
@@ -155,12 +224,22 @@ async def test_draining_is_not_watched_by_the_stall_clock(setting: Setting) -> N
 
 
 async def test_a_missing_topic_is_said(setting: Setting) -> None:
+    asked, ask = list[float](), setting.fake.list_topics
+
+    def list_topics(*, timeout: float) -> Any:
+        asked.append(timeout)
+        return ask(timeout=timeout)
+
+    setting.fake.list_topics = list_topics  # type: ignore[method-assign]
     setting.fake.topics = TOPICS - {"phonon.sms.v1"}
     setting.fake.callbacks["error_cb"](KafkaError(KafkaError._ALL_BROKERS_DOWN))
     await asyncio.sleep(0.5)
+    assert 1 <= len(asked) <= 3, "not without a pause"
     assert setting.publisher.reason == "topic phonon.sms.v1 is missing: phonon-events topics create"
     with pytest.raises(Unacknowledged, match="missing"):
         await setting.publisher.publish([A_RECORD])
+    setting.fake.topics = TOPICS
+    assert await is_healthy(setting.publisher), "it is asked until it is there"
 
 
 async def test_a_wrong_password_is_said(setting: Setting) -> None:

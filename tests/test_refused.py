@@ -132,7 +132,7 @@ def test_what_is_old_is_let_go(tmp_path: Path) -> None:
 async def test_a_disk_that_takes_nothing_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / FOLDER).write_bytes(b"in the way")
     refused = RefusedBodies(tmp_path, spool_bytes=MANY)
-    refused.keep(b"1")
-    refused.keep(b"2")
+    for body in (b"1", b"2", b"3"):
+        refused.keep(body)
     await settled(refused)
     assert [record.getMessage() for record in caplog.records] == ["refused bodies can't be kept: File exists"]

@@ -1,21 +1,23 @@
 """The spool: a model that may crash between any two steps, a full disk, several writers, one drainer."""
 
 import asyncio
+import errno
 import fcntl
 import os
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from app.outcomes import Full, SpoolFailed
+from app.outcomes import Full, SpoolFailed, SpoolStatus
 from app.segment import Row, frame
 from app.spool import ASIDE, IDLE_SECONDS, Outlet, SparingStatus, Spool, prepare, segments, status, used_bytes
 
@@ -205,6 +207,19 @@ async def test_what_was_asked_for_before_the_stop_is_kept(tmp_path: Path) -> Non
     assert bodies(tmp_path) == [b"first", b"2", b"3"]
 
 
+async def test_a_stop_does_not_wait_for_the_loop_that_waits_for_it(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, most_bytes=1_000_000)
+    spool.start()
+    asked = asyncio.create_task(spool.keep(Row(1, "", b"asked")))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # it is with the writer now
+    began = time.monotonic()
+    spool.stop()
+    assert time.monotonic() - began < 5 * IDLE_SECONDS
+    await asked
+    assert bodies(tmp_path) == [b"asked"]
+
+
 async def test_the_share_of_the_disk_is_never_exceeded_and_comes_back(tmp_path: Path) -> None:
     spool = Spool(tmp_path, most_bytes=200_000)
     spool.start()
@@ -260,7 +275,10 @@ async def test_a_spool_that_is_nearly_full_is_not_ready(tmp_path: Path) -> None:
     await asyncio.to_thread(again.stop)
 
 
-async def test_a_full_disk_loses_nothing_and_recovers(opened: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+async def test_a_full_disk_loses_nothing_and_recovers(
+    opened: Spool, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
     """The kernel takes half of it, then says that the disk is full."""
     await opened.keep(Row(1, "", b"first"))
     pwrite = os.pwrite
@@ -269,7 +287,7 @@ async def test_a_full_disk_loses_nothing_and_recovers(opened: Spool, monkeypatch
     def half(descriptor: int, data: bytes, offset: int) -> int:
         if full and len(data) > 1:
             pwrite(descriptor, data[: len(data) // 2], offset)
-            raise OSError(28, "No space left on device")
+            raise OSError(code, os.strerror(code))
         return pwrite(descriptor, data, offset)
 
     monkeypatch.setattr(os, "pwrite", half)
@@ -286,8 +304,55 @@ async def test_a_failing_disk_is_said(opened: Spool, monkeypatch: pytest.MonkeyP
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(os, "pwrite", broken)
-    with pytest.raises(SpoolFailed):
+    with pytest.raises(SpoolFailed, match="Input/output error"):
         await opened.keep(Row(1, "", b"x"))
+    assert opened.refusal == "the disk fails (Input/output error)"
+
+
+@pytest.mark.parametrize("asked", [True, False], ids=["asked to keep", "idle"])
+async def test_a_disk_that_lets_nothing_be_removed_either_is_said_and_used_again(
+    opened: Spool, monkeypatch: pytest.MonkeyPatch, asked: bool
+) -> None:
+    """ext4 after an error: the file system is read-only from one moment to the next, until somebody mends it."""
+    await opened.keep(Row(1, "", b"first"))
+    assert opened._writer is not None
+    descriptor = opened._writer.descriptor
+
+    def refuse(*_arguments: object, **_more: object) -> NoReturn:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    with monkeypatch.context() as read_only:
+        for name in ("pwrite", "ftruncate", "unlink"):
+            read_only.setattr(os, name, refuse)
+        if asked:
+            with pytest.raises(SpoolFailed):
+                await opened.keep(Row(2, "", b"second"))
+        else:
+            await until(lambda: opened._writer is None)
+        beside = os.open(opened.folder, os.O_RDONLY)
+        assert beside == descriptor, "the number of the descriptor that was closed is another file's now"
+        await asyncio.sleep(3 * IDLE_SECONDS)
+    os.fstat(beside)
+    os.close(beside)
+    async with asyncio.timeout(5):
+        await opened.keep(Row(3, "", b"third"))
+    assert bodies(opened.folder) == [b"first", b"third"]
+
+
+async def test_an_error_of_ours_is_told_to_who_waits_and_the_next_is_kept(
+    opened: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_rows: object) -> NoReturn:
+        raise KeyError("ours")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(opened, "commit", broken)
+        async with asyncio.timeout(5):
+            with pytest.raises(SpoolFailed, match="KeyError"):
+                await opened.keep(Row(1, "", b"x"))
+    async with asyncio.timeout(5):
+        await opened.keep(Row(2, "", b"y"))
+    assert bodies(opened.folder) == [b"y"]
 
 
 async def test_what_somebody_deletes_takes_nothing_with_it_that_comes_later(opened: Spool) -> None:
@@ -330,7 +395,10 @@ async def test_workers_share_a_spool_and_one_drains(tmp_path: Path) -> None:
     assert not second.acquire()
     first.release()
     assert second.acquire()
+    assert not first.acquire()
     second.release()
+    assert first.acquire()
+    first.release()
     for spool in spools:
         spool.stop()
 
@@ -384,6 +452,44 @@ def test_damage_that_can_not_be_set_aside_keeps_no_other_segment(tmp_path: Path)
     assert segments(tmp_path) == []
 
 
+def test_what_is_set_aside_is_past_a_power_cut_before_it_goes_from_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(tmp_path)
+    spool, outlet = Spool(tmp_path, most_bytes=10**6), Outlet(tmp_path)
+    spool.commit([Row(1, "", b"odd"), Row(2, "", b"torn")])
+    spool.close()
+    [segment] = segments(tmp_path)
+    segment.write_bytes(segment.read_bytes()[:-1])
+    steps: list[tuple[str, str]] = []
+    fsync, pwrite, unlink = os.fsync, os.pwrite, os.unlink
+
+    def name(descriptor: Any) -> str:
+        place = Path(f"/proc/self/fd/{descriptor}").readlink()
+        return place.name if place.is_dir() else place.suffix
+
+    def synced(descriptor: Any) -> None:
+        size = os.fstat(descriptor).st_size
+        fsync(descriptor)
+        steps.append(("fsync" if size else "fsync of nothing", name(descriptor)))
+
+    def marked(descriptor: int, data: bytes, offset: int) -> int:
+        steps.append(("mark", name(descriptor)))
+        return pwrite(descriptor, data, offset)
+
+    def unlinked(path: Any, **more: Any) -> None:
+        steps.append(("unlink", Path(path).suffix))
+        unlink(path, **more)
+
+    for call, instead in (("fsync", synced), ("pwrite", marked), ("unlink", unlinked)):
+        monkeypatch.setattr(os, call, instead)
+    outlet.set_aside(next(outlet.waiting()))
+    assert steps == [("fsync", ".body"), ("fsync", ASIDE), ("mark", ".spool")]
+    steps.clear()
+    assert outlet.sweep() == 1
+    assert steps == [("fsync", ".damaged"), ("fsync", ASIDE), ("unlink", ".spool")]
+
+
 def test_a_row_that_is_set_aside_keeps_its_body(tmp_path: Path) -> None:
     spool, outlet = Spool(tmp_path, most_bytes=10**6), Outlet(tmp_path)
     prepare(tmp_path)
@@ -396,16 +502,64 @@ def test_a_row_that_is_set_aside_keeps_its_body(tmp_path: Path) -> None:
 
 
 def test_the_status_of_no_spool_is_empty(tmp_path: Path) -> None:
-    assert status(tmp_path / "none").rows == 0
+    assert status(tmp_path / "none") == SpoolStatus(0, 0, 0.0, 0, 0)
     assert not (tmp_path / "none").exists()
 
 
 def test_only_we_may_read(tmp_path: Path) -> None:
     folder = tmp_path / "spool"
     prepare(folder)
-    Spool(folder, most_bytes=10**6).commit([Row(1, "", b"x")])
-    assert folder.stat().st_mode & 0o077 == 0
-    assert next(folder.glob("*.spool")).stat().st_mode & 0o077 == 0
+    Spool(folder, most_bytes=10**6).commit([Row(1, "", b"x"), Row(2, "", b"y")])
+    outlet = Outlet(folder)
+    outlet.acquire()
+    outlet.set_aside(next(outlet.waiting()))
+    outlet.release()
+    modes = {path.name.rpartition(".")[2]: path.stat().st_mode & 0o777 for path in [folder, *folder.rglob("*")]}
+    assert modes == {"spool": 0o600, "aside": 0o700, "body": 0o600, "lock": 0o600}
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+async def test_nothing_stays_open_of_what_others_hold_or_is_done_with(opened: Spool) -> None:
+    """A worker that does not drain asks every second whether it should: at a descriptor each it would last minutes."""
+    first, second = Outlet(opened.folder), Outlet(opened.folder)
+    assert first.acquire()
+
+    async def round_trip(number: int) -> None:
+        await opened.keep(Row(number, "", b"%d" % number))
+        await opened.keep(Row(number, "", b"odd %d" % number))
+        assert not second.acquire()
+        sent, odd = first.waiting()
+        first.mark_sent([sent])
+        first.set_aside(odd)
+        assert first.sweep() == 0
+
+    await round_trip(1)
+    before = descriptors()
+    for number in range(2, 7):
+        await round_trip(number)
+    assert descriptors() == before
+    first.release()
+
+
+def test_what_another_process_deletes_meanwhile_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare(tmp_path)
+    for number in range(2):
+        spool = Spool(tmp_path, most_bytes=10**6)
+        spool.commit([Row(number, "", b"%d" % number)])
+        spool.close()
+    waiting = Outlet(tmp_path).waiting()
+    one, other = tmp_path.glob("*.spool")
+    one.unlink()
+    assert len(list(waiting)) == 1
+    (tmp_path / "left").write_bytes(b"12345")
+    entries = sorted((entry for entry in os.scandir(tmp_path) if entry.is_file()), key=lambda one: one.name == "left")
+    monkeypatch.setattr(os, "scandir", lambda place: nullcontext(entries if place == tmp_path else []))
+    other.unlink()
+    assert used_bytes(tmp_path) == 5
 
 
 async def until(condition: Callable[[], object]) -> None:

@@ -6,6 +6,7 @@ import gzip
 import json
 import logging
 import re
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from app.main import Receiver
 from app.openapi import MEANINGS
 from app.outcomes import Full, SpoolFailed, State, Unacknowledged, Unpublishable
 from app.pipeline import LARGE_COMMAS
-from app.webhook import TRACEPARENT
+from app.webhook import LARGE_WAITING, TRACEPARENT
 from schemas import decode
 from schemas.settings import read_settings
 from tests.fakes import FakePublisher, FakeSpool
@@ -122,14 +123,42 @@ async def test_200_when_kafka_has_all(setting: Setting) -> None:
     assert setting.spool.kept == []
 
 
-@pytest.mark.parametrize("error", [Unacknowledged("late"), Unpublishable("too large"), ValueError("a bug")])
-async def test_202_when_only_the_spool_has_it(setting: Setting, error: Exception) -> None:
+@pytest.mark.parametrize(
+    ("error", "failed"),
+    [(Unacknowledged("late"), ""), (Unpublishable("too large"), "unpublishable"), (ValueError("a bug"), "pipeline")],
+)
+async def test_202_when_only_the_spool_has_it(setting: Setting, error: Exception, failed: str) -> None:
     setting.publisher.raises = error
     answer = await setting(traceparent=TRACE)
     assert answer.status == 202
     assert answer.json["stored"] == "spool"
     assert answer.json["flow_id"] == "6629a6f5-af55-41e8-a8a4-9b7b73fcf5c4"
     assert setting.spool.kept == [(1_800_000_000_000, TRACE.decode(), SAMPLE)]
+    assert failures(setting) == ([b'phonon_failures_total{where="%s"} 1.0' % failed.encode()] if failed else [])
+
+
+def failures(setting: Setting) -> list[bytes]:
+    """What of our own the metrics say has failed."""
+    setting.receiver.metrics.bring_over()
+    lines = setting.receiver.metrics.exposition({}).splitlines()
+    return [line for line in lines if line.startswith(b"phonon_failures_total{")]
+
+
+async def test_who_hangs_up_is_counted_and_not_answered(setting: Setting) -> None:
+    sent: list[Any] = []
+    left: list[Any] = [{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}]
+
+    async def receive() -> Any:
+        return left.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"method": "POST", "headers": [], "client": ("127.0.0.1", 4711)}
+    await setting.receiver.webhook(scope, receive, send)
+    assert (sent, failures(setting)) == ([], [])
+    assert b'phonon_deliveries_total{status="gone"} 1.0' in setting.receiver.metrics.exposition({})
+    assert setting.receiver.webhook.budget.held_bytes == 0
 
 
 async def test_202_while_kafka_is_down_tells_the_flow_all_the_same(setting: Setting) -> None:
@@ -242,6 +271,43 @@ async def test_503_beyond_what_may_be_in_flight(tmp_path: Path) -> None:
     assert (await setting()).status == 200
 
 
+@pytest.mark.parametrize(
+    ("headers", "closes"),
+    [
+        ([], False),
+        ([(b"content-length", b"99999")], False),
+        ([(b"content-length", b"100000")], True),
+        ([(b"transfer-encoding", b"chunked")], True),
+    ],
+)
+async def test_who_is_refused_before_a_long_body_is_read_is_hung_up_on(
+    tmp_path: Path, headers: list[tuple[bytes, bytes]], closes: bool
+) -> None:
+    """Else all of it would be read, of a stranger; a short one is, and the connection kept."""
+    stranger, busy = Setting(tmp_path, token="t"), Setting(tmp_path, max_in_flight="1")
+    busy.receiver.webhook.in_flight = 1
+    for setting, status in ((stranger, 401), (busy, 503)):
+        answer = await setting.send([SAMPLE], headers=headers)
+        is_problem(answer, status)
+        assert ("connection" in answer.headers) is closes
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ([(b"content-length", b"4096"), (b"expect", b"100-continue")], 200),
+        ([(b"content-length", b"4097"), (b"expect", b"100-continue")], 413),
+        ([(b"content-length", b"4097")], 200),
+    ],
+    ids=["exactly the limit", "above it", "who does not ask is believed the body"],
+)
+async def test_who_asks_before_sending_is_told_before(
+    tmp_path: Path, headers: list[tuple[bytes, bytes]], status: int
+) -> None:
+    answer = await Setting(tmp_path, max_body_bytes="4096").send([SAMPLE], headers=headers)
+    assert (answer.status, "connection" in answer.headers) == (status, status == 413)
+
+
 async def test_503_beyond_what_may_be_held_where_bodies_are_small_until_they_are_inflated(setting: Setting) -> None:
     budget, body = setting.receiver.webhook.budget, SAMPLE + b" " * 900_000
     inflated = budget.most_bytes // len(body)
@@ -277,6 +343,19 @@ async def test_a_trickling_body_is_cut_off(tmp_path: Path) -> None:
     assert answer.headers["connection"] == "close"
 
 
+@pytest.mark.parametrize(("hangs", "status"), [(False, 200), (True, 202)])
+async def test_a_body_that_took_its_time_is_published_or_spooled_in_what_is_left(
+    tmp_path: Path, hangs: bool, status: int
+) -> None:
+    setting = Setting(tmp_path, answer_within="0.8", stall_after="0.1")
+    if hangs:
+        setting.publisher.publish = lambda *_arguments, **_named: asyncio.sleep(60)  # type: ignore[method-assign]
+    async with asyncio.timeout(0.8):
+        answer = await setting.send([SAMPLE], headers=[], pause=lambda: asyncio.sleep(0.15))
+    assert answer.status == status
+    assert (len(setting.publisher.published), len(setting.spool.kept)) == ((0, 1) if hangs else (8, 0))
+
+
 async def test_a_publisher_and_a_spool_that_never_answer_do_not_hold_the_answer(tmp_path: Path) -> None:
     setting = Setting(tmp_path, answer_within="0.5", stall_after="0.1")
 
@@ -294,6 +373,21 @@ async def test_a_large_delivery_is_made_on_a_thread(setting: Setting) -> None:
     answer = await setting(body)
     assert answer.status == 200
     assert answer.json["events"]["key"] == LARGE_COMMAS
+    assert len(setting.publisher.published) == LARGE_COMMAS + 1
+    assert setting.receiver.webhook._large == 0
+
+
+async def test_202_for_more_large_deliveries_than_may_wait(setting: Setting) -> None:
+    body = b'{"keys": [' + b'{"name": "k"},' * (LARGE_COMMAS + 1) + b'{"name": "k"}]}'
+    release, made = threading.Event(), setting.receiver.webhook._thread
+    made.submit(release.wait, 10)
+    posted = [asyncio.create_task(setting(body)) for _ in range(LARGE_WAITING + 1)]
+    done, _ = await asyncio.wait(posted, return_when=asyncio.FIRST_COMPLETED)
+    assert [task.result().status for task in done] == [202]
+    release.set()
+    statuses = [answer.status for answer in await asyncio.gather(*posted)]
+    assert sorted(statuses) == [200] * LARGE_WAITING + [202]
+    assert len(setting.spool.kept) == 1
 
 
 async def test_while_much_is_masked_others_have_their_turns(tmp_path: Path) -> None:
@@ -378,5 +472,4 @@ async def test_any_bytes_and_any_headers_have_a_status_of_the_table(
     setting = Setting(tmp_path, **secret)
     answer = await setting.send([body], headers=sent)
     assert answer.status in MEANINGS
-    setting.receiver.metrics.bring_over()
-    assert b"phonon_failures_total{" not in setting.receiver.metrics.exposition({}), "our own code failed"
+    assert failures(setting) == [], "our own code failed"
