@@ -6,7 +6,8 @@ import re
 import shutil
 import signal
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from app.demo.broker import MOCK_LIMITS, Elsewhere
 from app.demo.calls import did_numbers
 from app.demo.parts import PSEUDONYM_KEY, SHOWN, addresses, environment
 from app.demo.ports import answers
-from app.demo.traffic import DIDS, LEFT_OUT, bodies
+from app.demo.provider import SyntheticProvider
+from app.demo.traffic import DIDS, KEPT, LEFT_OUT, bodies, wanted
 from app.demo.view import line, minutes, percent, table
 from app.demo.watch import Seen, counters, sums
 from schemas.settings import read_settings
@@ -134,6 +136,13 @@ def test_the_traffic_begins_with_the_past_and_leaves_the_did_of_the_sample_out()
     source = bodies(1.0, 1, datetime.now(UTC))
     past = [next(source) for _ in range(100)]
     assert all(LEFT_OUT[0][1:].encode() not in body for body in past)
+
+
+def test_what_is_kept_of_the_traffic_comes_at_the_rate_that_was_asked_for() -> None:
+    start = datetime(2026, 11, 24, 9, tzinfo=UTC)
+    coming = SyntheticProvider(2, start=start, dids=DIDS, rate=10 / KEPT).deliveries()
+    first = takewhile(lambda delivery: delivery.at < start + timedelta(minutes=30), coming)
+    assert sum(map(wanted, first)) == pytest.approx(10 * 1800, rel=0.03)
 
 
 @pytest.mark.broker
