@@ -277,7 +277,7 @@ def spool_status() -> None:
     Example: PHONON_SPOOL_DIR=/mnt/old/spool phonon-events spool status
     """
     settings = _settings()
-    from app.spool import status
+    from app.outlet import status
 
     with foreseen(OSError):
         waits = status(settings.spool_dir)

@@ -28,13 +28,14 @@ from app.listen import GentleServer, TruePeer, listen, serve_management, server_
 from app.metrics import Metrics
 from app.openapi import openapi
 from app.outcomes import SpoolFailed
+from app.outlet import Outlet, SparingStatus, status
 from app.pipeline import make_pipeline
 from app.problems import Problem, Reply, problem_reply
 from app.producer import open_producer, producer_config
 from app.publish import Publisher, needed_topics
 from app.records import NAMES, Records
 from app.refused import RefusedBodies
-from app.spool import Outlet, SparingStatus, Spool, prepare, status
+from app.spool import Spool, prepare
 from app.urls import url_of
 from app.webhook import Limits, Scope, Send, Webhook
 from app.workers import follow_parent, keep_workers

@@ -3,9 +3,9 @@
 Its rules:
 - One fsync for all that wait (group commit), in one thread per process, so that the loop never waits for a disk. The
   writer is given one group a commit: handing it every row made both threads wait for each other's GIL.
-- Every process writes segments of its own and holds their lock; whoever drains reads all, and deletes a segment only
-  when each of its rows was marked as sent and nobody holds its lock. So workers share a spool without waiting for each
-  other, and what a dead host left is drained like any other.
+- Every process writes segments of its own and holds their lock; whoever drains (app/outlet.py) reads all, and deletes a
+  segment only when each of its rows was marked as sent and nobody holds its lock. So workers share a spool without
+  waiting for each other, and what a dead host left is drained like any other.
 - Marking and deleting need no free disk, so a full disk can always be drained.
 - What can't be read is set aside in `aside/`, never deleted and never in the way of the rest.
 
@@ -15,25 +15,21 @@ and a commit costs more (97 against 76 µs a delivery).
 
 import asyncio
 import fcntl
-import hashlib
 import os
 import queue
 import threading
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from errno import EDQUOT, EFBIG, ENOENT, ENOSPC
-from heapq import merge
 from itertools import accumulate
 from pathlib import Path
 from typing import Final
 
-from app.outcomes import Full, SpoolFailed, SpoolStatus, Waiting
-from app.segment import KEPT, SENT, STATE_OFFSET, Row, frame, read_frames
-
-__all__ = ["Full", "Outlet", "SparingStatus", "Spool", "SpoolFailed", "SpoolStatus", "prepare", "status"]
+from app.outcomes import Full, SpoolFailed
+from app.segment import Row, frame
 
 SEGMENT_BYTES: Final = 8 * 1024 * 1024
 IDLE_SECONDS: Final = 0.5
@@ -44,6 +40,7 @@ LOOK_SECONDS: Final = 1.0
 SHARERS: Final = 32
 #: What must have room, on the disk and in our share of it, for the spool to be ready: more than nearly all rows.
 PROBE_BYTES: Final = 64 * 1024
+#: How often that is looked at while the spool is not needed.
 PROBE_SECONDS: Final = 30.0
 SUFFIX: Final = ".spool"
 ASIDE: Final = "aside"
@@ -94,59 +91,6 @@ def used_bytes(folder: Path) -> int:
                 except FileNotFoundError:
                     continue
     return total
-
-
-def status(folder: Path, *, now: float | None = None) -> SpoolStatus:
-    """What waits in a spool, whoever it belongs to. Reads, never writes."""
-    if not folder.is_dir():
-        return SpoolStatus(0, 0, 0.0, 0)
-    rows, size, oldest = 0, 0, 0
-    for waiting in _kept(folder):
-        rows += 1
-        size += len(waiting.row.body)
-        oldest = min(oldest or waiting.row.received_at, waiting.row.received_at)
-    aside = folder / ASIDE
-    damaged = sum(1 for _ in aside.iterdir()) if aside.is_dir() else 0
-    age = (time.time() if now is None else now) - oldest / 1000 if rows else 0.0
-    return SpoolStatus(rows, size, max(age, 0.0), damaged, used_bytes(folder) if aside.is_dir() else 0)
-
-
-class SparingStatus:
-    """`status` for whoever asks often: it reads all that waits, and so does it at most a twentieth of the time."""
-
-    def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
-        self._folder = folder
-        self._clock = clock
-        self._next = float("-inf")
-        self._last = SpoolStatus(0, 0, 0.0, 0)
-
-    def __call__(self) -> SpoolStatus:
-        """The status now, or of a moment ago."""
-        began = self._clock()
-        if began >= self._next:
-            self._last = status(self._folder)
-            ended = self._clock()
-            self._next = ended + 19 * (ended - began)
-        return self._last
-
-
-def _kept(folder: Path) -> Iterator[Waiting]:
-    """All rows that wait; oldest first, as far as each writer's own are in order."""
-    writers: dict[str, list[Path]] = {}
-    for path in segments(folder):
-        writers.setdefault(path.name.split("-")[1], []).append(path)
-    return merge(*(_kept_in(paths) for paths in writers.values()), key=lambda waiting: waiting.row.received_at)
-
-
-def _kept_in(paths: Sequence[Path]) -> Iterator[Waiting]:
-    for path in paths:
-        try:
-            with path.open("rb") as segment:
-                for found in read_frames(segment):
-                    if found.row is not None:
-                        yield Waiting(found.row, path, found.start)
-        except FileNotFoundError:
-            continue
 
 
 class Spool:
@@ -355,94 +299,3 @@ def _failure(error: OSError) -> Full | SpoolFailed:
     if error.errno in (ENOSPC, EDQUOT, EFBIG):
         return Full(f"the disk is full ({error.strerror})")
     return SpoolFailed(f"the disk fails ({error.strerror})")
-
-
-@dataclass(slots=True)
-class Outlet:
-    """The drainer's side of a spool: reads every segment, marks rows as sent, deletes what is done with. One at a time.
-
-    All of it blocks and belongs on a thread.
-    """
-
-    folder: Path
-    _lock: int = field(default=-1)
-
-    def acquire(self) -> bool:
-        """Become the one drainer of this spool, or learn that another process is it."""
-        if self._lock == -1:
-            descriptor = os.open(self.folder / "drain.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                os.close(descriptor)
-                return False
-            self._lock = descriptor
-        return True
-
-    def release(self) -> None:
-        """Let another process drain."""
-        if self._lock != -1:
-            os.close(self._lock)
-            self._lock = -1
-
-    def waiting(self) -> Iterator[Waiting]:
-        """The rows that wait, oldest first."""
-        return _kept(self.folder)
-
-    def mark_sent(self, sent: Sequence[Waiting]) -> None:
-        """These rows are in Kafka."""
-        for path in {waiting.path for waiting in sent}:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-            try:
-                for waiting in sent:
-                    if waiting.path == path:
-                        os.pwrite(descriptor, SENT, waiting.start + STATE_OFFSET)
-            finally:
-                os.close(descriptor)
-
-    def set_aside(self, waiting: Waiting) -> None:
-        """Keep a row that can't be published where it is in nobody's way."""
-        digest = hashlib.blake2b(waiting.row.body, digest_size=4).hexdigest()
-        self._keep_aside(f"{waiting.row.received_at}-{digest}.body", waiting.row.body)
-        self.mark_sent([waiting])
-
-    def sweep(self) -> int:
-        """Delete the segments that nobody writes to and no row waits in; the number of damages set aside from them.
-
-        One whose damage can't be set aside stays, and is in the way of no other: room may come from these. Raises
-        OSError for it afterwards.
-        """
-        damaged, failure = 0, None
-        for path in segments(self.folder):
-            try:
-                damaged += self._sweep(path)
-            except OSError as error:
-                failure = error
-        if failure:
-            raise failure
-        return damaged
-
-    def _sweep(self, path: Path) -> int:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as segment:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return 0
-            if any(one.state == KEPT for one in read_frames(segment)):
-                return 0  # at the first row that waits: in an outage this looks at every segment, again and again
-            damages = list(read_frames(segment))
-            for one in damages:
-                segment.seek(one.start)
-                self._keep_aside(f"{path.stem}-{one.start}.damaged", segment.read(one.end - one.start))
-            path.unlink()
-        return len(damages)
-
-    def _keep_aside(self, name: str, content: bytes) -> None:
-        path = self.folder / ASIDE / name
-        with path.open("wb") as file:
-            os.fchmod(file.fileno(), 0o600)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        sync_folder(path.parent)

@@ -24,7 +24,8 @@ LIBRARIES = {"msgspec", "phonenumbers"}
 ONLY_FOR = {
     "app.publish": {"app.main"},
     "app.producer": {"app.main", "app.publish"},
-    "app.spool": {"app.main", "app.cli"},
+    "app.spool": {"app.main", "app.outlet"},
+    "app.outlet": {"app.main", "app.cli"},
     "schemas.registry": {
         *(
             "app.main",

@@ -14,9 +14,10 @@ from app.drain import Drainer
 from app.main import Receiver
 from app.metrics import Metrics
 from app.outcomes import Unacknowledged
+from app.outlet import Outlet
 from app.pipeline import Made, Pipeline
 from app.segment import Row
-from app.spool import ASIDE, Outlet, Spool, prepare, segments
+from app.spool import ASIDE, Spool, prepare, segments
 from schemas import decode
 from schemas.settings import read_settings
 from tests.fakes import FakePublisher

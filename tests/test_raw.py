@@ -7,10 +7,10 @@ import pytest
 from app.drain import Drainer
 from app.main import Receiver
 from app.metrics import Metrics
+from app.outlet import Outlet
 from app.pipeline import make_pipeline
 from app.publish import needed_topics
 from app.raw import Received, received
-from app.spool import Outlet
 from app.webhook import TRACEPARENT
 from schemas.settings import read_settings
 from schemas.topics import RAW, raw_topic_name, topic_config

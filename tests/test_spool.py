@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from app.outcomes import Full, SpoolFailed, SpoolStatus
+from app.outlet import Outlet, SparingStatus, status
 from app.segment import Row, frame
-from app.spool import ASIDE, IDLE_SECONDS, Outlet, SparingStatus, Spool, prepare, segments, status, used_bytes
+from app.spool import ASIDE, IDLE_SECONDS, Spool, prepare, segments, used_bytes
 
 
 class Crash(BaseException):
