@@ -131,14 +131,7 @@ Progress = Callable[[float], None]
 
 
 async def read(place: Place, restore: Callable[[bytes, bytes | None], None], progress: Progress) -> tuple[int, int]:
-    """Hand every committed record of the changelog to `restore`; returns where the source's log begins and ends.
-
-    A transaction that is open in it is waited for, until it is fenced or Kafka ends it (TRANSACTION_TIMEOUT_MS): the
-    groups' owner writes there too, and one that died may have left its own before what is committed behind it.
-    """
-    log, source = TopicPartition(place.changelog, place.partition), TopicPartition(place.source, place.partition)
-    starts, ends = await _reach(place, [log, source])
-    start, end = starts[log], ends[log]
+    """Hand every committed record of the changelog to `restore`; returns where the source's log begins and ends."""
     consumer = AIOKafkaConsumer(
         **place.connection,
         isolation_level="read_committed",
@@ -149,6 +142,11 @@ async def read(place: Place, restore: Callable[[bytes, bytes | None], None], pro
     )
     await consumer.start()
     try:
+        log, source = TopicPartition(place.changelog, place.partition), TopicPartition(place.source, place.partition)
+        # before the first fetch: once all is read, a fetch waits for more, and what is asked then waits behind it
+        starts = await consumer.beginning_offsets([log, source])
+        ends = await consumer.end_offsets([log, source])
+        start, end = starts[log], ends[log]
         consumer.assign([log])
         consumer.seek(log, start)
         while (at := await consumer.position(log)) < end:
@@ -158,18 +156,5 @@ async def read(place: Place, restore: Callable[[bytes, bytes | None], None], pro
                     restore(record.key, record.value)
             await asyncio.sleep(0)
         return starts[source], ends[source]
-    finally:
-        let_go(consumer.stop())
-
-
-Offsets = dict[TopicPartition, int]
-
-
-async def _reach(place: Place, logs: list[TopicPartition]) -> tuple[Offsets, Offsets]:
-    """Where logs begin and end; to one that reads committed records only, they would end at an open transaction."""
-    consumer = AIOKafkaConsumer(**place.connection, enable_auto_commit=False, request_timeout_ms=10_000)
-    await consumer.start()
-    try:
-        return await consumer.beginning_offsets(logs), await consumer.end_offsets(logs)
     finally:
         let_go(consumer.stop())
