@@ -9,6 +9,8 @@ Source: KIP-98 (transactions), KIP-447 describes the same fencing for Kafka Stre
 """
 
 import asyncio
+import logging
+import time
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -17,10 +19,13 @@ from aiokafka.partitioner import murmur2
 
 from streams.closing import let_go
 
+logger = logging.getLogger("streams.changelog")
+
 BATCH_BYTES = 256 * 1024
 TRANSACTION_TIMEOUT_MS = 20_000
 WRITE_WITHIN_SECONDS = 15.0
 CLOSE_WITHIN_SECONDS = 2.0
+OPEN_WITHIN_SECONDS = 3.0  # a dead writer's transaction is fenced in tens of ms
 
 Sent = tuple[str, bytes | None, bytes | None, list[tuple[str, bytes]]]  # topic, key, value, headers
 
@@ -131,7 +136,15 @@ Progress = Callable[[float], None]
 
 
 async def read(place: Place, restore: Callable[[bytes, bytes | None], None], progress: Progress) -> tuple[int, int]:
-    """Hand every committed record of the changelog to `restore`; returns where the source's log begins and ends."""
+    """Hand every committed record of the changelog to `restore`; returns where the source's log begins and ends.
+
+    The partition's writer and the groups' both write to it. What one has committed can't be seen as long as the other
+    has a transaction open that began before. One that died is fenced meanwhile by whoever takes over from it, so it is
+    waited for, but not for long: Kafka can lose sight of a transaction and never end it.
+    """
+    log, source = TopicPartition(place.changelog, place.partition), TopicPartition(place.source, place.partition)
+    starts, ends = await _bounds(place, [log, source])
+    start, end = starts[log], ends[log]
     consumer = AIOKafkaConsumer(
         **place.connection,
         isolation_level="read_committed",
@@ -142,19 +155,44 @@ async def read(place: Place, restore: Callable[[bytes, bytes | None], None], pro
     )
     await consumer.start()
     try:
-        log, source = TopicPartition(place.changelog, place.partition), TopicPartition(place.source, place.partition)
-        # before the first fetch: once all is read, a fetch waits for more, and what is asked then waits behind it
-        starts = await consumer.beginning_offsets([log, source])
-        ends = await consumer.end_offsets([log, source])
-        start, end = starts[log], ends[log]
         consumer.assign([log])
-        consumer.seek(log, start)
-        while (at := await consumer.position(log)) < end:
-            progress((at - start) / (end - start))
-            for records in (await consumer.getmany(timeout_ms=200)).values():
-                for record in records:
+        consumer.seek(log, at := start)
+        while at < end:
+            visible = await _visible(consumer, log, at)
+            if visible <= at:
+                logger.warning(
+                    "partition %d: a transaction is open in %s at offset %d, what lies behind it can't be seen: see "
+                    "'PartitionsRecovering' in docs/runbook.md", place.partition, place.changelog, at,
+                )  # fmt: skip
+                break
+            while (at := await consumer.position(log)) < visible:
+                progress(min(1.0, (at - start) / (end - start)))
+                for record in (await consumer.getmany(timeout_ms=200)).get(log, ()):
                     restore(record.key, record.value)
-            await asyncio.sleep(0)
+                await asyncio.sleep(0)
         return starts[source], ends[source]
+    finally:
+        let_go(consumer.stop())
+
+
+async def _visible(consumer: AIOKafkaConsumer, log: TopicPartition, at: int) -> int:
+    """Up to where all transactions have ended; waits a moment for that to lie beyond this offset."""
+    until, visible = time.monotonic() + OPEN_WITHIN_SECONDS, -1
+    while visible <= at and time.monotonic() < until:
+        visible = (await consumer.end_offsets([log]))[log]
+        if visible <= at:
+            await asyncio.sleep(0.05)
+    return visible
+
+
+Offsets = dict[TopicPartition, int]
+
+
+async def _bounds(place: Place, logs: list[TopicPartition]) -> tuple[Offsets, Offsets]:
+    """Where logs begin and end; to who reads what is committed only, they would end at an open transaction."""
+    consumer = AIOKafkaConsumer(**place.connection, enable_auto_commit=False, request_timeout_ms=10_000)
+    await consumer.start()
+    try:
+        return await consumer.beginning_offsets(logs), await consumer.end_offsets(logs)
     finally:
         let_go(consumer.stop())
