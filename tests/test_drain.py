@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import json
+import os
 import threading
 import time
 from pathlib import Path
@@ -220,6 +221,31 @@ async def test_a_failing_disk_is_told_once_and_without_our_lines(
     await asyncio.gather(runs, return_exceptions=True)
     assert record.getMessage().startswith("the spool can't be drained: [Errno 20] Not a directory: ")
     assert record.exc_info is None
+
+
+async def test_a_disk_that_takes_no_marks_does_not_have_the_same_rows_sent_each_second(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.drain.OTHER_DRAINS_SECONDS", 0.01)
+    spooled(tmp_path, body(1))
+    publisher, opened, writable = FakePublisher(), os.open, threading.Event()
+
+    def read_only(path: Any, flags: int, *mode: int) -> int:
+        if flags & (os.O_WRONLY | os.O_RDWR) and not writable.is_set():
+            raise OSError(errno.EROFS, "Read-only file system")
+        return opened(path, flags, *mode)
+
+    draining = drainer(tmp_path, publisher)
+    monkeypatch.setattr("app.outlet.os.open", read_only)
+    runs = asyncio.create_task(draining.run())
+    async with asyncio.timeout(10):
+        while not counted(draining, b'phonon_failures_total{where="drain"} 5.0'):  # noqa: ASYNC110 - a thread counts
+            await asyncio.sleep(0)
+    assert flows(publisher) == ["flow-001"]
+    writable.set()
+    assert await drained(tmp_path, publisher, 2)
+    runs.cancel()
+    await asyncio.gather(runs, return_exceptions=True)
 
 
 async def test_damage_is_counted_and_said_and_nothing_where_there_is_none(
