@@ -22,7 +22,7 @@ from app.dashboard.rates import RATE_SECONDS, Receiver, summary, totals
 from app.dashboard.server import Page, own_receiver
 from app.dashboard.source import Batch, Link, Source
 from app.dashboard.state import MOST_POINTS, TREND, State
-from app.dashboard.stream import Streams
+from app.dashboard.stream import PIECE_BYTES, Streams
 from app.demo.ports import free_port
 from schemas import SCHEMAS, Undecodable, encode, registry_header
 from schemas.settings import SettingsError, read_settings
@@ -313,6 +313,34 @@ async def test_pages_that_keep_up_share_the_bytes_and_a_sample_follows_what_chan
     assert first is second
     assert [kind for kind, _ in events(first)] == ["changes", "sample"]
     assert [await page.read() for page in pages] == [["changes", "sample"]] * 2
+
+
+async def test_pages_that_come_at_the_same_moment_share_the_bytes() -> None:
+    """All of them do when the server was started again, and each would take seconds with many DIDs."""
+    state = State(0)
+    state.take([record("a", 1)])
+    streams = streams_of(state)
+    now = streams._now()
+    new = streams.since(None, now)
+    assert streams.since(None, now) is new
+    state.take([record("b", 1)], gone=["a"])
+    later = streams._now()
+    assert streams.since(None, later) is not new
+    assert streams.since(None, later) is streams.since(now, later), "who begins anew gets what is made for a new page"
+    assert [kind for kind, _ in events(new)] == ["snapshot"]
+
+
+async def test_a_page_that_does_not_read_is_held_a_piece_for() -> None:
+    state = State(0)
+    state.take([record(f"{n:0200}", n) for n in range(1_000)])
+    streams = streams_of(state)
+    page = streams.stream()
+    assert await anext(page) == messages.RETRY + messages.HEARTBEAT
+    sent = [await anext(page)]
+    while len(sent[-1]) == PIECE_BYTES:
+        sent.append(await anext(page))
+    assert len(sent) > 3
+    assert b"".join(sent) == messages.snapshot(state) + messages.event("status", {"now": 0})
 
 
 async def test_a_page_that_goes_makes_room() -> None:
