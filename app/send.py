@@ -8,12 +8,15 @@ webhook-id. Credentials are those of the receiver's own settings, so that the tw
 import asyncio
 import itertools
 import json
+import threading
 import time
 import uuid
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import aiohttp
@@ -164,7 +167,7 @@ async def _feed(bodies: Iterable[bytes], waiting: Waiting, workers: int, rate: f
     begun = time.monotonic()
     source = iter(bodies)
     for index in itertools.count():
-        body = await asyncio.to_thread(next, source, None)  # a pipe may keep us waiting, the answers may not
+        body = await _next(source)
         if body is None:
             break
         if rate is not None:
@@ -172,6 +175,27 @@ async def _feed(bodies: Iterable[bytes], waiting: Waiting, workers: int, rate: f
         await waiting.put((index, body))
     for _ in range(workers):
         await waiting.put(None)
+
+
+async def _next(source: Iterator[bytes]) -> bytes | None:
+    """The next body, None at the end. A pipe may keep us waiting, the answers may not.
+
+    On a thread that nobody waits for at the end, as asyncio does for those of `to_thread`: a pipe that says nothing
+    would keep an interrupt, or a receiver that is not there, from ending the command.
+    """
+    loop = asyncio.get_running_loop()
+    found: asyncio.Future[bytes | None] = loop.create_future()
+
+    def read() -> None:
+        try:
+            tell = partial(found.set_result, next(source, None))
+        except BaseException as failure:  # noqa: BLE001 - it is raised where it is waited for
+            tell = partial(found.set_exception, failure)
+        with suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(lambda: None if found.done() else tell())
+
+    threading.Thread(target=read, daemon=True).start()
+    return await found
 
 
 def _pause(retry_after: str) -> float:

@@ -353,7 +353,7 @@ async def test_a_rest_outlives_that_what_waits_is_forgotten(hooks: tuple[Hooks, 
     async with session() as http:
         running = asyncio.create_task(to.run(http))
         to.add(fresh(1))
-        while not to.lane.rest_until:
+        while not to.lane.rest_until:  # noqa: ASYNC110 - a lane tells nobody
             await asyncio.sleep(0.01)
         to.begin()  # a rebalance
         to.add(fresh(2))

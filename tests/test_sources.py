@@ -257,3 +257,32 @@ def test_nobody_there_leaves_nothing_noted(tmp_path: Path, capsys: pytest.Captur
     assert run(["send", str(tmp_path / "1.jsonl"), "--url", url, "--resume", str(state)]) == 1
     assert capsys.readouterr().err.startswith("phonon-events: cannot reach http://127.0.0.1:")
     assert json.loads(state.read_text())["files"] == {}
+
+
+@pytest.mark.parametrize(("interrupted", "code"), [(False, 1), (True, 130)])
+def test_a_pipe_that_says_nothing_does_not_keep_it_from_ending(
+    interrupted: bool, code: int, answering: Callable[[int], str], tmp_path: Path
+) -> None:
+    url = answering(200) if interrupted else f"http://127.0.0.1:{closed_port()}/"
+    environment = clean_environment(os.environ, {})
+    with subprocess.Popen(
+        [SCRIPT, "send", "-", "--url", url],
+        cwd=tmp_path,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as sending:
+        assert sending.stdin is not None
+        assert sending.stderr is not None
+        try:
+            sending.stdin.write(b'{"n": 1}\n{"n": 2}\n')
+            sending.stdin.flush()
+            if interrupted:
+                time.sleep(2)
+                sending.send_signal(signal.SIGINT)
+            assert sending.wait(10) == code
+        finally:
+            sending.kill()
+        said = sending.stderr.read()
+    assert said.count(b"\n") == (0 if interrupted else 1)
