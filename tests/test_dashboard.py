@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import json
 import random
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any, NamedTuple, cast
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.credentials import refuse_open_door
-from app.dashboard import messages
+from app.dashboard import messages, scrape
 from app.dashboard.alerts import MOST_FIRING, MOST_OVER, Alert, Alerts, read_alert
 from app.dashboard.figures import COUNTS, Latest, latest, meanings, shown
 from app.dashboard.guard import address, page_credentials
@@ -404,6 +405,29 @@ def test_a_receiver_that_does_not_answer_makes_the_sum_unknown() -> None:
         "deliveries_per_second": None,
         "events_per_second": None,
     }
+
+
+async def test_a_receiver_that_hangs_is_unknown_and_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that takes a minute to be looked up: no time-out of a socket ends that."""
+    hangs = threading.Event()
+
+    def page(url: str) -> str:
+        if url == "b" and two.looks:
+            hangs.wait(10)
+        return PAGE
+
+    monkeypatch.setattr(scrape, "page", page)
+    monkeypatch.setattr(scrape, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(scrape, "ANSWER_SECONDS", 0.1)
+    one, two = Receiver(), Receiver()
+    watching = asyncio.create_task(scrape.watch(["a", "b"], [one, two]))
+    await asyncio.sleep(0.5)
+    known, before = len(one.looks), summary([one, two])
+    hangs.set()
+    await asyncio.sleep(0.2)
+    watching.cancel()
+    assert (known > 5, before["answering"]) == (True, 1)
+    assert summary([one, two])["answering"] == 2
 
 
 def test_without_an_address_the_receiver_of_the_same_settings_is_asked() -> None:
