@@ -218,7 +218,7 @@ def test_what_kafka_deletes_while_it_is_read_is_told(site: Site, monkeypatch: py
     monkeypatch.setitem(past.OWN, "queued_max_messages_kbytes", "1")  # nothing ahead but what one answer holds
     monkeypatch.setattr(past, "BATCH", 5)
     topic, body = raw_topic_name(site.settings.topic_prefix), b'{"keys": [{"name": "k", "value": "%s"}]}'
-    servers = {"bootstrap.servers": site.settings.kafka["bootstrap.servers"]}
+    servers: dict[str, Any] = {"bootstrap.servers": site.settings.kafka["bootstrap.servers"]}
     producer, admin = Producer(servers), AdminClient(servers)
     for number in range(80):
         value = body % random.randbytes(50_000).hex().encode()

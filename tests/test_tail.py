@@ -39,7 +39,7 @@ class Stored:
     def __init__(self, value: bytes | None, key: bytes | None = b"k", headers: Any = None) -> None:
         self._value, self._key, self._headers = value, key, headers
 
-    def error(self) -> None:
+    def error(self) -> KafkaError | None:
         return None
 
     def topic(self) -> str:
@@ -225,6 +225,13 @@ class Busy:
         """All the same to it."""
 
 
+class Ended(Stored):
+    """What says that a partition has been read to its end."""
+
+    def error(self) -> KafkaError:
+        return KafkaError(KafkaError._PARTITION_EOF)
+
+
 class AtEnd(Busy):
     """Busy, after it has said once that the partition is at its end."""
 
@@ -234,9 +241,7 @@ class AtEnd(Busy):
         if self.said:
             return super().consume(number, timeout)
         self.said = True
-        end = Stored(None)
-        end.error = lambda: KafkaError(KafkaError._PARTITION_EOF)  # type: ignore[method-assign,return-value]
-        return [end]
+        return [Ended(None)]
 
 
 def test_what_is_written_to_other_partitions_does_not_hide_that_one_fell_silent(
