@@ -260,29 +260,33 @@ def test_nobody_there_leaves_nothing_noted(tmp_path: Path, capsys: pytest.Captur
 
 
 @pytest.mark.parametrize(("interrupted", "code"), [(False, 1), (True, 130)])
-def test_a_pipe_that_says_nothing_does_not_keep_it_from_ending(
-    interrupted: bool, code: int, answering: Callable[[int], str], tmp_path: Path
+async def test_a_pipe_that_says_nothing_does_not_keep_it_from_ending(
+    interrupted: bool, code: int, tmp_path: Path
 ) -> None:
-    url = answering(200) if interrupted else f"http://127.0.0.1:{closed_port()}/"
-    environment = clean_environment(os.environ, {})
-    with subprocess.Popen(
-        [SCRIPT, "send", "-", "--url", url],
-        cwd=tmp_path,
-        env=environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as sending:
-        assert sending.stdin is not None
-        assert sending.stderr is not None
-        try:
-            sending.stdin.write(b'{"n": 1}\n{"n": 2}\n')
-            sending.stdin.flush()
-            if interrupted:
-                time.sleep(2)
-                sending.send_signal(signal.SIGINT)
-            assert sending.wait(10) == code
-        finally:
-            sending.kill()
-        said = sending.stderr.read()
+    import asyncio
+
+    async with Receiver().listening() as receiver:
+        url = receiver.url if interrupted else f"http://127.0.0.1:{closed_port()}/"
+        with subprocess.Popen(  # noqa: ASYNC220 - it has hardly begun
+            [SCRIPT, "send", "-", "--url", url],
+            cwd=tmp_path,
+            env=clean_environment(os.environ, {}),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as sending:
+            assert sending.stdin is not None
+            assert sending.stderr is not None
+            try:
+                sending.stdin.write(b'{"n": 1}\n{"n": 2}\n')
+                sending.stdin.flush()
+                deadline = time.monotonic() + 30
+                while interrupted and len(receiver.got) < 2 and time.monotonic() < deadline:  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+                if interrupted:
+                    sending.send_signal(signal.SIGINT)
+                assert await asyncio.to_thread(sending.wait, 30) == code
+            finally:
+                sending.kill()
+            said = sending.stderr.read()
     assert said.count(b"\n") == (0 if interrupted else 1)
