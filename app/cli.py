@@ -262,7 +262,7 @@ def replay(
     else:
         click.echo(f"nothing {done}")
     if from_raw and outcome.left:
-        raise Failed(f"{outcome.left.total()} deliveries can't be read by this version: see what was left")
+        raise Failed(f"{outcome.left.total()} deliveries can't be read by this version, or no more: see what was left")
 
 
 @cli.group(no_args_is_help=False)

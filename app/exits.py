@@ -53,7 +53,8 @@ def _invoked(command: click.Command, arguments: list[str]) -> int:
     except click.exceptions.Exit as left:
         return left.exit_code
     finally:
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed (>&-): there is nobody to tell
+            sys.stdout.flush()
     return DONE
 
 

@@ -33,6 +33,7 @@ MOST_AT_ONCE: Final = 64
 PATIENCE_SECONDS: Final = 30.0
 RETRY_SECONDS: Final = 0.2
 MAKE_TOPICS: Final = "`phonon-events topics create` makes it"
+DELETED: Final = "Kafka deleted it before it was read: faster (--rate), or later ones only (--since)"
 MAKE_RAW: Final = f"with PHONON_RAW_TOPIC=true {MAKE_TOPICS}, and receivers fill it"
 
 Group = list[Record]
@@ -95,6 +96,7 @@ def replay_raw(settings: Settings, span: Span, how: How) -> Outcome:
                 outcome.read += 1
                 how.progress(outcome.read, past.total)
                 yield from _split_again(message, span, pipeline, outcome)
+            _tell_deleted(past, outcome)
 
         asyncio.run(_publish(settings, pipeline, groups(), how, outcome))
     return outcome
@@ -112,10 +114,19 @@ def _split_again(message: Message, span: Span, pipeline: Pipeline, outcome: Outc
         outcome.left[str(error)] += 1
         return
     except Exception as error:  # noqa: BLE001 - a bug of ours must not keep the rest from being replayed
-        outcome.left[f"our code fails on it ({type(error).__name__})"] += 1
+        outcome.left[_fails(error)] += 1
         return
     outcome.made += 1
     yield made.records
+
+
+def _fails(error: Exception) -> str:
+    return f"our code fails on it ({type(error).__name__})"
+
+
+def _tell_deleted(past: Past, outcome: Outcome) -> None:
+    if past.deleted:
+        outcome.left[DELETED] += past.deleted
 
 
 def replay_rejected(settings: Settings, span: Span, how: How) -> Outcome:
@@ -134,6 +145,9 @@ def replay_rejected(settings: Settings, span: Span, how: How) -> Outcome:
                     group = _events(part, flows.get((part["flow_id"], part["received_at"])), pipeline)
             except Left as reason:
                 outcome.left[str(reason)] += 1
+                continue
+            except Exception as error:  # noqa: BLE001 - nor from here, where anybody's record may have been set aside
+                outcome.left[_fails(error)] += 1
                 continue
             outcome.made += 1
             yield group
@@ -172,6 +186,7 @@ def _rejected(settings: Settings, span: Span, how: How, outcome: Outcome, resolv
                 else:
                     seen.add(same)
                     yield part
+        _tell_deleted(past, outcome)
 
 
 def _waits_for_flow(part: dict[str, Any], pipeline: Pipeline) -> bool:
@@ -180,6 +195,8 @@ def _waits_for_flow(part: dict[str, Any], pipeline: Pipeline) -> bool:
         part_of(part, None, pipeline.rules)
     except Left as reason:
         return str(reason) == NO_FLOW
+    except Exception:  # noqa: BLE001 - which is counted where it is to be made into something
+        return False
     return False
 
 

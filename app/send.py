@@ -8,12 +8,16 @@ webhook-id. Credentials are those of the receiver's own settings, so that the tw
 import asyncio
 import itertools
 import json
+import threading
 import time
 import uuid
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
+from queue import SimpleQueue
 from typing import Any, Final
 
 import aiohttp
@@ -162,9 +166,9 @@ class Sender:
 async def _feed(bodies: Iterable[bytes], waiting: Waiting, workers: int, rate: float | None) -> None:
     """Hands out the bodies at the pace asked for, then tells the workers to go home."""
     begun = time.monotonic()
-    source = iter(bodies)
+    source = _Bodies(bodies)
     for index in itertools.count():
-        body = await asyncio.to_thread(next, source, None)  # a pipe may keep us waiting, the answers may not
+        body = await source.next()
         if body is None:
             break
         if rate is not None:
@@ -172,6 +176,41 @@ async def _feed(bodies: Iterable[bytes], waiting: Waiting, workers: int, rate: f
         await waiting.put((index, body))
     for _ in range(workers):
         await waiting.put(None)
+
+
+class _Bodies:
+    """Takes bodies from where they come from, on a thread: a pipe may keep us waiting, the answers may not.
+
+    It is a thread that nobody waits for at the end, as asyncio does for those of `to_thread`: a pipe that says nothing
+    would keep an interrupt, or a receiver that is not there, from ending the command.
+    """
+
+    def __init__(self, bodies: Iterable[bytes]) -> None:
+        self._source, self._asked = iter(bodies), SimpleQueue[asyncio.Future[bytes | None]]()
+        threading.Thread(target=self._run, daemon=True).start()
+
+    async def next(self) -> bytes | None:
+        """The next one, None at the end."""
+        found: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
+        self._asked.put(found)
+        return await found
+
+    def _run(self) -> None:
+        more = True
+        while more:
+            found = self._asked.get()
+            try:
+                body = next(self._source, None)
+                more, tell = body is not None, partial(found.set_result, body)
+            except BaseException as failure:  # noqa: BLE001 - it is raised where it is waited for
+                more, tell = False, partial(found.set_exception, failure)
+            with suppress(RuntimeError):  # the loop has ended
+                found.get_loop().call_soon_threadsafe(_unless_done, found, tell)
+
+
+def _unless_done(found: asyncio.Future[bytes | None], tell: Callable[[], None]) -> None:
+    if not found.done():
+        tell()
 
 
 def _pause(retry_after: str) -> float:

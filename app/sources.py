@@ -20,8 +20,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final, NamedTuple
 
-import click
-
 KINDS: Final = (".json", ".jsonl", ".jsonl.gz")
 SAVE_EVERY_S: Final = 1.0
 VERSION: Final = 1
@@ -221,7 +219,9 @@ def _key(name: str) -> str:
 def _opened(name: str) -> IO[bytes]:
     if name.endswith(".gz"):
         return gzip.open(name, "rb")  # type: ignore[return-value] # it reads bytes
-    return click.open_file(name, "rb")
+    if name == "-":  # not sys.stdin: at its end Python closes that, and aborts while a thread still reads from it
+        return open(0, "rb", closefd=False)
+    return open(name, "rb")
 
 
 def _is_json(row: bytes) -> bool:

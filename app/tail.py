@@ -6,6 +6,7 @@ it. Nothing is committed, so looking changes nothing. Source of the line's field
 
 import itertools
 import json
+import time
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -129,13 +130,15 @@ def _places(consumer: Consumer, found: Any, topics: Sequence[str], span: Span) -
 def _messages(consumer: Consumer, errors: Errors, partitions: int, *, follow: bool) -> Iterator[Message]:
     """Records as they come; without `follow` it ends when every partition has been read to its end.
 
-    Only without it is silence a failure: until the end there is always something to read.
+    Only without it is silence a failure: until the end there is always something to read. What is written meanwhile to
+    a partition that was at its end is no sign of the others.
     """
     at_end: set[tuple[str | None, int | None]] = set()
     silent_s = 0.0
     while follow or len(at_end) < partitions:
-        batch = consumer.consume(BATCH, POLL_S)
-        silent_s = 0.0 if batch else silent_s + POLL_S
+        asked, batch = time.monotonic(), consumer.consume(BATCH, POLL_S)
+        waited = time.monotonic() - asked if batch else POLL_S
+        silent_s = silent_s + waited if at_end.issuperset(map(_place, batch)) else 0.0
         if silent_s > ANSWER_WITHIN_S and not follow:
             raise ClusterError(f"Kafka at {errors.servers} fell silent: {errors.reason or 'no reason given'}")
         for message in batch:
@@ -143,6 +146,10 @@ def _messages(consumer: Consumer, errors: Errors, partitions: int, *, follow: bo
             if error is None:
                 yield message
             elif error.code() == KafkaError._PARTITION_EOF:
-                at_end.add((message.topic(), message.partition()))
+                at_end.add(_place(message))
             else:
                 refuse_lost(message)
+
+
+def _place(message: Message) -> tuple[str | None, int | None]:
+    return message.topic(), message.partition()

@@ -142,6 +142,7 @@ def _webhooks(value: str) -> tuple[str, ...]:
 def _has_host(url: str) -> bool:
     try:
         parts = urlsplit(url)
+        (parts.hostname or "").encode("idna")  # what looks a name up does so, and fails where a label is empty
         return bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False

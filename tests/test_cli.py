@@ -278,3 +278,18 @@ def test_a_reader_that_has_had_enough_ends_it_quietly(arguments: str, tmp_path: 
         check=True,
     )
     assert (broken_pipe.stdout.strip(), broken_pipe.stderr) == ("0", "")
+
+
+@pytest.mark.parametrize("arguments", ["config", "spool status", "completion bash"])
+def test_without_a_standard_output_it_does_its_work(arguments: str, tmp_path: Path) -> None:
+    closed = subprocess.run(
+        f"{SCRIPT} {arguments} >&-",
+        shell=True,
+        executable="/bin/bash",
+        env=clean_environment(os.environ, {}),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (closed.returncode, closed.stderr) == (0, "")

@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import json
 import random
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any, NamedTuple, cast
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.credentials import refuse_open_door
-from app.dashboard import messages
+from app.dashboard import messages, scrape
 from app.dashboard.alerts import MOST_FIRING, MOST_OVER, Alert, Alerts, read_alert
 from app.dashboard.figures import COUNTS, Latest, latest, meanings, shown
 from app.dashboard.guard import address, page_credentials
@@ -22,7 +23,7 @@ from app.dashboard.rates import RATE_SECONDS, Receiver, summary, totals
 from app.dashboard.server import Page, own_receiver
 from app.dashboard.source import Batch, Link, Source
 from app.dashboard.state import MOST_POINTS, TREND, State
-from app.dashboard.stream import Streams
+from app.dashboard.stream import PIECE_BYTES, Streams
 from app.demo.ports import free_port
 from schemas import SCHEMAS, Undecodable, encode, registry_header
 from schemas.settings import SettingsError, read_settings
@@ -315,6 +316,34 @@ async def test_pages_that_keep_up_share_the_bytes_and_a_sample_follows_what_chan
     assert [await page.read() for page in pages] == [["changes", "sample"]] * 2
 
 
+async def test_pages_that_come_at_the_same_moment_share_the_bytes() -> None:
+    """All of them do when the server was started again, and each would take seconds with many DIDs."""
+    state = State(0)
+    state.take([record("a", 1)])
+    streams = streams_of(state)
+    now = streams._now()
+    new = streams.since(None, now)
+    assert streams.since(None, now) is new
+    state.take([record("b", 1)], gone=["a"])
+    later = streams._now()
+    assert streams.since(None, later) is not new
+    assert streams.since(None, later) is streams.since(now, later), "who begins anew gets what is made for a new page"
+    assert [kind for kind, _ in events(new)] == ["snapshot"]
+
+
+async def test_a_page_that_does_not_read_is_held_a_piece_for() -> None:
+    state = State(0)
+    state.take([record(f"{n:0200}", n) for n in range(1_000)])
+    streams = streams_of(state)
+    page = streams.stream()
+    assert await anext(page) == messages.RETRY + messages.HEARTBEAT
+    sent = [await anext(page)]
+    while len(sent[-1]) == PIECE_BYTES:
+        sent.append(await anext(page))
+    assert len(sent) > 3
+    assert b"".join(sent) == messages.snapshot(state) + messages.event("status", {"now": 0})
+
+
 async def test_a_page_that_goes_makes_room() -> None:
     streams = streams_of(State(0))
     page = streams.stream()
@@ -376,6 +405,29 @@ def test_a_receiver_that_does_not_answer_makes_the_sum_unknown() -> None:
         "deliveries_per_second": None,
         "events_per_second": None,
     }
+
+
+async def test_a_receiver_that_hangs_is_unknown_and_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that takes a minute to be looked up: no time-out of a socket ends that."""
+    hangs = threading.Event()
+
+    def page(url: str) -> str:
+        if url == "b" and two.looks:
+            hangs.wait(10)
+        return PAGE
+
+    monkeypatch.setattr(scrape, "page", page)
+    monkeypatch.setattr(scrape, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(scrape, "ANSWER_SECONDS", 0.1)
+    one, two = Receiver(), Receiver()
+    watching = asyncio.create_task(scrape.watch(["a", "b"], [one, two]))
+    await asyncio.sleep(0.5)
+    known, before = len(one.looks), summary([one, two])
+    hangs.set()
+    await asyncio.sleep(0.2)
+    watching.cancel()
+    assert (known > 5, before["answering"]) == (True, 1)
+    assert summary([one, two])["answering"] == 2
 
 
 def test_without_an_address_the_receiver_of_the_same_settings_is_asked() -> None:

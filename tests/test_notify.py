@@ -193,7 +193,7 @@ def test_an_address_that_is_new_begins_where_the_farthest_is() -> None:
     kept = metadata((40, 90), ["dead", "well"])
     assert read_floors(40, kept, ["well", "new", "dead"]) == (90, 90, 40)
     assert read_floors(40, kept, ["new"]) == (90,)
-    for others in (None, "", "{}", "null", "[1]", '{"dead":"x"}', "set by hand"):
+    for others in (None, "", "{}", "null", "[1]", '{"dead":"x"}', '{"dead":1e999}', "set by hand"):
         assert read_floors(40, others, ["dead", "well"]) == (40, 40)
 
 
@@ -346,6 +346,23 @@ async def test_an_address_that_asks_for_a_rest_gets_it(hooks: tuple[Hooks, str],
     assert time.time() - begun > 0.9
 
 
+async def test_a_rest_outlives_that_what_waits_is_forgotten(hooks: tuple[Hooks, str]) -> None:
+    server, url = hooks
+    server.answers += [web.Response(status=429, headers={"retry-after": "60"})]
+    to = Address(url, "127.0.0.1", [], lambda _arrived: None)
+    async with session() as http:
+        running = asyncio.create_task(to.run(http))
+        to.add(fresh(1))
+        while not to.lane.rest_until:  # noqa: ASYNC110 - a lane tells nobody
+            await asyncio.sleep(0.01)
+        to.begin()  # a rebalance
+        to.add(fresh(2))
+        await asyncio.sleep(0.3)
+        to.stop()
+        await running
+    assert [id_ for id_, _ in server.got] == [webhook_id(1)]
+
+
 async def test_more_than_memory_holds_is_given_up(
     hooks: tuple[Hooks, str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -445,3 +462,24 @@ def test_a_partition_waits_for_the_registry_and_passes_over_what_is_no_alert(mon
     source.settle(delivered[0], 0)
     source._settle()
     assert source._held[0].floors() == (7, 7)
+
+
+def test_offsets_that_go_back_are_another_topics_and_all_of_it_is_sent() -> None:
+    """A topic that is made anew within seconds is no reason for Kafka to give its partitions out again."""
+    delivered = list[Arrived]()
+    settings = read_settings({"PHONON_ALERT_WEBHOOK_URL": "http://a/ http://b/"})
+    source = Source(settings, None, begin=lambda: None, deliver=delivered.extend)
+    source._held[0] = Progress([5, 7])
+    before: Any = [Stored(5, value(1)), Stored(6, value(2)), Stored(7, value(3))]
+    after: Any = [Stored(2, value(4)), Stored(3, b"no alert"), Stored(4, value(5))]
+    source._take(cast(Any, None), before)
+    source._take(cast(Any, None), after)
+    assert [one.wanted for one in delivered] == [[0], [0], [0, 1], [0, 1], [0, 1]]
+    for one in delivered[:3]:  # what waits of the topic before is no place in this one
+        source.settle(one, 0)
+    source._settle()
+    assert source._held[0].floors() == (2, 2)
+    for address in (0, 1):
+        source.settle(delivered[3], address)
+    source._settle()
+    assert source._held[0].floors() == (4, 4)

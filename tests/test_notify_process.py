@@ -1,5 +1,6 @@
 """`phonon-events notify` on a real Kafka, to real servers that fail, hang and recover: nothing is lost."""
 
+import re
 import signal
 import threading
 import time
@@ -16,6 +17,7 @@ from app.credentials import Credentials, verify_signature
 from app.demo.broker import Broker
 from app.demo.child import Child
 from app.demo.ports import LOOPBACK, answers, free_port
+from app.notify.source import MOST_AHEAD
 from app.topics import create_topics
 from schemas.settings import read_settings
 from schemas.topics import topic_name
@@ -224,6 +226,19 @@ def test_two_processes_share_the_work_and_one_may_come_and_go(site: Site, hooks:
 
 
 @pytest.mark.broker
+def test_a_partition_that_comes_back_while_too_much_waits_is_read_on(site: Site, hooks: Callable[..., Hooks]) -> None:
+    """It was paused, and its consumer would leave it so, although nothing of it waits any more."""
+    dead = hooks(503)
+    site.start(dead)
+    site.write(*((number, "FIRING") for number in range(1_200)))
+    eventually(lambda: any(float(n) >= MOST_AHEAD for n in re.findall(r"alerts_waiting{.+} (.+)", site.figures())))
+    other = site.start(dead, port=free_port())
+    assert other.stop() == 0
+    dead.status = 200
+    eventually(lambda: len(dead.ids()) == 1_200, within_seconds=40)
+
+
+@pytest.mark.broker
 def test_a_topic_that_is_missing_is_said_and_waited_for(
     kafka: Broker, prefix: str, process: Processes, hooks: Callable[..., Hooks]
 ) -> None:
@@ -256,6 +271,10 @@ def test_a_kafka_that_is_away_is_said_and_does_not_keep_it_from_stopping(process
     [
         ({}, "PHONON_ALERT_WEBHOOK_URL is not set: there is nowhere to send alerts to"),
         ({"PHONON_ALERT_WEBHOOK_URL": "ftp://hooks/swordfish"}, "PHONON_ALERT_WEBHOOK_URL: expected http(s)://"),
+        (
+            {"PHONON_ALERT_WEBHOOK_URL": "http://hooks/ http://hooks..example/swordfish"},
+            "PHONON_ALERT_WEBHOOK_URL: expected http(s)://",
+        ),
         (
             {"PHONON_ALERT_WEBHOOK_URL": "http://hooks/", "PHONON_ALERT_WEBHOOK_SECRET": "swordfish!"},
             "PHONON_ALERT_WEBHOOK_SECRET: expected whsec_ and base64",

@@ -1,6 +1,7 @@
 """Replay on a real Kafka: the same ids however often, so that nobody who dedupes by them sees anything new."""
 
 import json
+import random
 import time
 from base64 import b64encode
 from collections import Counter
@@ -9,16 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
+from app import past
 from app.cli import run
 from app.demo.ports import free_port
 from app.pipeline import make_pipeline
 from app.rebuild import Left
 from app.records import Record
-from app.replay import How, Outcome, Span, _events, replay_raw, replay_rejected
+from app.replay import DELETED, How, Outcome, Span, _events, replay_raw, replay_rejected
 from app.topics import check_topics, create_topics
-from schemas import encode
+from schemas import decode, encode
 from schemas.settings import Settings, read_settings
 from schemas.topics import OF_WORKERS, TOPICS, raw_topic_name, topic_name
 from tests.processes import Processes
@@ -195,6 +198,41 @@ def test_what_was_rejected_and_can_be_read_now_is_published_with_its_flow(site: 
     assert [(event["key"], event["value"]["did"]) for event in sms] == [("+912243692987", "+912243692987")]
     assert "left: still can't be read" in site.command("replay", "--from-rejected", "--since", "1h", "--dry-run")
     assert "nothing published" in site.command("replay", "--from-rejected", "--until", "1h")
+
+
+def test_what_no_code_of_ours_can_make_anything_of_does_not_keep_the_rest_from_being_replayed(site: Site) -> None:
+    """Another program's record, for example, whose time is none."""
+    settings, at = site.settings, int(time.time() * 1000) - 5000
+    flow = make_pipeline(settings)(b'{"phonon-uuid": "f"}', received_at=at, traceparent="").records[-1]
+    fields = decode(flow.value)[1]
+    for value in (encode("Flow", fields | {"occurred_at": 2**62}), flow.value):
+        part = {"flow_id": "", "section": flow.topic, "index": None, "reason": "r", "received_at": at}
+        rejected = encode("Rejected", part | {"payload": b64encode(value).decode()})
+        site.publish(Record(topic_name(settings.topic_prefix, "Rejected"), b"k", rejected, []))
+    outcome = replay_rejected(settings, Span(), How(rate=500))
+    assert (outcome.read, outcome.made) == (2, 1)
+    assert dict(outcome.left) == {"our code fails on it (OverflowError)": 1}
+
+
+def test_what_kafka_deletes_while_it_is_read_is_told(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(past.OWN, "queued_max_messages_kbytes", "1")  # nothing ahead but what one answer holds
+    monkeypatch.setattr(past, "BATCH", 5)
+    topic, body = raw_topic_name(site.settings.topic_prefix), b'{"keys": [{"name": "k", "value": "%s"}]}'
+    servers: dict[str, Any] = {"bootstrap.servers": site.settings.kafka["bootstrap.servers"]}
+    producer, admin = Producer(servers), AdminClient(servers)
+    for number in range(80):
+        value = body % random.randbytes(50_000).hex().encode()
+        producer.produce(topic, value, partition=number % 2, headers={"ce_time": b"2025-11-22T19:03:46Z"})
+    assert producer.flush(20) == 0
+
+    def delete(read: int, _total: int) -> None:
+        if read == 5:
+            for done in admin.delete_records([TopicPartition(topic, n, 36) for n in (0, 1)]).values():
+                done.result()
+
+    outcome = replay_raw(site.settings, Span(), How(rate=500, dry_run=True, progress=delete))
+    assert outcome.left[DELETED] > 20
+    assert outcome.read + outcome.left[DELETED] == 80
 
 
 def test_topics_hold_the_raw_one_only_when_it_is_asked_for(site: Site, prefix: str) -> None:

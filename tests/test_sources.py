@@ -257,3 +257,36 @@ def test_nobody_there_leaves_nothing_noted(tmp_path: Path, capsys: pytest.Captur
     assert run(["send", str(tmp_path / "1.jsonl"), "--url", url, "--resume", str(state)]) == 1
     assert capsys.readouterr().err.startswith("phonon-events: cannot reach http://127.0.0.1:")
     assert json.loads(state.read_text())["files"] == {}
+
+
+@pytest.mark.parametrize(("interrupted", "code"), [(False, 1), (True, 130)])
+async def test_a_pipe_that_says_nothing_does_not_keep_it_from_ending(
+    interrupted: bool, code: int, tmp_path: Path
+) -> None:
+    import asyncio
+
+    async with Receiver().listening() as receiver:
+        url = receiver.url if interrupted else f"http://127.0.0.1:{closed_port()}/"
+        with subprocess.Popen(  # noqa: ASYNC220 - it has hardly begun
+            [SCRIPT, "send", "-", "--url", url],
+            cwd=tmp_path,
+            env=clean_environment(os.environ, {}),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as sending:
+            assert sending.stdin is not None
+            assert sending.stderr is not None
+            try:
+                sending.stdin.write(b'{"n": 1}\n{"n": 2}\n')
+                sending.stdin.flush()
+                deadline = time.monotonic() + 30
+                while interrupted and len(receiver.got) < 2 and time.monotonic() < deadline:  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+                if interrupted:
+                    sending.send_signal(signal.SIGINT)
+                assert await asyncio.to_thread(sending.wait, 30) == code
+            finally:
+                sending.kill()
+            said = sending.stderr.read()
+    assert said.count(b"\n") == (0 if interrupted else 1)

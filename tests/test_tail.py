@@ -7,16 +7,19 @@ import subprocess
 import threading
 import time
 from base64 import b64encode
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, Producer
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.cluster import ClusterError, Errors
+from app.past import Past
 from app.tail import Span, UnknownTopic, _messages, full_names, line, tail
 from app.topics import create_topics
 from schemas import encode
@@ -35,6 +38,9 @@ class Stored:
 
     def __init__(self, value: bytes | None, key: bytes | None = b"k", headers: Any = None) -> None:
         self._value, self._key, self._headers = value, key, headers
+
+    def error(self) -> KafkaError | None:
+        return None
 
     def topic(self) -> str:
         return "phonon.key.v1"
@@ -196,6 +202,59 @@ def test_a_kafka_that_falls_silent_before_the_end_is_said_in_one_line() -> None:
     errors.reason = "Connection refused"
     with pytest.raises(ClusterError, match=r"^Kafka at broker:9092 fell silent: Connection refused$"):
         list(_messages(Silent(), errors, 1, follow=False))  # type: ignore[arg-type]
+
+
+class Busy:
+    """A consumer of two partitions: one at whose end records go on to come, and one whose leader is gone."""
+
+    def consume(self, _number: int, _timeout: float) -> list[Any]:
+        time.sleep(0.01)
+        return [Stored(b"new")]
+
+    def list_topics(self, *_: object, **__: object) -> Any:
+        partitions = {3: None, 4: None}
+        return SimpleNamespace(topics={"phonon.key.v1": SimpleNamespace(error=None, partitions=partitions)})
+
+    def get_watermark_offsets(self, place: Any, **_: object) -> tuple[int, int]:
+        return 0, 5 if place.partition == 3 else 9
+
+    def assign(self, _places: object) -> None:
+        """All the same to it."""
+
+    def close(self) -> None:
+        """All the same to it."""
+
+
+class Ended(Stored):
+    """What says that a partition has been read to its end."""
+
+    def error(self) -> KafkaError:
+        return KafkaError(KafkaError._PARTITION_EOF)
+
+
+class AtEnd(Busy):
+    """Busy, after it has said once that the partition is at its end."""
+
+    said = False
+
+    def consume(self, number: int, timeout: float) -> list[Any]:
+        if self.said:
+            return super().consume(number, timeout)
+        self.said = True
+        return [Ended(None)]
+
+
+def test_what_is_written_to_other_partitions_does_not_hide_that_one_fell_silent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("app.tail.ANSWER_WITHIN_S", 0.5)
+    monkeypatch.setattr("app.past.ANSWER_WITHIN_S", 0.5)
+    with pytest.raises(ClusterError, match="fell silent"):
+        deque(_messages(AtEnd(), Errors("broker:9092"), 2, follow=False), maxlen=0)  # type: ignore[arg-type]
+    monkeypatch.setattr("app.past.connect", lambda *_, **__: Busy())
+    past = Past(read_settings({}), "phonon.key.v1", since_ms=None, way_out="")
+    with pytest.raises(ClusterError, match="fell silent"):
+        list(past)
 
 
 @pytest.mark.broker

@@ -15,11 +15,17 @@ MOST_BYTES: Final = 4 * 1024 * 1024
 
 
 async def watch(urls: Sequence[str], receivers: Sequence[Receiver]) -> None:
-    """Keep what each receiver says up to date, for ever."""
+    """Keep what each receiver says up to date, for ever; one that hangs holds up no other."""
+    await asyncio.gather(*map(_watch, urls, receivers))
+
+
+async def _watch(url: str, receiver: Receiver) -> None:
     while True:
-        pages = await asyncio.gather(*(asyncio.to_thread(page, url) for url in urls))
-        for receiver, text in zip(receivers, pages, strict=True):
-            receiver.add(time.monotonic(), text)
+        look = asyncio.create_task(asyncio.to_thread(page, url))
+        done, _ = await asyncio.wait({look}, timeout=2 * ANSWER_SECONDS)
+        if not done:  # its name is looked up for long, or it sends a byte now and then: figures of before are none
+            receiver.add(time.monotonic(), None)
+        receiver.add(time.monotonic(), await look)
         await asyncio.sleep(LOOK_SECONDS)
 
 

@@ -55,8 +55,9 @@ class Address:
             counter.labels(name)  # counts from 0
 
     def begin(self) -> None:
-        """Forget what waits: it is somebody else's now."""
-        self.lane = Lane()
+        """Forget what waits: it is somebody else's now. That it wants to be left alone holds for what comes."""
+        rest_until, self.lane = self.lane.rest_until, Lane()
+        self.lane.rest_until = rest_until
 
     def add(self, arrived: Arrived) -> None:
         """Take a message to send."""
@@ -95,7 +96,7 @@ class Address:
         self._news.set()
         self._tell(status)
         if outcome is Verdict.LATER:
-            lane.rest_until = max(lane.rest_until, now + rest)
+            self.lane.rest_until = max(self.lane.rest_until, now + rest)
             lane.postpone(waiting, now + pause_seconds(waiting.tries, random.random()))  # noqa: S311 - no secret
             return
         lane.settle(waiting, now)

@@ -36,6 +36,10 @@ class Progress:
             self._open[address].append(offset)
         return wanted
 
+    def behind(self, offset: int) -> bool:
+        """Whether a record that is read now stood before one that was: the topic was made anew, or cut off there."""
+        return offset < self._position
+
     def skip(self, offset: int) -> None:
         """A record was read that is no message."""
         self._position = offset + 1
@@ -78,7 +82,7 @@ def read_floors(offset: int, kept: str | None, marks: Sequence[str]) -> tuple[in
     """
     try:
         known = {str(name): int(floor) for name, floor in json.loads(kept or "").items()}
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, OverflowError):
         known = {}
     farthest = max([offset, *known.values()])
     return tuple(max(offset, known.get(name, farthest)) for name in marks)

@@ -170,6 +170,7 @@ class Source:
             held[place.partition] = Progress(floors)
             place.offset = min(floors)
         consumer.assign(places)
+        consumer.resume(places)  # a pause outlives the assignment that it was made in
         self._held, self._committed = held, {}
         self._joined, self._paused = True, False
         self._begin()
@@ -203,6 +204,8 @@ class Source:
             if self._failed(message) or number in waits or number not in self._held:
                 continue
             progress = self._held[number]
+            if progress.behind(offset):  # what was read and settled of this place was another topic's
+                progress = self._held[number] = Progress((offset,) * len(self._marks))
             try:
                 notification = self._read(message)
             except RegistryError as problem:
