@@ -17,6 +17,7 @@ The guard of all this is the kill test (tests/test_streams_faults.py).
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any, Final, NamedTuple, cast
@@ -34,12 +35,13 @@ MOST_WAITING: Final = 50_000  # records handed over and not counted yet; beyond 
 
 
 class Fetched(NamedTuple):
-    """Records of one partition, in order, as aiokafka gave them, and where they stand."""
+    """Records of one partition, in order, as aiokafka gave them, where they stand, and when, by a monotonic clock."""
 
     partition: int
     chunk: Chunk
     records: list[Any]
     generation: int
+    at: float
 
 
 class ChunkConsumer(driver.Consumer):
@@ -84,7 +86,8 @@ class ChunkConsumer(driver.Consumer):
             end = self.highwater(tp)
             place = Chunk(chunk[0].offset, chunk[-1].offset, chunk[-1].offset + 1 if end is None else end)
             message = self._to_message(tp, chunk[-1])
-            message.key, message.value = None, cast(Any, Fetched(tp.partition, place, chunk, generation))
+            fetched = Fetched(tp.partition, place, chunk, generation, time.monotonic())
+            message.key, message.value = None, cast(Any, fetched)
             self._read_offset[tp] = None
             self._waiting += len(chunk)
             yield tp, message

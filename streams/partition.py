@@ -117,9 +117,9 @@ class Partition:
             self._lookup.cancel()
 
     async def count(self, fetched: Fetched) -> None:
-        """Take a chunk as the offsets law says."""
+        """Take a chunk as the offsets law says. One of before the last seek tells nothing of the log as it is now."""
         table = self.table
-        if table is None or table.next_offset is None or self.asking is not None:
+        if table is None or table.next_offset is None or self.asking is not None or fetched.at < self.sought_at:
             return
         self.end = max(self.end, fetched.chunk.end)
         verdict = offsets.judge(fetched.chunk, table.next_offset)
@@ -142,6 +142,7 @@ class Partition:
         if self.table is not None and self.table.next_offset is not None:
             self.sought_at = time.monotonic()
             await self.ports.seek(self.number, self.table.next_offset)
+            self.sought_at = time.monotonic()
 
     async def read_again(self) -> None:
         """Seek what comes next and did not come; at the second time ask the log whether it has that at all."""

@@ -64,7 +64,7 @@ def fetched(first: int, number: int, *, value: bytes | None = None, end: int = 1
         )
         for offset in range(first, first + number)
     ]  # fmt: skip
-    return Fetched(3, Chunk(first, first + number - 1, end), records, 1)
+    return Fetched(3, Chunk(first, first + number - 1, end), records, 1, time.monotonic())
 
 
 @pytest.mark.parametrize(
@@ -83,6 +83,18 @@ async def test_a_chunk_is_taken_as_its_offsets_say(
     shore = Shore()
     await shore.partition.count(fetched(first, number))
     assert (shore.flows, shore.table.next_offset, shore.sought) == (flows, next_offset, sought)
+
+
+async def test_a_chunk_of_before_a_seek_is_not_taken_for_a_topic_made_anew(caplog: pytest.LogCaptureFixture) -> None:
+    """Two workers that both believe in a partition take it from each other: what lay ready tells of an older log."""
+    shore = Shore(next_offset=200)
+    lay_ready = fetched(100, 5, end=150)
+    await shore.partition.seek()
+    await shore.partition.count(lay_ready)
+    assert (shore.flows, shore.table.next_offset, caplog.messages) == (0, 200, [])
+    await shore.partition.count(fetched(100, 5, end=150))
+    assert (shore.flows, shore.table.next_offset) == (5, 105)
+    assert "its topic was made anew" in caplog.text
 
 
 async def test_a_long_chunk_gives_way_and_ends_where_the_state_was_dropped() -> None:
@@ -287,7 +299,7 @@ async def test_from_a_schema_that_is_asked_for_nothing_is_counted_until_it_is_kn
     register.away = False
     await until(lambda: shore.sought and shore.partition.asking is None)
     assert shore.sought == [102]
-    await shore.partition.count(chunk)
+    await shore.partition.count(chunk._replace(at=time.monotonic()))
     assert (shore.flows, shore.table.next_offset) == (5, 105)
     assert caplog.messages == [f"partition 3: records wait: {RegistryError('the schema registry does not answer')}"]
 
