@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ def java(folder: Path) -> list[str]:
         jars.parent.mkdir(parents=True, exist_ok=True)
         shutil.copytree(folder / "lib", f"{jars}.{os.getpid()}")
         Path(f"{jars}.{os.getpid()}").rename(jars)
-    (folder / "Flows.java").write_text(JAVA, encoding="utf-8")
+    (folder / "Flows.java").write_text(JAVA.replace("flows-in-java", f"{folder.name}-java"), encoding="utf-8")
     subprocess.run(["javac", "-cp", f"{jars}/*", "Flows.java"], cwd=folder, timeout=60, check=True)
     return ["java", "-Xmx128m", "-cp", f"{jars}/*:.", "Flows"]
 
@@ -206,10 +207,10 @@ def test_the_node_program_prints_each_flow_once(settings: Settings, tmp_path: Pa
 
 
 @pytest.mark.broker
-@pytest.mark.parametrize("language", ["python", "node"])
+@pytest.mark.parametrize("language", ["python", "java", "node"])
 def test_after_ctrl_c_a_program_goes_on_at_once(language: str, settings: Settings, tmp_path: Path) -> None:
     """Its group would keep its place for 30 (kafkajs) or 45 s."""
-    program = python(PYTHON[0], tmp_path) if language == "python" else node(tmp_path)
+    program = {"python": partial(python, PYTHON[0]), "java": java, "node": node}[language](tmp_path)
     publish_flows(settings)
     assert len(lines(settings, [*program, SCHEMA_FOLDER], 3, tmp_path, end=signal.SIGINT)) >= 3
     publish_flows(settings)
