@@ -135,14 +135,19 @@ def _topic_names(_context: click.Context, _parameter: click.Parameter, typed: st
 @cli.command()
 @click.argument("names", metavar="[TOPIC]...", nargs=-1, shell_complete=_topic_names)
 @click.option("--from-beginning", is_flag=True, help="All that the topics hold, not only new records.")
+@click.option("--since", type=Moment(), help="What Kafka got from then on: 2026-11-22T10:00 (UTC), or 10m, 2h ago.")
 @click.option("--count", type=click.IntRange(1), help="Stop after so many records.")
 @click.option("--no-follow", is_flag=True, help="Stop at the present end instead of waiting for more.")
-def tail(names: tuple[str, ...], from_beginning: bool, count: int | None, no_follow: bool) -> None:
+def tail(names: tuple[str, ...], from_beginning: bool, since: int | None, count: int | None, no_follow: bool) -> None:
     """Show records as JSON lines. Topics in full (phonon.flow.v1) or short (flow); without any, all of ours.
 
-    Example: phonon-events tail flow call-leg --from-beginning --count 10 | jq .value.did
+    \b
+    Examples: phonon-events tail flow call-leg --from-beginning --count 10 | jq .value.did
+              phonon-events tail flow rejected --since 10m --no-follow
     """
     settings = _settings()
+    if from_beginning and since is not None:
+        raise click.UsageError("give --from-beginning or --since, one of the two", click.get_current_context())
     from app.cluster import ClusterError
     from app.tail import Span, UnknownTopic, full_names
     from app.tail import tail as read
@@ -152,7 +157,8 @@ def tail(names: tuple[str, ...], from_beginning: bool, count: int | None, no_fol
     except UnknownTopic as unknown:
         raise click.UsageError(str(unknown), click.get_current_context()) from None
     with foreseen(ClusterError):
-        read(settings, wanted, sys.stdout, Span(from_beginning=from_beginning, count=count, follow=not no_follow))
+        span = Span(from_beginning=from_beginning, since=since, count=count, follow=not no_follow)
+        read(settings, wanted, sys.stdout, span)
 
 
 @cli.command()

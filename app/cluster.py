@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol, TypeVar
 
-from confluent_kafka import KafkaError, KafkaException, Message
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from app.kafka_errors import REFUSALS, refusal, refused_property
 from schemas.settings import SettingsError
@@ -127,6 +127,16 @@ def look(client: Client, errors: Errors) -> Any:
             client.poll(0)
             if errors.refused or time.monotonic() > deadline:
                 raise ClusterError(errors.line()) from None
+
+
+def begin_at(consumer: Consumer, places: list[TopicPartition], at_ms: int) -> None:
+    """Moves each place to its first record with a timestamp of then or later; it stays where there is none."""
+    asked = [TopicPartition(p.topic, p.partition, max(at_ms, 0)) for p in places]  # below 0 are words of Kafka's
+    answers = consumer.offsets_for_times(asked, timeout=ANSWER_WITHIN_S)
+    found = {(p.topic, p.partition): p.offset for p in answers}
+    for place in places:
+        if (offset := found[place.topic, place.partition]) >= 0:
+            place.offset = offset
 
 
 def refuse_lost(message: Message) -> None:

@@ -11,7 +11,18 @@ from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
-from app.cluster import ANSWER_WITHIN_S, ONLOOKER, POLL_S, ClusterError, Errors, ask, connect, look, refuse_lost
+from app.cluster import (
+    ANSWER_WITHIN_S,
+    ONLOOKER,
+    POLL_S,
+    ClusterError,
+    Errors,
+    ask,
+    begin_at,
+    connect,
+    look,
+    refuse_lost,
+)
 from schemas.settings import Settings
 
 BATCH: Final = 64  # raw bodies may be a megabyte each
@@ -53,12 +64,9 @@ class Past:
         """Sets where each partition begins; the end of each that holds anything from there on."""
         marks = {p.partition: self._consumer.get_watermark_offsets(p, timeout=ANSWER_WITHIN_S) for p in places}
         for place in places:
-            place.offset = marks[place.partition][0]
+            place.offset = marks[place.partition][0 if since_ms is None else 1]
         if since_ms is not None:
-            asked = [TopicPartition(p.topic, p.partition, max(since_ms - MARGIN_MS, 0)) for p in places]
-            at = {p.partition: p.offset for p in self._consumer.offsets_for_times(asked, timeout=ANSWER_WITHIN_S)}
-            for place in places:
-                place.offset = at[place.partition] if at[place.partition] >= 0 else marks[place.partition][1]
+            begin_at(self._consumer, places, since_ms - MARGIN_MS)
         return {p.partition: marks[p.partition][1] for p in places if p.offset < marks[p.partition][1]}
 
     def batch(self) -> list[Message]:

@@ -14,7 +14,18 @@ from typing import Any, Final, TextIO
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
 
-from app.cluster import ANSWER_WITHIN_S, ONLOOKER, POLL_S, ClusterError, Errors, ask, connect, look, refuse_lost
+from app.cluster import (
+    ANSWER_WITHIN_S,
+    ONLOOKER,
+    POLL_S,
+    ClusterError,
+    Errors,
+    ask,
+    begin_at,
+    connect,
+    look,
+    refuse_lost,
+)
 from schemas import Resolve, Undecodable, decode, without_registry
 from schemas.registry import resolver
 from schemas.settings import Settings
@@ -43,9 +54,12 @@ def full_names(prefix: str, wanted: Sequence[str]) -> list[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """Which records: from the beginning or only new ones, at most `count`, and whether to wait for more."""
+    """Which records: from the beginning, from a time on (Kafka's timestamp, in ms) or only new ones, at most `count`,
+    and whether to wait for more.
+    """
 
     from_beginning: bool = False
+    since: int | None = None
     count: int | None = None
     follow: bool = True
 
@@ -59,7 +73,9 @@ def tail(settings: Settings, topics: Sequence[str], out: TextIO, span: Span) -> 
         places = ask(consumer, errors, lambda: _places(consumer, found, topics, span))
         consumer.assign(places)
         resolve = resolver(settings)
-        for message in itertools.islice(_messages(consumer, errors, len(places), follow=span.follow), span.count):
+        came = _messages(consumer, errors, len(places), follow=span.follow)
+        wanted = (message for message in came if message.timestamp()[1] >= (span.since or 0))  # clocks may disagree
+        for message in itertools.islice(wanted, span.count):
             out.write(line(message, resolve) + "\n")
             out.flush()
     finally:
@@ -124,6 +140,8 @@ def _places(consumer: Consumer, found: Any, topics: Sequence[str], span: Span) -
         place.offset = OFFSET_BEGINNING
         if not span.from_beginning:
             place.offset = consumer.get_watermark_offsets(place, timeout=ANSWER_WITHIN_S)[1]
+    if span.since is not None:
+        begin_at(consumer, places, span.since)
     return places
 
 

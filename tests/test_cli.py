@@ -97,6 +97,11 @@ def test_help_imports_nothing_heavy() -> None:
         (["send"], "give FILES or --synthetic N, one of the two"),
         (["replay"], "give --from-raw or --from-rejected, one of the two"),
         (["replay", "--from-raw", "--from-rejected"], "give --from-raw or --from-rejected, one of the two"),
+        (["tail", "--from-beginning", "--since", "10m"], "give --from-beginning or --since, one of the two"),
+        (
+            ["tail", "--since", "ten"],
+            "Invalid value for '--since': 'ten' is no time: expected 2026-11-22T10:00, or 30m, 2h, 3d for so long ago",
+        ),
         (["send", "missing.json"], "Invalid value for '[FILES]...': Path 'missing.json' does not exist."),
         (["send", __file__, "--output", "x"], "--output and --expected need --synthetic"),
         (

@@ -1,6 +1,5 @@
 """The programs and command lines that docs/consuming.md offers, run as they stand there against a real Kafka."""
 
-import hashlib
 import io
 import json
 import os
@@ -11,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,13 @@ import fastavro
 import pytest
 from confluent_kafka import Producer
 
-from app.demo.kafka_jars import cache_directory
 from app.pipeline import make_pipeline
 from app.records import Record
 from app.topics import create_topics
 from schemas import SCHEMAS, decode, encode, header
 from schemas.settings import Settings, read_settings
 from schemas.topics import TOPICS, raw_topic_name, topic_name
+from tests import maven
 from tests.conftest import without_broker
 from tests.node import installed
 from tests.processes import clean_environment
@@ -33,10 +33,6 @@ ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "docs" / "consuming.md").read_text(encoding="utf-8")
 XML, JAVA = (re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)[0] for language in ("xml", "java"))
 SCHEMA_FOLDER = str(ROOT / "schemas")
-POM_HEAD = (
-    "<project><modelVersion>4.0.0</modelVersion>"
-    "<groupId>local</groupId><artifactId>flows</artifactId><version>1</version>"
-)
 SHELL = "".join(re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)).splitlines()
 SQL = re.findall(r"```sql\n(.*?)```", TEXT, re.DOTALL)[0]
 NODE = re.findall(r"```js\n(.*?)```", TEXT, re.DOTALL)[0]
@@ -75,19 +71,8 @@ def python(program: str, folder: Path) -> list[str]:
 
 def java(folder: Path) -> list[str]:
     """The same for the Java program, compiled."""
-    if not shutil.which("javac") or not shutil.which("mvn"):
-        without_broker("no JDK or no Maven", os.environ)
-    pom = f"{POM_HEAD}<dependencies>{XML}</dependencies></project>"
-    jars = cache_directory(os.environ) / f"consuming-{hashlib.sha256(pom.encode()).hexdigest()[:12]}"
-    if not jars.is_dir():
-        (folder / "pom.xml").write_text(pom)
-        fetch = ["mvn", "-q", "-B", "dependency:copy-dependencies", f"-DoutputDirectory={folder / 'lib'}"]
-        if subprocess.run(fetch, cwd=folder, capture_output=True, timeout=120, check=False).returncode:
-            without_broker("Maven can't fetch Avro's jars", os.environ)
-        jars.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(folder / "lib", f"{jars}.{os.getpid()}")
-        Path(f"{jars}.{os.getpid()}").rename(jars)
-    (folder / "Flows.java").write_text(JAVA, encoding="utf-8")
+    jars = maven.jars("consuming", XML, folder)
+    (folder / "Flows.java").write_text(JAVA.replace("flows-in-java", f"{folder.name}-java"), encoding="utf-8")
     subprocess.run(["javac", "-cp", f"{jars}/*", "Flows.java"], cwd=folder, timeout=60, check=True)
     return ["java", "-Xmx128m", "-cp", f"{jars}/*:.", "Flows"]
 
@@ -206,10 +191,11 @@ def test_the_node_program_prints_each_flow_once(settings: Settings, tmp_path: Pa
 
 
 @pytest.mark.broker
-@pytest.mark.parametrize("language", ["python", "node"])
+@pytest.mark.parametrize("language", ["python", "java", "node"])
 def test_after_ctrl_c_a_program_goes_on_at_once(language: str, settings: Settings, tmp_path: Path) -> None:
     """Its group would keep its place for 30 (kafkajs) or 45 s."""
-    program = python(PYTHON[0], tmp_path) if language == "python" else node(tmp_path)
+    written: dict[str, Callable[[Path], list[str]]] = {"python": partial(python, PYTHON[0]), "java": java, "node": node}
+    program = written[language](tmp_path)
     publish_flows(settings)
     assert len(lines(settings, [*program, SCHEMA_FOLDER], 3, tmp_path, end=signal.SIGINT)) >= 3
     publish_flows(settings)

@@ -169,6 +169,53 @@ def test_everything_from_the_beginning_or_a_count_of_it(settings: Settings, prod
 
 
 @pytest.mark.broker
+def test_from_a_time_on_by_the_timestamp_that_is_shown(settings: Settings, produce: Callable[..., None]) -> None:
+    """Also where a clock went back in between: what is older is left out, before and after the place."""
+    produce("sms", b"")  # now
+    producer, topic = (
+        Producer({"bootstrap.servers": settings.kafka["bootstrap.servers"]}),
+        f"{settings.topic_prefix}.key.v1",
+    )
+    hour = 3_600_000
+    began = int(time.time() * 1000)
+    ages = {0: [3 * hour, 1 * hour, 3 * hour, hour // 6], 1: [3 * hour, 3 * hour]}
+    for partition, many in ages.items():
+        for age in many:
+            producer.produce(topic, str(age).encode(), partition=partition, timestamp=began - age)
+    assert producer.flush(10) == 0
+
+    def came(since: int, **span: Any) -> list[int]:
+        rows = read(settings, "key", since=since, follow=False, **span)
+        return sorted(began - row["timestamp"] for row in rows)
+
+    assert came(began - 2 * hour) == [hour // 6, hour]
+    assert came(began - hour) == [hour // 6, hour]  # that very millisecond too
+    assert came(began - hour + 1) == [hour // 6]
+    assert came(began - 2 * hour, count=1) == [hour]
+    assert came(began) == came(began + hour) == []
+    assert came(-2) == came(-1) == came(0) == sorted([*ages[0], *ages[1]])  # to Kafka -1 and -2 are end and beginning
+    assert [row["topic"] for row in read(settings, since=began - hour // 12, follow=False)] == [
+        f"{settings.topic_prefix}.sms.v1"
+    ]
+
+
+@pytest.mark.broker
+def test_from_a_time_on_it_goes_on_with_what_is_new(settings: Settings, produce: Callable[..., None]) -> None:
+    """Also in a partition that had nothing of that time: it waits at its end, not at its beginning."""
+    produce("key", b"before")
+    time.sleep(0.05)
+    since = int(time.time() * 1000)
+    rows: list[dict[str, Any]] = []
+    reading = threading.Thread(target=lambda: rows.extend(read(settings, "key", since=since, count=3)))
+    reading.start()
+    for value in (b"1", b"2", b"3"):
+        time.sleep(0.5)
+        produce("key", value)
+    reading.join(20)
+    assert [row["base64"] for row in rows] == [b64encode(value).decode() for value in (b"1", b"2", b"3")]
+
+
+@pytest.mark.broker
 def test_only_new_records_without_being_asked_for_older_ones(settings: Settings, produce: Callable[..., None]) -> None:
     produce("key", ENCODED, ENCODED)
     rows: list[dict[str, Any]] = []
