@@ -79,6 +79,10 @@ class MetricsApp(faust.App):
             log.warning("waiting: %s", why)
         self.waiting = why
 
+    def ended(self, why: str) -> None:
+        """End: there is nothing that could be waited for."""
+        _give_up(why)
+
     async def ask_for_topics(self) -> None:
         """Since a state was lost, and until they are as they should be: what do the topics lack?"""
         if self.lack is None and self.partitions.lost_at() < self._asked_at:

@@ -11,6 +11,9 @@ What is overridden or read, and why:
 - `AIOKafkaConsumerThread._create_worker_consumer`: nothing else lets one set how long a fetch may wait for data; with
   Faust's fixed 1.5 s, a record waits that long behind a fetch of the other partitions.
 - `AIOKafkaConsumerThread.on_start`, `AIOKafkaConsumer._client`: a cluster that names no brokers yet is asked again.
+- `AIOKafkaConsumer._coordinator`, its `_push_error_to_user` and `_coordination_task`: after an error in the group
+  aiokafka waits until somebody asks for it, which Faust never does, and heartbeats no more. The worker then counts on,
+  and takes partitions back from whoever is given them. Here it joins again; where that task itself ends, the process.
 - `app.transport` is set before the start.
 Offsets: the topic is declared with acks=False, so that Faust commits nothing; they are committed with the state.
 The guard of all this is the kill test (tests/test_streams_faults.py).
@@ -26,6 +29,7 @@ from aiokafka.errors import KafkaConnectionError, TopicAuthorizationFailedError
 from faust.transport.drivers import aiokafka as driver
 
 from schemas.refusals import NOT_PERMITTED
+from streams.log import reason
 from streams.offsets import Chunk
 
 FETCH_WAIT_MS: Final = 100
@@ -99,11 +103,23 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
     async def on_start(self) -> None:
         """Start. Brokers that are just back from a pause name none: aiokafka would assert, and never join the group."""
         await super().on_start()
+        coordinator = cast(Any, self._consumer)._coordinator
+        coordinator._push_error_to_user = self._join_again
+        coordinator._coordination_task.add_done_callback(self._group_ended)
         client = cast(Any, self._consumer)._client
         while not client.cluster.brokers() and not self.should_stop:
             await asyncio.sleep(NAMELESS_SECONDS)
             with suppress(KafkaConnectionError):  # gone again
                 await client.bootstrap()
+
+    async def _join_again(self, error: BaseException) -> None:
+        cast(Any, self.app).refused(f"the place in the group is lost ({reason(error)}), and it joins again")
+        cast(Any, self._consumer)._coordinator.request_rejoin()
+        await asyncio.sleep(REFUSED_SECONDS)
+
+    def _group_ended(self, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and (error := task.exception()):
+            cast(Any, self.app).ended(f"aiokafka left the group for good: {reason(error)}")
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)

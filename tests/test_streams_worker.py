@@ -193,6 +193,41 @@ def test_a_topic_that_goes_or_grows_while_a_worker_runs_is_named(
     wait(lambda: "their figures are wrong" in astray.output, 30)
 
 
+#: `python -m streams`, whose next heartbeat fails as nobody foresaw once a file is there.
+HEARTBEAT_FAILS = """
+import pathlib, runpy, sys
+from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.errors import UnknownError
+beat, file = GroupCoordinator._do_heartbeat, pathlib.Path(sys.argv[1])
+
+async def failing(self):
+    if file.exists():
+        file.unlink()
+        raise UnknownError("odd")
+    return await beat(self)
+
+GroupCoordinator._do_heartbeat = failing
+runpy.run_module("streams", run_name="__main__")
+"""
+
+
+def test_after_an_error_in_its_group_a_worker_joins_it_again(
+    topic: FlowTopic, workers: Workers, tmp_path: Path
+) -> None:
+    """Else it ends; or counts on, heartbeats no more, and takes partitions back from whoever was given them."""
+    fails = tmp_path / "fails"
+    child = workers.start(0, sys.executable, "-c", HEARTBEAT_FAILS, str(fails))
+    workers.wait_ready(0)
+    count(topic, workers)
+    fails.touch()
+    wait(lambda: child.output.count("partitions owned: 0, 1, 2, 3") == 2, 20)
+    workers.start(1)
+    wait(lambda: [workers.figure(number, "phonon_partitions") for number in (0, 1)] == [2, 2], 20)
+    workers.wait_ready(0, 1)
+    count(topic, workers)
+    assert child.output.count("it joins again") == 1
+
+
 def test_fausts_own_command_names_missing_topics_and_a_did_is_written_a_last_time(
     kafka: Broker, prefix: str, process: Processes, tmp_path: Path
 ) -> None:
