@@ -54,15 +54,16 @@ def needed_topics(prefix: str, *, raw: bool = False) -> frozenset[str]:
 
 
 def lagging(topics: Mapping[str, Any]) -> str:
-    """Which of these (confluent_kafka's TopicMetadata) have replicas that are behind, or nothing.
+    """Which of these (confluent_kafka's TopicMetadata) has no leader, or replicas that are behind; or nothing.
 
-    Brokers then answer, but acknowledge nothing if too few are left.
+    Brokers then answer, but acknowledge nothing where there is no leader, or too few replicas are left.
     """
-    behind = sorted(
-        name
-        for name, topic in topics.items()
-        if any(len(one.isrs) < len(one.replicas) for one in topic.partitions.values())
-    )
+    parts = [(name, number, one) for name, topic in topics.items() for number, one in topic.partitions.items()]
+    if led_by_none := sorted((name, number) for name, number, one in parts if one.leader < 0):
+        name, number = led_by_none[0]
+        more = f" (and {len(led_by_none) - 1} more)" if led_by_none[1:] else ""
+        return f"; partition {number} of {name} has no leader{more}"
+    behind = sorted({name for name, _, one in parts if len(one.isrs) < len(one.replicas)})
     more = f" and {len(behind) - 1} more" if behind[1:] else ""
     return f"; replicas of {behind[0]}{more} are out of sync: too few for min.insync.replicas?" if behind else ""
 

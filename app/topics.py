@@ -103,6 +103,9 @@ class Cluster:
         replicas = min(len(partition.replicas) for partition in partitions.values())
         if replicas < self._settings.topic_replication:
             yield Difference(name, "replication", str(self._settings.topic_replication), str(replicas))
+        for number, partition in sorted(partitions.items()):
+            if partition.leader < 0:
+                yield Difference(name, f"the leader of partition {number}", "a broker", "none")
 
     def _configs(self, names: list[str]) -> dict[str, dict[str, str]]:
         if not names:

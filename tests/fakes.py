@@ -28,6 +28,7 @@ class FakeProducer:
         self.hangs = False
         self.away = False
         self.in_sync = 3  # of three replicas
+        self.leader = 1
         self.refuses: KafkaError | None = None
         self.fatal: KafkaError | None = None  # raised by the next poll; nothing can be produced any more
         self.dead = False
@@ -64,7 +65,7 @@ class FakeProducer:
     def list_topics(self, *, timeout: float) -> Any:
         if self.hangs or self.away:
             raise KafkaException(KafkaError(KafkaError._TRANSPORT))
-        partition = SimpleNamespace(replicas=[1, 2, 3], isrs=[1, 2, 3][: self.in_sync])
+        partition = SimpleNamespace(replicas=[1, 2, 3], isrs=[1, 2, 3][: self.in_sync], leader=self.leader)
         topic = SimpleNamespace(error=None, partitions={0: partition})
         return SimpleNamespace(topics=dict.fromkeys(self.topics, topic))
 

@@ -201,6 +201,16 @@ async def test_what_may_keep_acknowledgements_away_is_said_when_a_probe_fails(
     assert "out of sync" not in str(again.value)
 
 
+async def test_a_partition_without_a_leader_is_named_when_a_probe_fails(setting: Setting) -> None:
+    setting.fake.in_sync, setting.fake.leader = 1, -1
+    await hang_until_trying(setting)
+    setting.fake.hangs = True
+    with pytest.raises(Unacknowledged) as refused:
+        await setting.publisher.publish([A_RECORD])
+    of = f"; partition 0 of phonon.call-leg.v1 has no leader (and {len(TOPICS) - 1} more)"
+    assert str(refused.value).endswith(of)
+
+
 async def test_broken_connections_without_loss_heal_by_metadata(setting: Setting) -> None:
     setting.fake.away = True
     setting.fake.callbacks["error_cb"](KafkaError(KafkaError._ALL_BROKERS_DOWN))

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
@@ -10,7 +11,7 @@ from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[att
 from confluent_kafka.cimpl import NewTopic
 
 from app.cluster import ClusterError, Errors, ask
-from app.topics import Difference, _described, check_topics, create_topics
+from app.topics import Cluster, Difference, _described, check_topics, create_topics
 from schemas.refusals import NOT_PERMITTED
 from schemas.settings import Settings, read_settings
 from schemas.topics import TOPICS, changelog_name, topic_name
@@ -113,6 +114,13 @@ def test_a_topic_that_the_asked_broker_has_not_heard_of_yet_is_still_missing() -
     assert _described(answered(KafkaError.UNKNOWN_TOPIC_OR_PART)) is None
     with pytest.raises(KafkaException):
         _described(answered(KafkaError.TOPIC_AUTHORIZATION_FAILED))
+
+
+def test_a_partition_without_a_leader_is_a_difference() -> None:
+    partitions = {number: SimpleNamespace(leader=leader, replicas=[1]) for number, leader in enumerate((1, -1, 1))}
+    cluster = cast(Cluster, SimpleNamespace(_settings=read_settings({"PHONON_TOPIC_PARTITIONS": "3"})))
+    (found,) = Cluster._counts(cluster, "phonon.flow.v1", partitions)
+    assert str(found) == "phonon.flow.v1: the leader of partition 1 is none, needed a broker"
 
 
 def test_a_cluster_that_answered_before_is_not_told_to_look_at_its_settings() -> None:
