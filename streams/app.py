@@ -23,6 +23,7 @@ from schemas.topics import changelog_name, topic_name
 from streams import chunks, connection, gathering, health
 from streams.agents import count_flows
 from streams.changelog import Place
+from streams.ends import Ends
 from streams.framing import Framing
 from streams.gathering import Gathering
 from streams.groups import GroupsError
@@ -38,6 +39,7 @@ log = logging.getLogger("streams.app")
 SESSION_SECONDS: Final = 6.0  # the least that brokers allow (group.min.session.timeout.ms)
 HEARTBEAT_SECONDS: Final = 0.5  # it is by a heartbeat that a worker hears of a rebalance
 WATCH_SECONDS: Final = 1.0
+TELL_SECONDS: Final = 10.0  # what is over before, as after a rebalance, need not be read
 
 
 class MetricsApp(faust.App):
@@ -53,6 +55,8 @@ class MetricsApp(faust.App):
     waiting: str | None = "waiting for Kafka and its topics"
     lack: str | None = None  # what the topics lack since a state was lost
     _asked_at = 0.0
+    _ready_at = 0.0
+    _told = False  # that it is not ready
 
     async def on_first_start(self) -> None:
         """Open the management port, then wait for Kafka, the topics and the schema registry."""
@@ -72,6 +76,18 @@ class MetricsApp(faust.App):
     def trouble(self) -> str | None:
         """Why this worker is not ready; None when it is."""
         return self.waiting or self.lack or self.partitions.trouble()
+
+    def tell(self) -> None:
+        """Log that it is not ready, once that has lasted, and that it is again."""
+        why, now = self.trouble(), time.monotonic()
+        self._ready_at = self._ready_at or now
+        if why is None:
+            if self._told:
+                log.info("ready again")
+            self._ready_at, self._told = now, False
+        elif not self._told and now - self._ready_at > TELL_SECONDS:
+            log.warning("not ready: %s", why)
+            self._told = True
 
     def refused(self, why: str | None) -> None:
         """Note that Kafka does not let us read, or that it does."""
@@ -182,28 +198,24 @@ def _connect(app: MetricsApp, source: str) -> None:
 
     @app.task  # type: ignore[untyped-decorator]
     async def watch() -> None:
-        while not app.should_stop:
-            await asyncio.sleep(WATCH_SECONDS)
-            await asyncio.to_thread(app.file.look)
-            await _look(app, source)
+        ends = Ends(source, connection.arguments(app.settings.kafka))
+        try:
+            while not app.should_stop:
+                await asyncio.sleep(WATCH_SECONDS)
+                await asyncio.to_thread(app.file.look)
+                app.tell()
+                try:
+                    await partitions.watch(await ends.of(partitions.owned))
+                except Exception as error:  # noqa: BLE001 - nobody else would ever look again
+                    log.debug("could not look at the logs' ends: %s", error)
+        finally:
+            ends.close()
 
     @app.task  # type: ignore[untyped-decorator]
     async def ask() -> None:
         while not app.should_stop:
             await asyncio.sleep(WATCH_SECONDS)
             await app.ask_for_topics()
-
-
-async def _look(app: MetricsApp, source: str) -> None:
-    """Ask how far the logs reach, apart from what is fetched: a stalled fetch does not know that it is."""
-    owned = [faust.types.TP(source, number) for number in app.partitions.owned]
-    if not owned:
-        return
-    try:
-        ends = await asyncio.wait_for(app.consumer.highwaters(*owned), timeout=5)
-        await app.partitions.watch({tp.partition: end for tp, end in ends.items()})
-    except Exception as error:  # noqa: BLE001 - a broker away or a rebalance; the next look will tell
-        log.debug("could not look at the logs' ends: %s", error)
 
 
 def _give_up(line: str) -> None:

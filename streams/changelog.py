@@ -25,6 +25,7 @@ BATCH_BYTES = 256 * 1024
 TRANSACTION_TIMEOUT_MS = 20_000
 WRITE_WITHIN_SECONDS = 15.0
 CLOSE_WITHIN_SECONDS = 2.0
+ASK_WITHIN_SECONDS = 5.0
 OPEN_WITHIN_SECONDS = 3.0  # a dead writer's transaction is fenced in tens of ms
 
 Sent = tuple[str, bytes | None, bytes | None, list[tuple[str, bytes]]]  # topic, key, value, headers
@@ -116,18 +117,19 @@ def home(key: bytes, partitions: int) -> int:
 async def first_from(place: Place, offset: int) -> tuple[int, int]:
     """Where the source's log begins, and its first offset at or beyond this one that a record has, or may have.
 
-    That is found by a second's reading: aiokafka's position moves over what holds no record (deleted ones, the marker
-    at the end of a transaction), and stays where it does not know of any.
+    Raises KafkaError or TimeoutError. It is found by a second's reading: aiokafka's position moves over what holds no
+    record (deleted ones, the marker at the end of a transaction), and stays where it does not know of any.
     """
     source = TopicPartition(place.source, place.partition)
     consumer = AIOKafkaConsumer(**place.connection, enable_auto_commit=False, auto_offset_reset="earliest")
     await consumer.start()
     try:
-        begin = (await consumer.beginning_offsets([source]))[source]
-        consumer.assign([source])
-        consumer.seek(source, offset)
-        records = (await consumer.getmany(timeout_ms=1000, max_records=1)).get(source)
-        return begin, records[0].offset if records else await consumer.position(source)
+        async with asyncio.timeout(ASK_WITHIN_SECONDS):
+            begin = (await consumer.beginning_offsets([source]))[source]
+            consumer.assign([source])
+            consumer.seek(source, offset)
+            records = (await consumer.getmany(timeout_ms=1000, max_records=1)).get(source)
+            return begin, records[0].offset if records else await consumer.position(source)
     finally:
         let_go(consumer.stop())
 

@@ -77,6 +77,7 @@ class Partition:
         self.trouble: str | None = "reading its state"
         self.asking: str | None = None  # while a schema is looked up: "", or why that is not possible now
         self.end = 0  # of the source's log, as far as known
+        self.seen_at = time.monotonic()  # when Kafka last said where that is
         self.progress_at = time.monotonic()
         self.sought_at = float("-inf")
         self.last_timestamp: int | None = None

@@ -26,7 +26,7 @@ class Partitions:
         self._make = make
         self.owned: dict[int, Partition] = {}
         self.assigned = False  # not before the first assignment, and not in a rebalance
-        self._assigned_at = self._seen_at = float("-inf")
+        self._assigned_at = float("-inf")
         self._leaving: set[asyncio.Task[None]] = set()
 
     def revoked(self) -> None:
@@ -66,9 +66,11 @@ class Partitions:
                 return f"partition {number}: {partition.trouble or partition.asking}"
             if partition.lag and time.monotonic() - partition.progress_at > UNREADY_SECONDS:
                 return f"partition {number}: records wait and none are read"
-        if self.owned and time.monotonic() - max(self._seen_at, self._assigned_at) > UNSEEN_SECONDS:
+        since = time.monotonic() - UNSEEN_SECONDS
+        unseen = [number for number, one in self.owned.items() if max(one.seen_at, self._assigned_at) < since]
+        if unseen and len(unseen) == len(self.owned):
             return "Kafka does not answer"
-        return None
+        return f"partition {min(unseen)}: Kafka does not say how far its log reaches" if unseen else None
 
     def lost_at(self) -> float:
         """When a state was last lost, or could not be read."""
@@ -76,13 +78,16 @@ class Partitions:
 
     async def watch(self, ends: dict[int, int]) -> None:
         """Note how far the logs reach; where records wait and none came for a while, seek again."""
-        now = self._seen_at = time.monotonic()
+        now = time.monotonic()
         last = max((partition.progress_at for partition in self.owned.values()), default=now)
         usual = STALLED_SECONDS if now - last > STALLED_SECONDS else STARVED_SECONDS
         stalled = list[Partition]()
         for number, end in ends.items():
             partition = self.owned.get(number)
-            if partition is None or partition.table is None:
+            if partition is None:
+                continue
+            partition.seen_at = now
+            if partition.table is None:
                 continue
             if not partition.lag:
                 partition.progress_at = now

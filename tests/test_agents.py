@@ -421,7 +421,7 @@ async def test_an_idle_worker_says_that_kafka_does_not_answer() -> None:
     partitions.owned[3], partitions.assigned = shore.partition, True
     await partitions.watch({3: 100})
     assert partitions.trouble() is None
-    partitions._seen_at -= 16
+    shore.partition.seen_at -= 16
     assert partitions.trouble() == "Kafka does not answer"
     await partitions.watch({3: 100})
     assert partitions.trouble() is None
@@ -542,10 +542,33 @@ async def test_who_joins_waits_until_the_cluster_names_brokers(monkeypatch: pyte
     monkeypatch.setattr(driver.AIOKafkaConsumerThread, "on_start", on_start)
     monkeypatch.setattr(chunks, "NAMELESS_SECONDS", 0)
     thread = ChunkThread.__new__(ChunkThread)
-    thread._consumer = SimpleNamespace(_client=Client())
+    coordinator = SimpleNamespace(_coordination_task=asyncio.get_running_loop().create_future())
+    thread._consumer = SimpleNamespace(_client=Client(), _coordinator=coordinator)
     monkeypatch.setattr(ChunkThread, "should_stop", False)
     await thread.on_start()
     assert asked == ["bootstrap"] * 2
+
+
+@pytest.mark.parametrize("error", [AssertionError("Did we not perform bootstrap?"), None], ids=["an error", "its end"])
+async def test_where_aiokafkas_task_for_the_group_ends_with_an_error_so_does_the_process(
+    monkeypatch: pytest.MonkeyPatch, error: Exception | None
+) -> None:
+    """Nothing would begin another: it would heartbeat no more, and count on."""
+    said, task = list[str](), asyncio.get_running_loop().create_future()
+    client = SimpleNamespace(cluster=SimpleNamespace(brokers=lambda: ["broker"]))
+
+    async def on_start(_self: object) -> None: ...
+
+    monkeypatch.setattr(driver.AIOKafkaConsumerThread, "on_start", on_start)
+    thread = ChunkThread.__new__(ChunkThread)
+    thread.app = cast(Any, SimpleNamespace(ended=said.append))
+    thread._consumer = SimpleNamespace(_client=client, _coordinator=SimpleNamespace(_coordination_task=task))
+    monkeypatch.setattr(ChunkThread, "should_stop", False)
+    await thread.on_start()
+    _ = task.set_exception(error) if error else task.set_result(None)
+    await asyncio.sleep(0)
+    left = "aiokafka left the group for good: AssertionError Did we not perform bootstrap?"
+    assert said == ([left] if error else [])
 
 
 class Batch:

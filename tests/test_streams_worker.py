@@ -228,6 +228,45 @@ def test_after_an_error_in_its_group_a_worker_joins_it_again(
     assert child.output.count("it joins again") == 1
 
 
+#: `python -m streams`, for which partition 1 of the flow topic has no leader once a file is there.
+LEADERLESS = """
+import asyncio, pathlib, runpy, sys
+from aiokafka import AIOKafkaConsumer
+ends, file = AIOKafkaConsumer.end_offsets, pathlib.Path(sys.argv[1])
+
+async def end_offsets(self, places):
+    if file.exists() and any(place.topic.endswith("flow.v1") and place.partition == 1 for place in places):
+        await asyncio.sleep(30)
+    return await ends(self, places)
+
+AIOKafkaConsumer.end_offsets = end_offsets
+runpy.run_module("streams", run_name="__main__")
+"""
+
+
+def test_a_partition_without_a_leader_holds_up_no_other_and_not_the_end(
+    topic: FlowTopic, workers: Workers, tmp_path: Path
+) -> None:
+    leaderless = tmp_path / "leaderless"
+    child = workers.start(0, sys.executable, "-c", LEADERLESS, str(leaderless))
+    workers.wait_ready(0)
+    leaderless.touch()
+    for _ in range(4):
+        time.sleep(1)
+        topic.send(topic.flows(200))
+        topic.flush()
+        wait(lambda: topic.wrong() == [], 20)
+    why = "partition 1: Kafka does not say how far its log reaches"
+    wait(lambda: why in workers.page(0, "/readyz")[1], 30)
+    wait(lambda: f"not ready: {why}" in child.output, 15)
+    leaderless.unlink()
+    workers.wait_ready(0)
+    wait(lambda: "ready again" in child.output, 5)
+    leaderless.touch()
+    time.sleep(2)
+    assert stopped(child) == 0
+
+
 def test_fausts_own_command_names_missing_topics_and_a_did_is_written_a_last_time(
     kafka: Broker, prefix: str, process: Processes, tmp_path: Path
 ) -> None:

@@ -1,0 +1,59 @@
+"""How far the source's log reaches, by partition: asked by a connection of its own.
+
+Faust has one queue for all that its consumer is asked, and a question about a partition without a leader stays in it
+for half a minute: nothing was fetched, sought or handed over meanwhile, of any partition.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from streams.closing import let_go
+
+ANSWER_WITHIN_SECONDS: Final = 3.0
+
+
+class Ends:
+    """The ends of a topic's partitions. `connection`: arguments for aiokafka's clients."""
+
+    def __init__(self, topic: str, connection: dict[str, Any]) -> None:
+        self._topic, self._connection = topic, connection
+        self._consumer: AIOKafkaConsumer | None = None
+
+    async def of(self, partitions: Iterable[int]) -> dict[int, int]:
+        """Of those that say it in time: each is asked by itself, so that one without a leader hides no other."""
+        try:
+            consumer = self._consumer or await self._begin()
+        except (KafkaError, OSError):
+            return {}
+        numbers = list(partitions)
+        answers = await asyncio.gather(*[self._end(consumer, number) for number in numbers])
+        return {number: end for number, end in zip(numbers, answers, strict=True) if end is not None}
+
+    async def _begin(self) -> AIOKafkaConsumer:
+        consumer = AIOKafkaConsumer(**self._connection, enable_auto_commit=False)
+        try:
+            await consumer.start()
+        except BaseException:
+            let_go(consumer.stop())
+            raise
+        self._consumer = consumer
+        return consumer
+
+    async def _end(self, consumer: AIOKafkaConsumer, number: int) -> int | None:
+        place = TopicPartition(self._topic, number)
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN_SECONDS):
+                end: int = (await consumer.end_offsets([place]))[place]
+        except (KafkaError, OSError, TimeoutError):
+            return None
+        return end
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        if self._consumer is not None:
+            let_go(self._consumer.stop())
+            self._consumer = None
