@@ -565,7 +565,10 @@ async def test_where_aiokafkas_task_for_the_group_ends_with_an_error_so_does_the
     thread._consumer = SimpleNamespace(_client=client, _coordinator=SimpleNamespace(_coordination_task=task))
     monkeypatch.setattr(ChunkThread, "should_stop", False)
     await thread.on_start()
-    _ = task.set_exception(error) if error else task.set_result(None)
+    if error:
+        task.set_exception(error)
+    else:
+        task.set_result(None)
     await asyncio.sleep(0)
     left = "aiokafka left the group for good: AssertionError Did we not perform bootstrap?"
     assert said == ([left] if error else [])
