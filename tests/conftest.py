@@ -6,6 +6,7 @@ process    starts commands; at the end all are stopped, and none may have shown 
 """
 
 import os
+import signal
 import uuid
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
@@ -27,6 +28,10 @@ T = TypeVar("T")
 # The machine is shared with brokers and other processes: an example that takes long says nothing.
 settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared machine")
+
+# A shell starts what is to run in the background with Ctrl-C ignored, and so do all that it starts: tests send it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Two of xdist's processes must not give one port: neither knows what the other's children are about to open.
 PORTS_EACH = 2_000

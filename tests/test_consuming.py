@@ -133,7 +133,7 @@ def lines(
         time.sleep(0.5)  # whether there are more
     finally:
         os.killpg(running.pid, end)
-        running.wait()
+        running.wait(60)
     return log.read_text().splitlines()
 
 
