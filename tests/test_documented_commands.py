@@ -34,6 +34,7 @@ TOOLS = {
     "kafka-acls.sh": "org.apache.kafka.tools.AclCommand",
     "kafka-configs.sh": "kafka.admin.ConfigCommand",
     "kafka-topics.sh": "org.apache.kafka.tools.TopicCommand",
+    "kafka-transactions.sh": "org.apache.kafka.tools.TransactionsCommand",
 }
 #: The jar that has them, beside the broker's.
 TOOLS_JAR = f"""<dependency><groupId>org.apache.kafka</groupId><artifactId>kafka-tools</artifactId>
@@ -142,7 +143,7 @@ def test_kafkas_own_tools_do_what_is_shown(kafka: Broker, prefix: str, tmp_path:
     assert {line.split(" ")[0] for line in of_kafka()} == TOOLS.keys()
     for line in of_kafka():
         tool, *words = shlex.split(
-            line.replace(" phonon", f" {prefix}").replace("kafka-1:9093", kafka.bootstrap_servers)
+            re.sub(r"kafka-1:909\d", kafka.bootstrap_servers, line.replace(" phonon", f" {prefix}"))
         )
         if "--bootstrap-server" not in words:
             words += ["--bootstrap-server", kafka.bootstrap_servers]
