@@ -98,7 +98,7 @@ class ChunkConsumer(driver.Consumer):
 
 
 class ChunkThread(driver.AIOKafkaConsumerThread):
-    """Its aiokafka consumer waits FETCH_WAIT_MS for data at most, and for brokers before it joins."""
+    """Its aiokafka consumer waits FETCH_WAIT_MS for data at most, for brokers before it joins, and joins again."""
 
     async def on_start(self) -> None:
         """Start. Brokers that are just back from a pause name none: aiokafka would assert, and never join the group."""
@@ -113,6 +113,7 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
                 await client.bootstrap()
 
     async def _join_again(self, error: BaseException) -> None:
+        """In place of waiting to be asked."""
         cast(Any, self.app).refused(f"the place in the group is lost ({reason(error)}), and it joins again")
         cast(Any, self._consumer)._coordinator.request_rejoin()
         await asyncio.sleep(REFUSED_SECONDS)

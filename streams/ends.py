@@ -56,4 +56,3 @@ class Ends:
         """Let go of the connection."""
         if self._consumer is not None:
             let_go(self._consumer.stop())
-            self._consumer = None

@@ -141,9 +141,9 @@ class Partition:
     async def seek(self) -> None:
         """Read again from the offset that comes next."""
         if self.table is not None and self.table.next_offset is not None:
-            self.sought_at = time.monotonic()
+            self.sought_at = time.monotonic()  # that the watch does not seek as well
             await self.ports.seek(self.number, self.table.next_offset)
-            self.sought_at = time.monotonic()
+            self.sought_at = time.monotonic()  # what was handed over before then is of before
 
     async def read_again(self) -> None:
         """Seek what comes next and did not come; at the second time ask the log whether it has that at all."""

@@ -270,31 +270,19 @@ def test_synthetic_deliveries_are_written_instead_of_posted_and_repeatable(tmp_p
     assert len(once.splitlines()) == 20
 
 
+def in_bash(line: str, folder: Path) -> "subprocess.CompletedProcess[str]":
+    """What becomes of a line of bash, in this folder and without settings."""
+    command, environ = ["/bin/bash", "-c", line], clean_environment(os.environ, {})
+    return subprocess.run(command, env=environ, cwd=folder, capture_output=True, text=True, check=False)
+
+
 @pytest.mark.parametrize("arguments", ["send --help", "config", "config --json"])
 def test_a_reader_that_has_had_enough_ends_it_quietly(arguments: str, tmp_path: Path) -> None:
-    broken_pipe = subprocess.run(
-        f"{SCRIPT} {arguments} | true; echo ${{PIPESTATUS[0]}}",
-        shell=True,
-        executable="/bin/bash",
-        env=clean_environment(os.environ, {}),
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert (broken_pipe.stdout.strip(), broken_pipe.stderr) == ("0", "")
+    broken_pipe = in_bash(f"{SCRIPT} {arguments} | true; echo ${{PIPESTATUS[0]}}", tmp_path)
+    assert (broken_pipe.returncode, broken_pipe.stdout.strip(), broken_pipe.stderr) == (0, "0", "")
 
 
 @pytest.mark.parametrize("arguments", ["config", "spool status", "completion bash"])
 def test_without_a_standard_output_it_does_its_work(arguments: str, tmp_path: Path) -> None:
-    closed = subprocess.run(
-        f"{SCRIPT} {arguments} >&-",
-        shell=True,
-        executable="/bin/bash",
-        env=clean_environment(os.environ, {}),
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    closed = in_bash(f"{SCRIPT} {arguments} >&-", tmp_path)
     assert (closed.returncode, closed.stderr) == (0, "")
