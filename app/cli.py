@@ -49,7 +49,7 @@ def _settings() -> "Settings":
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": STDERR_WIDTH})
 @click.version_option(package_name="phonon-events")
 def cli() -> None:
-    """Phonon's call-flow webhooks as Kafka events, and exact live metrics per DID.
+    """Turn Phonon's call-flow webhooks into Kafka events, with exact live metrics per DID.
 
     Settings come from the environment (PHONON_..., KAFKA_...) and from a .env file; the README lists them.
     """
@@ -57,7 +57,11 @@ def cli() -> None:
 
 @cli.command()
 @click.option(
-    "--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes that share the port."
+    "--workers",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Receiver processes; they share the port.",
 )
 def serve(workers: int) -> None:
     """Run the webhook receiver.
@@ -74,7 +78,7 @@ def serve(workers: int) -> None:
 
 @cli.command()
 def metrics() -> None:
-    """Run a metrics worker; start more of them to share the DIDs.
+    """Run a metrics worker. Start more of them to share the load.
 
     Example: PHONON_MANAGEMENT_PORT=9101 phonon-events metrics
     """
@@ -84,12 +88,12 @@ def metrics() -> None:
 
 @cli.group(no_args_is_help=False)
 def topics() -> None:
-    """Make the topics, or compare them with what is needed."""
+    """Create the topics, or check them."""
 
 
 @topics.command()
 def create() -> None:
-    """Make the topics that are missing, and mend settings where that loses nothing. Safe to repeat.
+    """Create missing topics, and correct settings where that loses nothing. Safe to repeat.
 
     Example: PHONON_TOPIC_REPLICATION=3 phonon-events topics create
     """
@@ -108,7 +112,7 @@ def create() -> None:
 
 @topics.command()
 def check() -> None:
-    """Say what about the topics is not as needed; exit code 1 if anything is.
+    """Show how the topics differ from what is needed; exit code 1 if they do.
 
     Example: phonon-events topics check
     """
@@ -134,12 +138,12 @@ def _topic_names(_context: click.Context, _parameter: click.Parameter, typed: st
 
 @cli.command()
 @click.argument("names", metavar="[TOPIC]...", nargs=-1, shell_complete=_topic_names)
-@click.option("--from-beginning", is_flag=True, help="All that the topics hold, not only new records.")
-@click.option("--since", type=Moment(), help="What Kafka got from then on: 2026-11-22T10:00 (UTC), or 10m, 2h ago.")
-@click.option("--count", type=click.IntRange(1), help="Stop after so many records.")
-@click.option("--no-follow", is_flag=True, help="Stop at the present end instead of waiting for more.")
+@click.option("--from-beginning", is_flag=True, help="Read everything in the topics, not only new records.")
+@click.option("--since", type=Moment(), help="Published since then: 2026-11-22T10:00 (UTC), or 10m, 2h ago.")
+@click.option("--count", type=click.IntRange(1), help="Stop after this many records.")
+@click.option("--no-follow", is_flag=True, help="Stop at the current end instead of waiting for more.")
 def tail(names: tuple[str, ...], from_beginning: bool, since: int | None, count: int | None, no_follow: bool) -> None:
-    """Show records as JSON lines. Topics in full (phonon.flow.v1) or short (flow); without any, all of ours.
+    """Print records as JSON lines. Give topics in full (phonon.flow.v1) or short (flow); default: all of ours.
 
     \b
     Examples: phonon-events tail flow call-leg --from-beginning --count 10 | jq .value.did
@@ -163,23 +167,43 @@ def tail(names: tuple[str, ...], from_beginning: bool, since: int | None, count:
 
 @cli.command()
 @click.argument("files", nargs=-1, type=click.Path(exists=True, readable=False, allow_dash=True))
-@click.option("--resume", type=click.Path(dir_okay=False), help="Note progress here, and go on from it the next time.")
-@click.option("--url", help="Where to post; by default the receiver of these settings.")
-@click.option("--synthetic", type=click.IntRange(1), metavar="N", help="Post N deliveries of a synthetic provider.")
-@click.option("--seed", type=int, default=1, show_default=True, help="Of the synthetic traffic.")
 @click.option(
-    "--dids", type=click.IntRange(1, 1_000_000), default=40, show_default=True, help="Of the synthetic traffic."
+    "--resume", type=click.Path(dir_okay=False), help="Record progress in this file, and continue from it next time."
 )
-@click.option("--duplicates", type=Number(0, 1), default=0.01, show_default=True, help="Share pushed twice.")
-@click.option("--rough", is_flag=True, help="Synthetic traffic with fields missing, unreadable, unknown, broken.")
-@click.option("--until", type=LastCall(), help="When the last call ended, UTC; default now.")
+@click.option("--url", help="Where to post; default: the receiver of these settings.")
+@click.option("--synthetic", type=click.IntRange(1), metavar="N", help="Post N synthetic deliveries instead of files.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of the synthetic traffic.")
 @click.option(
-    "--span", type=Number(1, 10 * 365 * 86_400), default=3600, show_default=True, help="Seconds that the calls cover."
+    "--dids", type=click.IntRange(1, 1_000_000), default=40, show_default=True, help="DIDs in the synthetic traffic."
 )
-@click.option("--rate", type=Number(0.001), help="Deliveries a second; default as fast as they are taken.")
-@click.option("--concurrency", type=click.IntRange(1, 1000), default=16, show_default=True, help="Posts at once.")
-@click.option("--output", type=click.Path(dir_okay=False), help="Write the synthetic deliveries here, as .jsonl.")
-@click.option("--expected", type=click.Path(dir_okay=False), help="Write what each delivery must become, as .jsonl.")
+@click.option(
+    "--duplicates",
+    type=Number(0, 1),
+    default=0.01,
+    show_default=True,
+    help="Share of synthetic deliveries that is sent twice.",
+)
+@click.option("--rough", is_flag=True, help="Synthetic deliveries with missing, unreadable, unknown or broken fields.")
+@click.option("--until", type=LastCall(), help="When the last synthetic call ended, UTC; default: now.")
+@click.option(
+    "--span",
+    type=Number(1, 10 * 365 * 86_400),
+    default=3600,
+    show_default=True,
+    help="Seconds that the synthetic calls cover.",
+)
+@click.option("--rate", type=Number(0.001), help="Deliveries a second; default: as fast as they are accepted.")
+@click.option(
+    "--concurrency", type=click.IntRange(1, 1000), default=16, show_default=True, help="Requests in flight at once."
+)
+@click.option(
+    "--output", type=click.Path(dir_okay=False), help="Write the synthetic deliveries to this .jsonl file instead."
+)
+@click.option(
+    "--expected",
+    type=click.Path(dir_okay=False),
+    help="Write what each synthetic delivery must become to this .jsonl file.",
+)
 def send(
     files: tuple[str, ...],
     synthetic: int | None,
@@ -191,7 +215,7 @@ def send(
     concurrency: int,
     **traffic: Any,
 ) -> None:
-    """Post deliveries from .json (one), .jsonl and .jsonl.gz (one a line), folders, - (stdin), or synthetic ones.
+    """Post deliveries to the receiver. FILES: .json (one), .jsonl or .jsonl.gz (one a line), folders, - (stdin).
 
     \b
     Examples: phonon-events send delivery.json
@@ -232,16 +256,16 @@ def _check_send(files: tuple[str, ...], synthetic: int | None, written: str | No
 
 
 @cli.command()
-@click.option("--from-raw", is_flag=True, help="All deliveries that PHONON_RAW_TOPIC kept.")
-@click.option("--from-rejected", is_flag=True, help="Parts that could not be read, and now can.")
-@click.option("--since", type=Moment(), help="Received from then on: 2026-11-22T10:00 (UTC), or 2h, 3d ago.")
+@click.option("--from-raw", is_flag=True, help="Split the raw deliveries that PHONON_RAW_TOPIC kept.")
+@click.option("--from-rejected", is_flag=True, help="Read the rejected parts and records again.")
+@click.option("--since", type=Moment(), help="Received since then: 2026-11-22T10:00 (UTC), or 2h, 3d ago.")
 @click.option("--until", type=Moment(), help="Received before then.")
-@click.option("--rate", type=Number(0.1), help="Deliveries or parts a second; default PHONON_DRAIN_RATE.")
-@click.option("--dry-run", is_flag=True, help="Publish nothing, only say what would be.")
+@click.option("--rate", type=Number(0.1), help="Deliveries or parts a second; default: PHONON_DRAIN_RATE.")
+@click.option("--dry-run", is_flag=True, help="Show what would be published, and publish nothing.")
 def replay(
     from_raw: bool, from_rejected: bool, since: int | None, until: int | None, rate: float | None, dry_run: bool
 ) -> None:
-    """Split again, by the present code, what topics kept, and publish it under the same ids.
+    """Split stored deliveries again. Publishes what the present code makes of them, under the same ids.
 
     \b
     Examples: phonon-events replay --from-raw --since 2h --dry-run
@@ -273,12 +297,12 @@ def replay(
 
 @cli.group(no_args_is_help=False)
 def spool() -> None:
-    """Look at, or publish, the deliveries that wait on disk for Kafka."""
+    """Show or publish spooled deliveries. They are waiting on disk for Kafka."""
 
 
 @spool.command("status")
 def spool_status() -> None:
-    """Say what waits: deliveries, bytes, age of the oldest, damaged pieces set aside.
+    """Show what is waiting: deliveries, bytes, age of the oldest, damaged files set aside.
 
     Example: PHONON_SPOOL_DIR=/mnt/old/spool phonon-events spool status
     """
@@ -299,7 +323,7 @@ def spool_status() -> None:
 
 @spool.command("drain")
 def spool_drain() -> None:
-    """Publish what waits now, for example on a volume of a host that is gone.
+    """Publish what is waiting now, for example from the volume of a host that is gone.
 
     Example: PHONON_SPOOL_DIR=/mnt/old/spool phonon-events spool drain
     """
@@ -316,7 +340,7 @@ def spool_drain() -> None:
 
 @cli.command()
 def dashboard() -> None:
-    """Serve the live page: every DID's figures as they change, http://127.0.0.1:8090/ by default.
+    """Serve the live page. It shows every DID's figures as they change; default: http://127.0.0.1:8090/.
 
     Example: PHONON_DASHBOARD_HOST=0.0.0.0 PHONON_DASHBOARD_BASIC_AUTH=lead:secret phonon-events dashboard
     """
@@ -330,7 +354,7 @@ def dashboard() -> None:
 
 @cli.command()
 def notify() -> None:
-    """Send alerts to the addresses of PHONON_ALERT_WEBHOOK_URL, each as a Standard Webhooks message.
+    """Send alerts to webhooks. Posts Standard Webhooks messages to the addresses in PHONON_ALERT_WEBHOOK_URL.
 
     Example: PHONON_ALERT_WEBHOOK_URL=https://hooks.example/alerts phonon-events notify
     """
@@ -344,9 +368,9 @@ def notify() -> None:
 
 @cli.command()
 @click.option("--rate", type=Number(0.1, 500), default=2.0, show_default=True, help="Calls a second.")
-@click.option("--seed", type=int, default=1, show_default=True, help="Of the synthetic traffic.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of the synthetic traffic.")
 def demo(rate: float, seed: int) -> None:
-    """Everything at once on a broker of its own, with synthetic traffic; Ctrl-C stops it all.
+    """Run everything on its own broker. Makes synthetic traffic; Ctrl-C stops it all.
 
     Example: phonon-events demo --rate 5
     """
@@ -358,9 +382,9 @@ def demo(rate: float, seed: int) -> None:
 
 
 @cli.command()
-@click.option("--json", "as_json", is_flag=True, help="For machines: a list of objects.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list of objects, for programs.")
 def config(as_json: bool) -> None:
-    """Show the settings that hold, and where each comes from; secrets only as set or not.
+    """Show the effective settings. Says where each comes from; secrets only as set or not.
 
     Example: PHONON_PORT=8081 phonon-events config
     """
@@ -386,7 +410,7 @@ def config(as_json: bool) -> None:
 @cli.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print the script that lets a shell complete commands, options and topics.
+    """Print a shell completion script. It completes commands, options and topics.
 
     \b
     Examples: eval "$(phonon-events completion bash)"      (in ~/.bashrc; zsh the same in ~/.zshrc)

@@ -43,41 +43,46 @@ class Metric(NamedTuple):
 
 METRICS: Final = (
     Metric(
-        "phonon_deliveries_total", "counter", "Deliveries by HTTP status; gone: the sender hung up midway.", ("status",)
+        "phonon_deliveries_total", "counter", "Deliveries by HTTP status; gone: the sender disconnected.", ("status",)
     ),
     Metric("phonon_events_total", "counter", "Events acknowledged by Kafka, by topic.", ("topic",)),
     Metric("phonon_rejected_total", "counter", "Parts of deliveries that could not be read, by reason.", ("reason",)),
-    Metric("phonon_anomalies_total", "counter", "Oddities in what was read, by kind.", ("kind",)),
+    Metric("phonon_anomalies_total", "counter", "Anomalies found while reading, by kind.", ("kind",)),
     Metric("phonon_acknowledge_seconds", "histogram", "Seconds from the first produce to the last acknowledgement."),
     Metric("phonon_answer_seconds", "histogram", "Seconds from the request's headers to its answer."),
-    Metric("phonon_in_flight", "gauge", "Deliveries being worked on."),
+    Metric("phonon_in_flight", "gauge", "Deliveries in flight."),
     Metric(
-        "phonon_ready", "gauge", "1 while a delivery would be stored durably (the least of all workers).", (), "livemin"
+        "phonon_ready", "gauge", "1 while a delivery would be stored durably (minimum of all processes).", (), "livemin"
     ),
-    Metric("phonon_failures_total", "counter", "Errors in the receiver's own code; the delivery was kept.", ("where",)),
+    Metric(
+        "phonon_failures_total",
+        "counter",
+        "Errors in the receiver's own code; the delivery was spooled or refused.",
+        ("where",),
+    ),
     Metric("phonon_spooled_total", "counter", "Deliveries written to the spool."),
     Metric("phonon_drained_total", "counter", "Spooled deliveries published."),
-    Metric("phonon_set_aside_total", "counter", "Spooled rows that could not be published or read, kept in aside/."),
-    Metric("phonon_refused_kept_total", "counter", "Bodies answered 400, 413 or 422 that are kept in refused/."),
+    Metric("phonon_set_aside_total", "counter", "Spooled rows that could not be published or read, moved to aside/."),
+    Metric("phonon_refused_kept_total", "counter", "Bodies answered 400, 413 or 422 and kept in refused/."),
     Metric(
-        "phonon_kafka_healthy", "gauge", "1 while deliveries go to Kafka (the least of all workers).", (), "livemin"
+        "phonon_kafka_healthy", "gauge", "1 while deliveries go to Kafka (minimum of all processes).", (), "livemin"
     ),
     Metric("phonon_kafka_queue_messages", "gauge", "Messages in librdkafka's queue."),
     Metric("phonon_kafka_queue_bytes", "gauge", "Bytes in librdkafka's queue."),
     Metric(
         "phonon_kafka_brokers_up",
         "gauge",
-        "Brokers librdkafka is connected to (the least of all workers).",
+        "Brokers that librdkafka is connected to (minimum of all processes).",
         (),
         "livemin",
     ),
-    Metric("phonon_spool_rows", "gauge", "Deliveries that wait in the spool."),
-    Metric("phonon_spool_bytes", "gauge", "Bytes of the bodies that wait in the spool."),
+    Metric("phonon_spool_rows", "gauge", "Deliveries waiting in the spool."),
+    Metric("phonon_spool_bytes", "gauge", "Bytes of the bodies waiting in the spool."),
     Metric("phonon_spool_oldest_age_seconds", "gauge", "Seconds since the oldest waiting delivery was received."),
-    Metric("phonon_spool_set_aside", "gauge", "Files in the spool's aside folder."),
-    Metric("phonon_spool_disk_bytes", "gauge", "Bytes that the spool takes of the disk."),
-    Metric("phonon_spool_limit_bytes", "gauge", "Bytes that it may take; beyond them 507."),
-    Metric("phonon_spool_writable", "gauge", "1 while the spool would take a delivery; looked at every 30 s at least."),
+    Metric("phonon_spool_set_aside", "gauge", "Files in the spool's aside/ folder."),
+    Metric("phonon_spool_disk_bytes", "gauge", "Bytes of disk that the spool takes."),
+    Metric("phonon_spool_limit_bytes", "gauge", "Bytes of disk that the spool may take; beyond them 507."),
+    Metric("phonon_spool_writable", "gauge", "1 while the spool can take a delivery; checked at least every 30 s."),
 )
 #: Measured when asked, once for the host: not kept by the workers.
 ON_SCRAPE: Final = "phonon_spool_"

@@ -12,16 +12,16 @@ from schemas.settings import Settings
 from schemas.topics import EVENT_KINDS
 
 MEANINGS: Final = {
-    200: "Every event of the delivery is acknowledged by Kafka.",
+    200: "Kafka has acknowledged every event of the delivery.",
     202: "Kafka is unavailable or too slow; the delivery is on disk and will be published.",
-    400: "Not JSON, or not a JSON object.",
+    400: "Not JSON, not a JSON object, nested too deeply, or a Content-Encoding other than gzip.",
     401: "Credentials missing or wrong, or an address outside the allowed list.",
     404: "Another path.",
     405: "Another method.",
-    413: "The body is too large, also after decompression, or has too many rows.",
+    413: "The body is too large, possibly only after decompression, or has too many rows.",
     422: "A JSON object that holds none of the known fields.",
-    503: "Overload, shutting down, or Kafka and the spool both refuse.",
-    507: "The spool is needed and the disk is full.",
+    503: "Overload, shutting down, or neither Kafka nor the spool can take the delivery.",
+    507: "The spool is needed, and the disk or the spool's share of it is full.",
 }
 #: A path or a method that the document does not offer can't be an answer of one that it does.
 ELSEWHERE: Final = (404, 405)
@@ -58,7 +58,7 @@ def _security(settings: Settings) -> dict[str, list[str]]:
 def _operation(name: str) -> dict[str, Any]:
     return {
         "operationId": name,
-        "summary": "Take a delivery",
+        "summary": "Accept a delivery",
         "requestBody": {
             "required": True,
             "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Delivery"}}},

@@ -204,69 +204,77 @@ class Settings:
     port: int = _setting(_whole(0, 65535), "8080", "port of the webhook")
     webhook_path: str = _setting(_path, "/webhooks/phonon", "path of the webhook")
     management_host: str = _setting(_text, "127.0.0.1", "address of the management port")
-    management_port: int = _setting(_whole(0, 65535), "9100", "port of healthz, readyz and metrics")
+    management_port: int = _setting(_whole(0, 65535), "9100", "port of /healthz, /readyz and /metrics")
     dashboard_host: str = _setting(_text, "127.0.0.1", "address of the live page")
     dashboard_port: int = _setting(_whole(0, 65535), "8090", "port of the live page")
     dashboard_basic_auth: str | None = _setting(
-        _basic, None, "user:password for the live page; empty: those of the receiver hold", secret=True
+        _basic, None, "user:password for the live page; empty: the receiver's credentials", secret=True
     )
     receiver_metrics_url: tuple[str, ...] = _setting(
-        _addresses, "", "where the live page asks the receivers; empty: the management port of these settings"
+        _addresses,
+        "",
+        "addresses of the receivers' /metrics, for the live page; empty: PHONON_MANAGEMENT_HOST and _PORT",
     )
-    max_body_bytes: int = _setting(_whole(1024, 64 * 1024 * 1024), "1048576", "largest body, also after inflating")
-    answer_within: float = _setting(_seconds, "4", "seconds within which every delivery is answered")
+    max_body_bytes: int = _setting(
+        _whole(1024, 64 * 1024 * 1024), "1048576", "largest body in bytes, also after inflating"
+    )
+    answer_within: float = _setting(_seconds, "4", "every delivery is answered within this many seconds")
     stall_after: float = _setting(
         _seconds,
         "1",
-        "seconds without an acknowledgement that mean an unhealthy Kafka; at most a quarter of the answer time",
+        "seconds without an acknowledgement until Kafka counts as unhealthy; at most a quarter of the answer time",
     )
-    max_in_flight: int = _setting(_whole(1), "1000", "deliveries worked on at once in a process; beyond them 503")
+    max_in_flight: int = _setting(_whole(1), "1000", "deliveries in flight per process; more get 503")
 
-    basic_auth: str | None = _setting(_basic, None, "user:password that senders must give", secret=True)
-    token: str | None = _setting(_token, None, "token, as bearer or as the path's last segment", secret=True)
+    basic_auth: str | None = _setting(_basic, None, "user:password that senders must send", secret=True)
+    token: str | None = _setting(
+        _token, None, "token that senders must send, as bearer or as the last path segment", secret=True
+    )
     signing_secret: str | None = _setting(
         _signing, None, "Standard Webhooks secrets, space-separated for rotation", secret=True
     )
     allowed_ips: tuple[Network, ...] = _setting(_networks, "", "addresses or networks that may post; empty: any")
-    trusted_proxies: tuple[Network, ...] = _setting(_networks, "", "proxies whose X-Forwarded-For is believed")
-    allow_anonymous: bool = _setting(_flag, "false", "listen beyond loopback without any credential")
+    trusted_proxies: tuple[Network, ...] = _setting(_networks, "", "proxies whose X-Forwarded-For is trusted")
+    allow_anonymous: bool = _setting(_flag, "false", "allow listening beyond loopback without credentials")
 
-    topic_prefix: str = _setting(_prefix, "phonon", "first part of all topic names")
+    topic_prefix: str = _setting(_prefix, "phonon", "prefix of all topic names")
     topic_partitions: int = _setting(_whole(1, 10_000), "8", "partitions of each topic")
-    topic_replication: int = _setting(_whole(1, 100), "1", "copies of each partition; 3 in production")
-    raw_topic: bool = _setting(_flag, "false", "keep raw bodies on a topic too, for replay --from-raw")
-    register_schemas: bool = _setting(_flag, "true", "register schemas at the start; false: only look them up")
+    topic_replication: int = _setting(_whole(1, 100), "1", "replicas of each partition; use 3 in production")
+    raw_topic: bool = _setting(_flag, "false", "also publish raw bodies to a topic, for replay --from-raw")
+    register_schemas: bool = _setting(_flag, "true", "register schemas at start; false: only look them up")
 
-    timezone: ZoneInfo = _setting(_zone, "Asia/Kolkata", "zone of times that are sent without offset")
-    region: str = _setting(_region, "IN", "region of numbers that are sent without country code")
+    timezone: ZoneInfo = _setting(_zone, "Asia/Kolkata", "time zone of times sent without an offset")
+    region: str = _setting(_region, "IN", "region of numbers sent without a country code")
     content: str = _setting(
-        _one_of("keep", "drop"), "keep", "drop: no texts, subjects, keys and labels pressed, values, queries"
+        _one_of("keep", "drop"), "keep", "drop: remove texts, subjects, keys and labels pressed, values, URL queries"
     )
-    numbers: str = _setting(_one_of("keep", "pseudonymise"), "keep", "pseudonymise: callers and recipients as tokens")
+    numbers: str = _setting(
+        _one_of("keep", "pseudonymise"), "keep", "pseudonymise: replace callers and recipients with tokens"
+    )
     pseudonym_key: str | None = _setting(
-        _text, None, "key of those tokens, at least 8 characters; set: metrics tell callers apart", secret=True
+        _text, None, "key of those tokens, at least 8 characters; if set, metrics tell callers apart", secret=True
     )
 
-    spool_dir: Path = _setting(Path, "./spool", "folder for bodies that wait for Kafka")
-    spool_max_bytes: int = _setting(_whole(1024), "1073741824", "largest size of that folder; beyond it 507")
-    drain_rate: int = _setting(_whole(1), "1000", "spooled deliveries published a second, at most")
+    spool_dir: Path = _setting(Path, "./spool", "folder for deliveries that wait for Kafka")
+    spool_max_bytes: int = _setting(_whole(1024), "1073741824", "size limit of the spool in bytes; beyond it 507")
+    drain_rate: int = _setting(_whole(1), "1000", "at most this many spooled deliveries are published a second")
 
     windows: tuple[Window, ...] = _setting(_windows, "5m,1h,24h", "rolling windows of the metrics")
-    state_dir: Path = _setting(Path, "./state", "folder of a metrics worker")
+    state_dir: Path = _setting(Path, "./state", "working folder of a metrics worker")
     alert_rules: Path | None = _setting(Path, None, "TOML file of alert rules; empty: no alerts")
     alert_webhook_url: tuple[str, ...] = _setting(
-        _webhooks, "", "where `notify` POSTs alerts; several with spaces between them", secret=True
+        _webhooks, "", "where `notify` POSTs alerts; separate several with spaces", secret=True
     )
     alert_webhook_secret: str | None = _setting(
-        _signing, None, "Standard Webhooks secrets that `notify` signs with; empty: unsigned", secret=True
+        _signing, None, "Standard Webhooks secrets for `notify` to sign with; empty: unsigned", secret=True
     )
     groups: Path | None = _setting(_groups_file, None, "CSV or TOML file of groups of DIDs; empty: no groups")
     rankings: tuple[Ranked, ...] = _setting(
-        _rankings, "", "best and worst DIDs to publish: metric:window:N[:least], with commas between several"
+        _rankings, "", "best and worst DIDs to publish: metric:window:N[:least], separated by commas"
     )
 
-    log_level: str = _setting(_one_of("debug", "info", "warning", "error"), "info", "least level that is logged")
-    log_format: str = _setting(_one_of("console", "json"), "console", "form of the log lines")
+    log_level: str = _setting(_one_of("debug", "info", "warning", "error"), "info", "lowest level that is logged")
+    log_format: str = _setting(_one_of("console", "json"), "console", "format of log lines: console or json")
 
     kafka: Mapping[str, str] = field(repr=False)
     schema_registry_url: str | None = field(default=None, repr=False)  # it may hold a password

@@ -205,7 +205,7 @@ def test_the_page_shows_what_the_topic_holds(board: Board, open_page: Callable[.
     expect(page.locator("#link")).to_have_text("Not connected")
     page.wait_for_function("document.title === 'Not connected · Phonon live'")
     assert page.evaluate(CONTRAST) == [], "pale, and still to be read"
-    expect(page.locator("#banner")).to_contain_text("No connection to the server of this page")
+    expect(page.locator("#banner")).to_contain_text("No connection to this page's server")
 
 
 def test_figures_that_stand_still_while_calls_arrive_are_no_quiet_hour(
@@ -216,7 +216,7 @@ def test_figures_that_stand_still_while_calls_arrive_are_no_quiet_hour(
         const status = {written_at: written, kafka: {state: "connected"}, loaded: true, receivers: {}};
         return condition("open", status, 1, 1e9, arriving).text; }"""
     shown = {of: page.evaluate(condition, [*of]) for of in ((1e9, 0), (8e8, None), (8e8, 1e9 - 9e3), (8e8, 9e8))}
-    assert list(shown.values()) == ["Live", "Quiet", "Quiet", "Standing still"]
+    assert list(shown.values()) == ["Live", "Quiet", "Quiet", "Figures stopped"]
 
 
 def test_sorting_and_searching_by_mouse_and_by_keyboard(board: Board, open_page: Callable[..., Page]) -> None:
@@ -325,7 +325,7 @@ def test_a_dids_own_view_shows_all_figures_of_its_record(board: Board, open_page
     expect(page.locator(f'tr[data-did="{line.did}"]')).to_be_visible()
 
     page.evaluate("location.hash = '#/did/%2B000'")
-    expect(page.locator("#one")).to_contain_text("no figures of this DID")
+    expect(page.locator("#one")).to_contain_text("no figures for this DID")
 
 
 def figure(page: Page, key: str) -> list[str]:
@@ -391,7 +391,7 @@ def test_people_the_voice_menu_and_lines(board: Board, open_page: Callable[..., 
     assert item.locator("xpath=ancestor::li").count() == 2
     expect(item).to_contain_text("typed a number")
     said = " ".join(str(page.locator('.places li[data-path="1"] > .place').text_content()).split())
-    assert said == "Key 1: {} calls, {} of those before it, {} left here".format(*shares(windows[2])["1"])
+    assert said == "Key 1: {} calls, {} of the previous step, {} left here".format(*shares(windows[2])["1"])
     keep(page, "did")
 
     alert = {"metric": "containment_ratio", "window": "1h", "value": 0.25, "n": 120, "threshold": 0.5}
@@ -432,12 +432,12 @@ def test_a_group_has_a_menu_and_no_peak_and_without_a_key_callers_are_unknown(
     assert board.producer.flush(10) == 0
     page = open_page(f"{board.url}#/did/%2B{nameless.did[1:]}")
     page.locator(".places li").first.wait_for()
-    expect(page.locator("#one")).to_contain_text("Callers are told apart once PHONON_PSEUDONYM_KEY is set")
+    expect(page.locator("#one")).to_contain_text("Callers can be told apart once PHONON_PSEUDONYM_KEY is set")
     for key in ("callers", "repeat_caller_ratio", "containment_ratio"):
         assert figure(page, key) == ["–", "–", "–"]
 
     page.evaluate("did => { location.hash = '#/did/' + encodeURIComponent(did) }", keyless.did)
-    expect(page.locator(".menu .note")).to_have_text("No choice of a caller is known.")
+    expect(page.locator(".menu .note")).to_have_text("No caller has chosen anything yet.")
     expect(page.locator(".places")).to_be_hidden()
 
     page.evaluate("location.hash = '#/did/group%2Fsales'")
@@ -511,7 +511,7 @@ def test_alerts_are_told_and_lead_to_their_did(board: Board, open_page: Callable
     board.tell((2, few | wait | {"did": other, "state": "RESOLVED", "value": None, "as_of": now}))
     expect(page.locator("#firing-title")).to_have_text("4 alerts firing")
     expect(page.locator("#firing a").first).to_be_focused()
-    expect(page.locator("#over-title")).to_have_text("1 over")
+    expect(page.locator("#over-title")).to_have_text("1 ended")
     page.locator("#over-title").click()
     expect(page.locator("#over .what")).to_have_text("Average wait 1:35 of 40, above 1:00")
     expect(page.locator("#over .length")).to_have_text("lasted 1 min")
@@ -531,7 +531,7 @@ def test_alerts_are_told_and_lead_to_their_did(board: Board, open_page: Callable
 
     again = open_page(board.url)
     expect(again.locator("#firing-title")).to_have_text("3 alerts firing")
-    expect(again.locator("#over-title")).to_have_text("2 over")
+    expect(again.locator("#over-title")).to_have_text("2 ended")
     expect(again.locator("#news")).to_have_text("")
 
 

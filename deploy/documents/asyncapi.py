@@ -15,41 +15,41 @@ AVRO: Final = "application/vnd.apache.avro;version=1.9.0"
 BINDING: Final = "0.5.0"
 NUMBERS: Final = {"retention.ms", "max.message.bytes"}
 FRAMING: Final = (
-    "Values: without a schema registry Avro single-object encoding (C3 01, the 8-byte little-endian CRC-64-AVRO "
-    "fingerprint of the schema, the body); with one Confluent's wire format (00, the 4-byte id, the body), subject "
+    "Values: Avro single-object encoding without a schema registry (C3 01, the 8-byte little-endian CRC-64-AVRO "
+    "fingerprint of the schema, the body); Confluent's wire format with one (00, the 4-byte id, the body), subject "
     "<topic>-value, compatibility FULL_TRANSITIVE. Keys: the DID, E.164 as UTF-8 text; partitioner murmur2. An event's "
     "id is a pure function of what happened: drop ids that you have seen, and each event counts once."
 )
 DELIVERY: Final = (
-    "The body of an accepted delivery as it came, after inflating. Only with PHONON_RAW_TOPIC=true; kept so that it "
+    "The body of an accepted delivery, after inflating. Only with PHONON_RAW_TOPIC=true. It is kept so that it "
     "can be split again after a fix (phonon-events replay --from-raw)."
 )
-REJECTED: Final = "Also written by the workers for records that are no flow records."
+REJECTED: Final = "The workers also write one for each record on the flow topic that they cannot read."
 KEYS: Final = {
-    "DID": "The DID; `unknown` without one.",
+    "DID": "The DID; `unknown` if there is none.",
     "DID or group": "The DID, or the group's name.",
     "group": "The group's name, for example group/sales.",
-    "metric:window": "What is ranked by, for example answer_seizure_ratio:1h.",
+    "metric:window": "The metric and window of the ranking, for example answer_seizure_ratio:1h.",
 }
 GROUPS: Final = (
-    "The live metrics of one group of DIDs, the sums of theirs: the last record of a group is what holds now."
+    "The live metrics of one group of DIDs, summed over its DIDs. The last record of a group is the current one."
 )
 HEADERS: Final = {
     "ce_specversion": {"type": "string", "const": "1.0"},
     "ce_id": {
         "type": "string",
-        "description": "The event's id; did@as_of of metrics; of a raw body, made of its events' ids; of a "
-        "record that a worker set aside, the place where it was: topic/partition/offset.",
+        "description": "The event's id. For metrics, did@as_of; for a raw body, made from its events' ids; for a "
+        "record that a worker set aside, where it was: topic/partition/offset.",
     },
     "ce_type": {"type": "string"},
     "ce_source": {"type": "string"},
     "ce_time": {
         "type": "string",
         "format": "date-time",
-        "description": "When it happened, of a raw body when it was received; UTC.",
+        "description": "When it happened; for a raw body, when it was received. UTC.",
     },
     "content-type": {"type": "string"},
-    "traceparent": {"type": "string", "description": "Of the provider's request, when it carried one."},
+    "traceparent": {"type": "string", "description": "From the provider's request, if it carried one."},
 }
 
 
@@ -72,7 +72,7 @@ def asyncapi(settings: Settings) -> dict[str, Any]:
         | {
             "count_flow": {
                 "action": "receive",
-                "summary": "What the live metrics are made from.",
+                "summary": "The source of the live metrics.",
                 **_at(BY_RECORD["Flow"]),
             }
         },

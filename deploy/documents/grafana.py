@@ -68,10 +68,10 @@ NOW: Final = (
         "Calls counted late",
         "s",
         [("max(phonon_lag_seconds)", "")],
-        "Age of the last call counted where others wait.",
+        "Age of the last counted call while others wait.",
         red=60,
     ),
-    Panel("Ready", "short", [("sum by (job) (phonon_ready)", "{{job}}")], "Receivers and workers that are ready."),
+    Panel("Ready", "short", [("sum by (job) (phonon_ready)", "{{job}}")], "How many of each program are ready."),
 )
 
 ROWS: Final = {
@@ -113,13 +113,13 @@ ROWS: Final = {
         ),
         Panel("Age of the oldest in the spool", "s", [("phonon_spool_oldest_age_seconds", "{{instance}}")]),
         Panel(
-            "Into the spool and out of it",
+            "Into and out of the spool",
             "cps",
             [
                 (rate("phonon_spooled_total"), "spooled"),
                 (rate("phonon_drained_total"), "drained"),
                 (rate("phonon_set_aside_total"), "set aside"),
-                (rate("phonon_refused_kept_total"), "refused, and kept"),
+                (rate("phonon_refused_kept_total"), "refused and kept"),
             ],
         ),
         Panel("Spool writable", "bool_yes_no", [("phonon_spool_writable", "{{instance}}")], most=1),
@@ -140,12 +140,12 @@ ROWS: Final = {
         Panel("Lag, seconds", "s", [("max by (partition) (phonon_lag_seconds)", "{{partition}}")]),
         Panel("Lag, records", "short", [("max by (partition) (phonon_lag_records)", "{{partition}}")]),
         Panel(
-            "Delay of the figures",
+            "Delay of the metrics",
             "s",
             [("max by (partition) (phonon_emission_delay_seconds)", "{{partition}}")],
-            "From Kafka's timestamp of a call to the flush that counts it; a partition without calls stands still.",
+            "From Kafka's timestamp of a call to the flush that counts it. Unchanged while a partition has no calls.",
         ),
-        Panel("Partitions' clock ahead of the worker's", "s", [("phonon_clock_ahead_seconds", "{{instance}}")]),
+        Panel("Partition clock ahead of the worker's", "s", [("phonon_clock_ahead_seconds", "{{instance}}")]),
         Panel(
             "Partitions",
             "short",
@@ -154,14 +154,14 @@ ROWS: Final = {
                 ("sum by (instance) (phonon_partitions)", "{{instance}}"),
             ],
         ),
-        Panel("State read", "percentunit", [("max by (partition) (phonon_recovery_ratio)", "{{partition}}")], most=1),
+        Panel("State loaded", "percentunit", [("max by (partition) (phonon_recovery_ratio)", "{{partition}}")], most=1),
         Panel(
-            "State held",
+            "State",
             "short",
             [
                 ("sum(phonon_dids)", "DIDs"),
                 ("sum(phonon_buckets)", "DID minutes"),
-                ("sum(phonon_dids_waiting)", "DIDs to be written"),
+                ("sum(phonon_dids_waiting)", "DIDs waiting to be written"),
                 ("sum(phonon_groups)", "groups"),
             ],
         ),
@@ -173,34 +173,34 @@ ROWS: Final = {
                 (rate("phonon_group_metrics_written_total"), "of groups"),
             ],
         ),
-        Panel("Time of a flush", "s", quantiles("phonon_flush_seconds")),
+        Panel("Flush time", "s", quantiles("phonon_flush_seconds")),
         Panel(
-            "What should not be",
+            "Irregularities",
             "cps",
             [
-                (rate("phonon_records_rejected_total"), "no flow record"),
+                (rate("phonon_records_rejected_total"), "not a flow record"),
                 (rate("phonon_records_expired_total"), "expired unread"),
                 (rate("phonon_gaps_reread_total"), "gaps reread"),
                 (rate("phonon_partitions_lost_total"), "state dropped"),
-                ("sum(phonon_groups_file_refused)", "groups' file refused"),
+                ("sum(phonon_groups_file_refused)", "groups file refused"),
             ],
         ),
     ),
     "Alerts": (
-        Panel("Alerts that fire", "short", [("sum(phonon_alerts_firing)", "")]),
-        Panel("Alerts told", "cps", [(rate("phonon_alerts_total", by="state"), "{{state}}")]),
+        Panel("Alerts firing", "short", [("sum(phonon_alerts_firing)", "")]),
+        Panel("Alerts written", "cps", [(rate("phonon_alerts_total", by="state"), "{{state}}")]),
         Panel(
             "Alerts sent",
             "cps",
             [
                 (rate("phonon_alerts_sent_total", by="address"), "{{address}}"),
-                (rate("phonon_alert_tries_failed_total", by="address"), "{{address}}, failed tries"),
+                (rate("phonon_alert_tries_failed_total", by="address"), "{{address}}, failed attempts"),
                 (rate("phonon_alerts_given_up_total", by="address"), "{{address}}, given up"),
-                (rate("phonon_alerts_unreadable_total"), "no alert"),
+                (rate("phonon_alerts_unreadable_total"), "unreadable"),
             ],
         ),
-        Panel("Alerts that wait", "short", [("sum by (address) (phonon_alerts_waiting)", "{{address}}")]),
-        Panel("Oldest that waits", "s", [("max by (address) (phonon_alerts_oldest_age_seconds)", "{{address}}")]),
+        Panel("Alerts waiting to be sent", "short", [("sum by (address) (phonon_alerts_waiting)", "{{address}}")]),
+        Panel("Oldest alert waiting", "s", [("max by (address) (phonon_alerts_oldest_age_seconds)", "{{address}}")]),
     ),
 }
 

@@ -68,8 +68,8 @@ export function createEpisodes(store, name, {link}) {
 const plural = (n, word) => `${number(n)} ${word}${n === 1 ? "" : "s"}`;
 
 export function createAlerts(store) {
-  const firing = createEpisodes(store, "Alerts that fire, newest first", {link: true});
-  const over = createEpisodes(store, "Alerts that are over, newest first", {link: true});
+  const firing = createEpisodes(store, "Firing alerts, newest first", {link: true});
+  const over = createEpisodes(store, "Ended alerts, newest first", {link: true});
   $("firing").append(firing.element);
   $("over").append(over.element);
   $("over").addEventListener("toggle", () => draw());
@@ -82,7 +82,7 @@ export function createAlerts(store) {
     $("firing").hidden = !now.length;
     $("over").hidden = !past.length;
     write($("firing-title"), `${plural(now.length, "alert")} firing`);
-    write($("over-title"), `${now.length ? "" : "No alert firing · "}${number(past.length)} over`);
+    write($("over-title"), `${now.length ? "" : "No alert firing · "}${number(past.length)} ended`);
     write($("alarm"), now.length ? `${plural(now.length, "alert")} firing` : "");
     $("alarm").hidden = !now.length;
     firing.show(now);
@@ -111,9 +111,9 @@ export function createAlerts(store) {
 
 // A DID's or a group's own alerts, as a card of its view.
 export function createOwnAlerts(store) {
-  const firing = createEpisodes(store, "Its alerts that fire", {link: false});
-  const over = createEpisodes(store, "Its alerts that are over", {link: false});
-  const overTitle = h("h3", {}, "Over");
+  const firing = createEpisodes(store, "Firing alerts", {link: false});
+  const over = createEpisodes(store, "Ended alerts", {link: false});
+  const overTitle = h("h3", {}, "Ended");
   const element = h("section", {class: "card alerts own", hidden: true}, h("h3", {class: "alarmed"}, "Alerts"), firing.element, overTitle, over.element);
   return {
     element,

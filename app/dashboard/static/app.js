@@ -112,13 +112,13 @@ function empty(all, shown) {
   const code = (text) => h("code", {}, text);
   box.replaceChildren(...{
     "": [],
-    none: [h("h2", {}, `No ${what} matches`), h("p", {}, `Change the search, ask for fewer calls (At least), or show ${what}s without calls in this window too.`)],
-    worker: [h("h2", {}, "Deliveries arrive, figures do not"), h("p", {}, "The receiver has taken deliveries, but no metrics worker has written a figure. Is one running?"), h("p", {}, code("phonon-events metrics"))],
+    none: [h("h2", {}, `No ${what} matches`), h("p", {}, `Change the search, lower “At least”, or untick “Only with calls”.`)],
+    worker: [h("h2", {}, "Deliveries arrive, but no figures"), h("p", {}, "The receiver has accepted deliveries, but no metrics worker has written any figures. Is one running?"), h("p", {}, code("phonon-events metrics"))],
     nothing: [
       h("h2", {}, "No calls yet"),
-      h("p", {}, "A DID appears here within a second of its first call. For that there must be:"),
+      h("p", {}, "A DID appears here within a second of its first call. You need:"),
       h("ol", {}, h("li", {}, "the topics: ", code("phonon-events topics create")), h("li", {}, "a receiver, to which Phonon posts: ", code("phonon-events serve")), h("li", {}, "a metrics worker: ", code("phonon-events metrics"))),
-      h("p", {}, "Just looking? ", code("phonon-events send --synthetic 300"), " posts made-up calls, and ", code("make run"), " starts everything with live traffic."),
+      h("p", {}, "Just looking? ", code("phonon-events send --synthetic 300"), " sends made-up calls, and ", code("make run"), " starts everything with live traffic."),
     ],
   }[why]);
 }

@@ -50,11 +50,11 @@ export function createChart(name, text, kind) {
       attribute(stroke, "d", path);
       attribute(area, "d", path && !values.some((value) => value == null) ? `${path}V${HEIGHT}H0Z` : "");
       write(most, kind === "ratio" ? "100 %" : text(high));
-      write(from, times.length > 1 ? timeOfDay(times[0]) : "The line begins with the next points");
+      write(from, times.length > 1 ? timeOfDay(times[0]) : "The line starts with the next points");
       write(until, times.length > 1 ? "now" : "");
       write(now, text(values.at(-1)));
       const seen = known(values);
-      attribute(svg, "aria-label", seen.length ? `${name} since ${timeOfDay(times[0])}: now ${text(values.at(-1))}, lowest ${text(Math.min(...seen))}, highest ${text(Math.max(...seen))}` : `${name}: nothing yet`);
+      attribute(svg, "aria-label", seen.length ? `${name} since ${timeOfDay(times[0])}: now ${text(values.at(-1))}, lowest ${text(Math.min(...seen))}, highest ${text(Math.max(...seen))}` : `${name}: no data yet`);
     },
   };
 }

@@ -16,7 +16,7 @@ export function sentence({metric, window, value, n, threshold}) {
   const figure = `${name} ${text(value)}${n && n !== value ? ` of ${number(n)}` : ""}`;
   if (threshold == null) return figure;
   if (window == null) return `${figure}, ${text(threshold)} expected`;
-  const side = value == null ? "held against" : value < threshold ? "below" : value > threshold ? "above" : "at";
+  const side = value == null ? "compared with" : value < threshold ? "below" : value > threshold ? "above" : "at";
   return `${figure}, ${side} ${text(threshold)}`;
 }
 

@@ -16,9 +16,9 @@ const FRESH_MS = 2_600;
 const LEAST_POINTS = 12; // a line that has just begun does not fill the cell
 
 const COLUMNS = [
-  {key: "did", name: "DID", hint: "Number that was called, or called from", up: true},
+  {key: "did", name: "DID", hint: "The number that was called, or called from", up: true},
   ...METRICS,
-  {key: "trend", name: "Trend", hint: "Calls in the shortest window, over the last minutes; sorts by rise"},
+  {key: "trend", name: "Trend", hint: "Calls in the shortest window over the last minutes; sorts by increase"},
   {key: "updated", name: "Updated", hint: "Age of the figures"},
 ];
 
@@ -69,7 +69,7 @@ export function createList(store, view, changed) {
     sortedAt = performance.now();
     attribute(table, "aria-rowcount", String(order.length + 1));
     write(kind.name, view.groups ? "Group" : COLUMNS[0].name);
-    attribute(kind.button, "title", view.groups ? "Group of DIDs, of the file PHONON_GROUPS" : COLUMNS[0].hint);
+    attribute(kind.button, "title", view.groups ? "Group of DIDs, from the PHONON_GROUPS file" : COLUMNS[0].hint);
     write(table.caption, `${view.groups ? "Groups" : "DIDs"} with their live figures`);
     for (const [key, th] of heads) attribute(th, "aria-sort", view.sort.key === key ? (view.sort.down ? "descending" : "ascending") : null);
   }

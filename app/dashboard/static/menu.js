@@ -40,7 +40,7 @@ function createPlace(path) {
   const said = (text) => h("span", {class: "vh"}, text);
   const row = h("div", {class: "place"},
     h("span", {class: "choice"}, WORDS[choice] ? null : said("Key "), label, said(": ")), h("span", {class: "track", "aria-hidden": "true"}, on),
-    h("span", {}, flows, said(" calls, ")), h("span", {}, share, said(" of those before it, ")), h("span", {}, left, said(" left here")));
+    h("span", {}, flows, said(" calls, ")), h("span", {}, share, said(" of the previous step, ")), h("span", {}, left, said(" left here")));
   const list = h("ul", {role: "list", hidden: true});
   return {
     item: h("li", {"data-path": path}, row, list),
@@ -80,10 +80,10 @@ export function createMenu(choice) {
       const below = tree(windows), window = windows[w];
       lay(list, "", below, counted(window));
       box.hidden = !below.size;
-      const full = window.menu.length >= MOST_PLACES ? ` The ${MOST_PLACES} places that most calls came by.` : "";
+      const full = window.menu.length >= MOST_PLACES ? ` Only the ${MOST_PLACES} most used places are shown.` : "";
       write(note, below.size
-        ? `${number(window.flows_with_key)} calls with a key in ${window.name}. Share: of the calls at the step before. Left: the call ended there, without an agent.${full}`
-        : "No choice of a caller is known.");
+        ? `${number(window.flows_with_key)} calls with a key in ${window.name}. Share: of the calls at the previous step. Left: calls that ended there without an agent.${full}`
+        : "No caller has chosen anything yet.");
     },
   };
 }

@@ -46,7 +46,7 @@ export function createOne(store, view, {choices, own}) {
 
   function missing() {
     parts = null;
-    root.replaceChildren(back(), h("h2", {tabindex: -1}, did), own.element, h("p", {class: "note"}, store.status?.loaded ? `There are no figures of this ${store.rows.get(did)?.group || did.includes("/") ? "group" : "DID"}: no call in the last ${store.windows.at(-1)?.name ?? "day"}.` : "Reading the figures …"));
+    root.replaceChildren(back(), h("h2", {tabindex: -1}, did), own.element, h("p", {class: "note"}, store.status?.loaded ? `There are no figures for this ${store.rows.get(did)?.group || did.includes("/") ? "group" : "DID"}: no call in the last ${store.windows.at(-1)?.name ?? "day"}.` : "Loading the figures …"));
   }
 
   const back = () => h("p", {class: "back"}, h("a", {href: "#/"}, "← All DIDs"));

@@ -20,7 +20,7 @@ export function createPick(store, view, changed) {
     changed();
   });
   kinds.hidden = true;
-  $("pick").replaceWith(kinds, h("label", {class: "check least", title: "Rows whose sorted figure rests on fewer are left out"}, "At least", least, "calls"));
+  $("pick").replaceWith(kinds, h("label", {class: "check least", title: "Hide rows whose sorted figure is based on fewer calls"}, "At least", least, "calls"));
 
   // How many rows there are of the kind that is shown, and its name.
   return () => {

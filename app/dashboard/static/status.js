@@ -9,24 +9,24 @@ const STANDING_MS = 20_000; // one call is seen in the rates for half of that
 // Pure: what holds, in words. level: good, busy, quiet or bad. arriving: since when Kafka gets events without a pause.
 export function condition(stream, status, rows, now, arriving = null) {
   const last = status?.written_at;
-  if (stream === "lost") return {level: "bad", text: "Not connected", why: `No connection to the server of this page. ${rows ? `Figures are those of ${moment(last ?? now, now)}.` : ""} Trying again …`};
+  if (stream === "lost") return {level: "bad", text: "Not connected", why: `No connection to this page's server. ${rows ? `The figures are from ${moment(last ?? now, now)}.` : ""} Reconnecting …`};
   if (!status || stream !== "open") return {level: "busy", text: "Connecting …"};
   const {state, reason, since} = status.kafka;
-  if (state === "no_topic") return {level: "bad", text: "No topic", why: `Kafka answers, but ${reason}: \`phonon-events topics create\` makes it.`};
-  if (state === "away") return {level: "bad", text: "Kafka is away", why: `Kafka has not answered since ${moment(since, now)} (${reason}). ${rows ? `Figures are those of ${moment(last ?? since, now)}.` : ""} ${status.receivers.answering ? "The receiver goes on and keeps calls in its spool." : ""}`};
-  if (status.registry) return {level: "bad", text: "Registry is away", why: `New figures can't be read: ${status.registry}.`};
-  if (!status.loaded) return {level: "busy", text: "Reading …"};
+  if (state === "no_topic") return {level: "bad", text: "No topic", why: `Kafka answers, but ${reason}. Run \`phonon-events topics create\`.`};
+  if (state === "away") return {level: "bad", text: "Kafka unavailable", why: `Kafka has not answered since ${moment(since, now)} (${reason}). ${rows ? `The figures are from ${moment(last ?? since, now)}.` : ""} ${status.receivers.answering ? "The receiver still accepts calls and keeps them in its spool." : ""}`};
+  if (status.registry) return {level: "bad", text: "Registry unavailable", why: `New figures can't be read: ${status.registry}.`};
+  if (!status.loaded) return {level: "busy", text: "Loading …"};
   if (last && now - last > QUIET_MS) {
     if (arriving == null || now - arriving < STANDING_MS) return {level: "quiet", text: "Quiet"};
-    return {level: "bad", text: "Standing still", why: `Calls arrive, but no figure has changed since ${moment(last, now)}: does a metrics worker run?`};
+    return {level: "bad", text: "Figures stopped", why: `Calls arrive, but no figure has changed since ${moment(last, now)}. Is a metrics worker running?`};
   }
   return {level: "good", text: "Live"};
 }
 
 const FLOW = [
-  ["deliveries", "Deliveries", "deliveries_per_second", "What Phonon has posted since the receivers started"],
-  ["events", "Events", "events_per_second", "Records that Kafka has taken since the receivers started"],
-  ["spooled", "Spooled", null, "Deliveries that wait on the receivers' disks until Kafka is back"],
+  ["deliveries", "Deliveries", "deliveries_per_second", "Deliveries from Phonon since the receivers started"],
+  ["events", "Events", "events_per_second", "Records published to Kafka since the receivers started"],
+  ["spooled", "Spooled", null, "Deliveries waiting on the receivers' disks until Kafka is back"],
 ];
 
 export function createStatus() {
@@ -56,7 +56,7 @@ export function createStatus() {
       write(value, number(receivers?.[key]));
       write(rate, per && receivers?.[per] != null ? `${decimal(receivers[per])}/s` : "");
       const partly = receivers && receivers.answering < receivers.asked;
-      attribute(box, "title", partly ? `Unknown: ${receivers.answering} of ${receivers.asked} receivers answer (PHONON_RECEIVER_METRICS_URL)` : hint);
+      attribute(box, "title", partly ? `Unknown: ${receivers.answering} of ${receivers.asked} receivers answer (see PHONON_RECEIVER_METRICS_URL)` : hint);
       attribute(box, "data-alarm", key === "spooled" && receivers?.spooled > 0 ? "" : null);
     }
     return level === "bad" ? text : "";

@@ -12,9 +12,9 @@ export const told = (window, key) => (OF_CALLERS.has(key) && nameless(window) ? 
 
 export function ofCallers(record) {
   const some = record.windows.filter((window) => window.flows);
-  if (some.length && some.every(nameless)) return "Callers are told apart once PHONON_PSEUDONYM_KEY is set at the receiver; calls before that stay without.";
-  const solved = "Solved: answered without an agent, and the caller has not called this number again within an hour, as far as is known by now.";
-  return record.group ? `A group's callers are the sum of its DIDs': who called two of them counts twice. ${solved}` : solved;
+  if (some.length && some.every(nameless)) return "Callers can be told apart once PHONON_PSEUDONYM_KEY is set at the receiver, from then on.";
+  const solved = "Solved: answered without an agent, and the caller has not called this number again within an hour, as far as known now.";
+  return record.group ? `A group's callers are the sum of its DIDs': somebody who called two of them counts twice. ${solved}` : solved;
 }
 
 // What the schema says of a figure, for people: names as on this page, and nothing of how it is stored.
@@ -27,4 +27,4 @@ export const inWords = (meaning) => meaning
 // Older records tell none; a group has no peak.
 export const hasLines = (record) => record.windows.some((window) => window.mean_legs != null);
 
-export const ofLines = (record, now) => (record.legs_settled_until == null ? "" : `Settled until ${moment(record.legs_settled_until, now)}: a call is told when it is over, so what came later may still rise.`);
+export const ofLines = (record, now) => (record.legs_settled_until == null ? "" : `Settled until ${moment(record.legs_settled_until, now)}. A call is known only when it is over, so these figures may still rise for later minutes.`);
