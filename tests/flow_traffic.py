@@ -7,10 +7,8 @@ import random
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import islice
@@ -25,7 +23,8 @@ from app.demo.ports import free_port
 from schemas import decode, encode
 from schemas.topics import TOPICS, topic_name
 from tests.flow_oracle import MINUTE, Record, flow, mismatches
-from tests.processes import Processes
+from tests.patience import eventually
+from tests.processes import Processes, ask
 
 PARTITIONS = 4
 AGES_MS = (0, 2_000, 30_000, 5 * MINUTE - 20_000, 60 * MINUTE - 30_000, 23 * 60 * MINUTE)
@@ -180,10 +179,7 @@ class Workers:
     def page(self, number: int, path: str) -> tuple[int, str]:
         """Status and text of a management page; (0, why) while nobody answers."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._ports[number]}{path}", timeout=3) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
+            return ask(self._ports[number], "GET", path)
         except OSError as error:
             return 0, str(error)
 
@@ -194,19 +190,11 @@ class Workers:
 
     def wait_ready(self, *numbers: int, within_seconds: float = 30.0) -> None:
         """Wait until they say they are ready."""
-        wait(lambda: all(self.page(number, "/readyz")[0] == 200 for number in numbers), within_seconds)
+        eventually(lambda: all(self.page(number, "/readyz")[0] == 200 for number in numbers), within_seconds)
 
     def wait_idle(self, within_seconds: float = 40.0) -> None:
         """Wait until all that run are ready, nothing is left to count and nothing to write."""
         time.sleep(1.5)  # a worker looks once a second how far the log reaches
         names = ("phonon_lag_records", "phonon_dids_waiting")
         self.wait_ready(*self.running, within_seconds=within_seconds)
-        wait(lambda: not any(self.figure(n, name) for n in self.running for name in names), within_seconds)
-
-
-def wait(until: Callable[[], bool], within_seconds: float) -> None:
-    """Ask five times a second."""
-    end = time.monotonic() + within_seconds
-    while not until():
-        assert time.monotonic() < end, f"not within {within_seconds} s"
-        time.sleep(0.2)
+        eventually(lambda: not any(self.figure(n, name) for n in self.running for name in names), within_seconds)

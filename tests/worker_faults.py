@@ -13,7 +13,8 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from app.demo.kafka_node import KafkaNode
-from tests.flow_traffic import PARTITIONS, FlowTopic, Workers, wait
+from tests.flow_traffic import PARTITIONS, FlowTopic, Workers
+from tests.patience import eventually
 
 TAKEN_OVER_WITHIN_SECONDS = 30.0
 CALM_SECONDS = 0.5
@@ -116,10 +117,10 @@ class Faults:
         children = [self.workers.running.pop(number) for number in numbers]
         for child in children:
             child.signal(signal.SIGTERM)
-        wait(lambda: all(child.returncode == 0 for child in children), 10)
+        eventually(lambda: all(child.returncode == 0 for child in children), 10)
 
     def _owns_all(self, number: int) -> None:
-        wait(lambda: self.workers.figure(number, "phonon_partitions") == PARTITIONS, TAKEN_OVER_WITHIN_SECONDS)
+        eventually(lambda: self.workers.figure(number, "phonon_partitions") == PARTITIONS, TAKEN_OVER_WITHIN_SECONDS)
         self.workers.wait_ready(number)
 
 
