@@ -23,26 +23,6 @@ from fastavro.schema import fingerprint, to_parsing_canonical_form
 
 from schemas.encoding import compile_encoder
 
-__all__ = [
-    "HEADERS",
-    "SCHEMAS",
-    "SINGLE_OBJECT",
-    "WIRE_HEADER_BYTES",
-    "Resolve",
-    "Undecodable",
-    "UnknownId",
-    "Written",
-    "body_at",
-    "canonical_text",
-    "decode",
-    "encode",
-    "encoder",
-    "registry_header",
-    "registry_id",
-    "without_registry",
-    "written_by",
-]
-
 SINGLE_OBJECT: Final = b"\xc3\x01"
 HEADER_BYTES: Final = 10
 WIRE_FORMAT: Final = 0

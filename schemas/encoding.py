@@ -143,7 +143,6 @@ class _Compiler:
         self._types[type_["name"]] = type_
         name = f"record_{type_['name']}"
         if name not in self.names:
-            self._types[type_["name"]] = type_
             self.names[name] = self.function(type_, b"")
         return f"{name}({value})"
 

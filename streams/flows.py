@@ -13,7 +13,7 @@ from hashlib import blake2b
 from itertools import product
 from typing import Any, Final
 
-from schemas import HEADER_BYTES, SCHEMAS, Resolve, Undecodable, body_at, decode, encode, header, without_registry
+from schemas import HEADER_BYTES, HEADERS, SCHEMAS, Resolve, Undecodable, body_at, decode, encode, without_registry
 from schemas.memo import Memo
 from streams import metrics, paths
 from streams.bucket import MINUTE_MS
@@ -48,7 +48,7 @@ _WANTED: Final = dict.fromkeys(
         ("role", "direction", "disposition", "answered", "started_at", "ended_at", "ring_ms", "talk_ms")
     )
 }
-_HEADER: Final = header(SCHEMAS["Flow"])
+_HEADER: Final = HEADERS["Flow"]
 _read_common: Final = compile_reader(SCHEMAS["Flow"], _WANTED, common=True)
 _read: Final = compile_reader(SCHEMAS["Flow"], _WANTED)
 _ENUMS: Final = enums(SCHEMAS["Flow"])

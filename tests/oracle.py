@@ -14,7 +14,7 @@ import time
 import uuid
 from collections import Counter, defaultdict, deque
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -246,14 +246,6 @@ def read_all(bootstrap_servers: str, prefix: str) -> Iterator[tuple[str, dict[st
                 place = (message.topic() or "", message.partition() or 0)
                 if (message.offset() or 0) + 1 >= left.get(place, 0):
                     left.pop(place, None)
-
-
-@contextmanager
-def closing(consumer: Any) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        consumer.close()
 
 
 def _document(flow_id: str, chance: random.Random) -> dict[str, Any]:
