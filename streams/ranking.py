@@ -11,8 +11,7 @@ from typing import Any, Final, NamedTuple
 from schemas import encode
 from schemas.settings import Ranked, Window
 from streams.live import Headers, common_headers
-from streams.metrics import COUNTS, RATIOS
-from streams.rules import LEAST_OF_A_RATIO, measure
+from streams.metrics import COUNTS, LEAST_OF_A_RATIO, RATIO, measure
 
 _TYPE: Final = b"phonon.did-ranking.v1"
 
@@ -28,7 +27,7 @@ class Ranking:
     """One ranking and all DIDs in it. Raises ValueError where WindowMetrics has no such metric."""
 
     def __init__(self, ranked: Ranked, windows: Sequence[Window]) -> None:
-        if ranked.metric not in (*COUNTS, *(ratio.name for ratio in RATIOS)):
+        if ranked.metric not in (*COUNTS, *RATIO):
             raise ValueError(f"WindowMetrics has no {ranked.metric!r}")
         self.ranked = ranked
         usual = 1 if ranked.metric in COUNTS else LEAST_OF_A_RATIO
