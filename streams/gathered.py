@@ -16,9 +16,9 @@ from streams.bucket import MINUTE_MS
 from streams.clock import Clock
 from streams.groups import Groups
 from streams.lines import Busy
+from streams.live import NO_SPAN, Live, Span
 from streams.ranking import Places, Ranking
 from streams.rules import Rule, Rules
-from streams.table import NO_SPAN, Live, Span
 
 State = list[tuple[str, bytes | None]]
 

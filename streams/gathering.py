@@ -25,9 +25,10 @@ from streams.framing import Framing
 from streams.gathered import Gathered, Together
 from streams.groups import Groups
 from streams.groups_file import GroupsFile
+from streams.live import Live
 from streams.ranking import Ranking
 from streams.rules import Rule
-from streams.table import GROUPS_KEY, Live
+from streams.table import GROUPS_KEY
 
 log = logging.getLogger("streams.gathering")
 
@@ -205,7 +206,7 @@ class Gathering:
             elif group is not None:
                 value = live.value(group, ports.windows, framing["GroupMetrics"])
                 if value != self._there.get(name):
-                    records.append((ports.topics.groups, name.encode(), value, live.headers(group, live.GROUPS)))
+                    records.append((ports.topics.groups, name.encode(), value, live.headers(group, "GroupMetrics")))
                 self._there[name] = value
         for alert in together.alerts:
             value = told.value(alert, framing["DidAlert"], of_group=True)

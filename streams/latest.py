@@ -19,9 +19,9 @@ from schemas.settings import Window
 from streams import decoding, histogram, paths
 from streams.decoding import TEXT, VARINTS
 from streams.lines import Busy
+from streams.live import NO_SPAN, Live, Span
 from streams.metrics import COUNTS, PERCENTILES, RATIOS, joined
 from streams.paths import Node
-from streams.table import NO_SPAN, Live, Span
 
 _HEADER: Final = HEADERS["DidMetrics"]
 _COUNTS: Final = itemgetter(*COUNTS)

@@ -6,27 +6,21 @@ hold the same are encoded once.
 """
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from functools import lru_cache
 from operator import itemgetter
 from struct import Struct
-from typing import Final
+from typing import Final, NamedTuple
 
 from schemas import HEADERS
 from schemas.encoding import array, long, text
 from schemas.settings import Window
 from streams import histogram, paths
 from streams.bucket import AMONG, MINUTE_MS, SPANS
+from streams.headers import Headers, cloud_event
 from streams.lines import Busy
 from streams.metrics import AMOUNTS, COUNTS, LANE, RATIOS, lanes
-from streams.table import Live
-
-Headers = list[tuple[str, bytes]]
 
 _HEADER: Final = HEADERS["DidMetrics"]
-_TYPE: Final = b"phonon.did-metrics.v1"
-GROUPS: Final = b"phonon.group-metrics.v1"
-_SOURCE: Final = b"/phonon/metrics"
 _DOUBLE: Final = Struct("<d").pack
 _NOT_A_BYTE: Final = sum(((1 << 64) - 64) << LANE[name] for name in COUNTS if name not in AMOUNTS)
 _DOUBLED: Final = bytes(2 * n & 0xFF for n in range(256))
@@ -50,6 +44,29 @@ def _picked(terms: Sequence[_Term]) -> Callable[[Sequence[int]], tuple[int, ...]
 
 
 _above, _below = _picked(_ABOVE), _picked(_BELOW)
+
+
+class Span(NamedTuple):
+    """What a window holds besides its counts: tallies (see histogram and paths), and how many legs were up at once."""
+
+    tallies: list[tuple[int, int]]
+    busy: Busy
+
+
+NO_SPAN: Final = Span([], Busy(None, 0))
+
+
+class Live(NamedTuple):
+    """The sums of the windows of a DID or group, in the order of the settings, at `as_of` (ms).
+
+    `longest_ms`: how long the longest leg was up.
+    """
+
+    did: str
+    as_of: int
+    sums: tuple[int, ...]
+    spans: tuple[Span, ...]
+    longest_ms: int
 
 
 def value(live: Live, windows: tuple[Window, ...], header: bytes = _HEADER) -> bytes:
@@ -114,20 +131,6 @@ def _legs(busy: Busy, seconds: int) -> bytes:
     return most + b"\2" + _DOUBLE(busy.legs_ms / (1000 * seconds))
 
 
-def headers(live: Live, type_: bytes = _TYPE) -> Headers:
-    """CloudEvents, binary mode. A record is identified by DID and as_of."""
-    return [("ce_id", f"{live.did}@{live.as_of}".encode()), *common_headers(type_, live.as_of)]
-
-
-@lru_cache(maxsize=64)
-def common_headers(type_: bytes, as_of: int) -> Headers:
-    """The headers that all records of a type and a moment (ms) share."""
-    seconds, ms = divmod(as_of, 1000)
-    time = datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
-    return [
-        ("ce_specversion", b"1.0"),
-        ("ce_type", type_),
-        ("ce_source", _SOURCE),
-        ("ce_time", f"{time}.{ms:03d}Z".encode()),
-        ("content-type", b"application/avro"),
-    ]
+def headers(live: Live, record: str = "DidMetrics") -> Headers:
+    """Those of the record; it is identified by its DID, or group, and as_of."""
+    return cloud_event(record, f"{live.did}@{live.as_of}", live.as_of)

@@ -6,14 +6,12 @@ in the order of their DIDs, so that the same figures give the same record.
 
 import heapq
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from schemas import encode
 from schemas.settings import Ranked, Window
-from streams.live import Headers, common_headers
+from streams.headers import Headers, cloud_event
 from streams.metrics import COUNTS, LEAST_OF_A_RATIO, RATIO, measure
-
-_TYPE: Final = b"phonon.did-ranking.v1"
 
 
 class Places(NamedTuple):
@@ -71,5 +69,5 @@ class Ranking:
         return encode("DidRanking", self.as_dict(places, as_of), prefix=header)
 
     def headers(self, as_of: int) -> Headers:
-        """CloudEvents, binary mode. A record is identified by the ranking and as_of."""
-        return [("ce_id", f"{self.ranked.key}@{as_of}".encode()), *common_headers(_TYPE, as_of)]
+        """Those of the record; it is identified by the ranking and as_of."""
+        return cloud_event("DidRanking", f"{self.ranked.key}@{as_of}", as_of)

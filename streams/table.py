@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from streams.alerts import Alert, Alerts, Held
 from streams.bucket import MINUTE_MS, Bucket
 from streams.clock import Clock
-from streams.lines import Busy
+from streams.live import Live, Span
 from streams.rules import NO_RULES, Rules
 from streams.windows import PART_BITS, Flow, Rolling
 
@@ -32,29 +32,6 @@ _PLACE_BYTES: Final = 10  # big-endian: 8 for the minute, 2 for the part
 _OFFSET: Final = struct.Struct(">Bqqqq")
 _VERSION: Final = 1
 _NONE: Final = -(1 << 63)
-
-
-class Span(NamedTuple):
-    """What a window holds besides its counts: tallies (see histogram and paths), and how many legs were up at once."""
-
-    tallies: list[tuple[int, int]]
-    busy: Busy
-
-
-NO_SPAN: Final = Span([], Busy(None, 0))
-
-
-class Live(NamedTuple):
-    """The sums of the windows of a DID or group, in the order of the settings, at `as_of` (ms).
-
-    `longest_ms`: how long the longest leg was up.
-    """
-
-    did: str
-    as_of: int
-    sums: tuple[int, ...]
-    spans: tuple[Span, ...]
-    longest_ms: int
 
 
 class Changes(NamedTuple):

@@ -9,8 +9,8 @@ from streams import paths
 from streams.bucket import MINUTE_MS
 from streams.histogram import EDGES, FIRST, KINDS, MIDDLE_OF, by_kind, percentiles
 from streams.histogram import PERCENTILES as PERCENTS
+from streams.live import Live
 from streams.metrics import COUNTS, PERCENTILES, RATIOS, Ratio, lanes
-from streams.table import Live
 
 Tallies = Iterable[tuple[int, int]]
 

@@ -14,7 +14,7 @@ from faust.transport.drivers import aiokafka as driver
 from schemas import decode, encode, registry_header
 from schemas.refusals import WRONG_TIME
 from schemas.registry import RegistryError
-from schemas.settings import Window
+from schemas.settings import Window, read_settings
 from streams import changelog, chunks, framing, measures
 from streams.agents import count_flows
 from streams.changelog import Place, Sent, Writer
@@ -42,7 +42,7 @@ class Shore:
     def __init__(self, *, next_offset: int = 100) -> None:
         self.sought: list[int] = []
         self.now = NOW
-        self.framing = Framing()
+        self.framing = Framing(read_settings({}))
         ports = Ports((Window("5m", 300),), NO_RULES, WRITTEN, self.seek, self.framing, lambda: self.now)
         self.partition = Partition(Place("group", "log", SOURCE, 3, {}), ports)
         self.table = self.partition.table = Table((5,))

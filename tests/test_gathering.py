@@ -21,7 +21,7 @@ from streams.failures import CLOCK_PAUSE_SECONDS
 from streams.framing import Framing
 from streams.gathering import Gathering
 from streams.groups_file import GroupsFile
-from streams.table import NO_SPAN, Live
+from streams.live import NO_SPAN, Live
 from tests.fakes import FakeRegistry
 from tests.flow_oracle import MINUTE, Record, flow
 from tests.flow_traffic import FlowTopic, Workers
@@ -267,7 +267,7 @@ async def test_that_a_schema_registry_is_away_is_said_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It was said every two seconds."""
-    windows, framing, registry = (Window("5m", 300),), Framing(), FakeRegistry({7: "DidMetrics"})
+    windows, framing, registry = (Window("5m", 300),), Framing(read_settings({})), FakeRegistry({7: "DidMetrics"})
     framing._registry, framing.resolve = cast(Any, registry), registry.resolve
     monkeypatch.setattr("streams.framing.LOOK_UP_SECONDS", 0.001)
     ports = gathering.Ports(windows, (), (), gathering.Topics("m", "g", "r", "a"), GroupsFile(None), framing)
