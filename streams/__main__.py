@@ -9,7 +9,8 @@ from typing import Final
 import faust
 
 from streams import log
-from streams.app import make_app, read_or_exit
+from streams.app import make_app
+from streams.given import read_or_exit
 
 #: The state is a million objects without a cycle: to look for some was a twelfth of a worker's CPU.
 GARBAGE: Final = (1_000_000, 20, 100)

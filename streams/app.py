@@ -9,7 +9,6 @@ import os
 import sys
 import time
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 import faust
@@ -17,8 +16,7 @@ from aiohttp import web
 from aiokafka.errors import IllegalStateError
 from faust.exceptions import ConsumerNotStarted
 
-from schemas.env_file import read_env_file
-from schemas.settings import Settings, SettingsError, read_settings
+from schemas.settings import Settings
 from schemas.topics import changelog_name, topic_name
 from streams import chunks, connection, gathering, health
 from streams.agents import count_flows
@@ -26,13 +24,12 @@ from streams.changelog import Place
 from streams.ends import Ends
 from streams.framing import Framing
 from streams.gathering import Gathering
-from streams.groups import GroupsError
+from streams.given import read_or_exit, state_folder
 from streams.groups_file import GroupsFile
 from streams.partition import Partition, Ports, Topics
 from streams.partitions import Partitions
 from streams.preflight import Needed, Unfit, lacking, prepared, wait_for
-from streams.ranking import Ranking
-from streams.rules import NO_RULES, Rules, RulesError, read_rules
+from streams.rules import Rules
 
 log = logging.getLogger("streams.app")
 
@@ -124,11 +121,11 @@ class MetricsApp(faust.App):
             await self._management.cleanup()
 
 
-def make_app(settings: Settings, rules: Rules = NO_RULES, file: GroupsFile | None = None) -> MetricsApp:
+def make_app(settings: Settings, rules: Rules, file: GroupsFile) -> MetricsApp:
     """The worker for these settings; nothing is connected before it starts."""
     group = f"{settings.topic_prefix}-metrics"
-    app = MetricsApp(group, **_faust_settings(settings), datadir=str(_state_folder(settings)))
-    app.settings, app.framing, app.file = settings, Framing(settings), file or GroupsFile(settings.groups)
+    app = MetricsApp(group, **_faust_settings(settings), datadir=str(state_folder(settings)))
+    app.settings, app.framing, app.file = settings, Framing(settings), file
     source = topic_name(settings.topic_prefix, "Flow")
     written = Topics(*(topic_name(settings.topic_prefix, name) for name in ("DidMetrics", "DidAlert", "Rejected")))
     needs_all = bool(settings.groups or settings.rankings)
@@ -222,58 +219,6 @@ def _give_up(line: str) -> None:
     """One line, exit code 1. At once: Faust would print a traceback on the way out of a start that failed."""
     print(line, file=sys.stderr, flush=True)  # noqa: T201
     os._exit(1)
-
-
-def read_or_exit() -> tuple[Settings, Rules, GroupsFile]:
-    """Settings, alert rules and groups, from environment and .env; one line and exit code 2 where they are wrong."""
-    try:
-        settings = read_settings(os.environ, read_env_file())
-        connection.check(settings.kafka)
-        _make_state_folder(settings)
-        return settings, _rules(settings), _groups(settings)
-    except (SettingsError, GroupsError, OSError) as error:
-        print(f"settings: {error}", file=sys.stderr)  # noqa: T201
-        raise SystemExit(2) from None
-
-
-def _state_folder(settings: Settings) -> Path:
-    return settings.state_dir / f"{settings.topic_prefix}-metrics"
-
-
-def _make_state_folder(settings: Settings) -> None:
-    """Raises SettingsError where it can't be made."""
-    try:
-        _state_folder(settings).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SettingsError(f"PHONON_STATE_DIR is {str(settings.state_dir)!r}: {error.strerror}") from None
-
-
-def _rules(settings: Settings) -> Rules:
-    """The alert rules. Raises SettingsError."""
-    path = settings.alert_rules
-    if path is None:
-        return NO_RULES
-    try:
-        rules = read_rules(path.read_text(encoding="utf-8"), settings.windows)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8"
-        raise SettingsError(f"PHONON_ALERT_RULES: cannot read {str(path)!r} ({reason})") from None
-    except RulesError as error:
-        raise SettingsError(f"PHONON_ALERT_RULES: {path}, {error}") from None
-    if rules.groups and settings.groups is None:
-        name = rules.groups[0].name
-        raise SettingsError(f"PHONON_ALERT_RULES: {path}: {name!r} is about groups, and PHONON_GROUPS is not set")
-    return rules
-
-
-def _groups(settings: Settings) -> GroupsFile:
-    """The groups; the rankings are looked at too. Raises SettingsError or GroupsError."""
-    for ranked in settings.rankings:
-        try:
-            Ranking(ranked, settings.windows)
-        except ValueError as error:
-            raise SettingsError(f"PHONON_RANKINGS: {error}") from None
-    return GroupsFile(settings.groups)
 
 
 def __getattr__(name: str) -> Any:
