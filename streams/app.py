@@ -36,11 +36,11 @@ log = logging.getLogger("streams.app")
 SESSION_SECONDS: Final = 6.0  # the least that brokers allow (group.min.session.timeout.ms)
 HEARTBEAT_SECONDS: Final = 0.5  # it is by a heartbeat that a worker hears of a rebalance
 WATCH_SECONDS: Final = 1.0
-TELL_SECONDS: Final = 10.0  # what is over before, as after a rebalance, need not be read
+TELL_SECONDS: Final = 10.0  # what is over sooner, as after a rebalance, is no news
 
 
 class MetricsApp(faust.App):
-    """A Faust app that first looks whether it can work, and says so on its management port."""
+    """A Faust app that first checks whether it can work, and says so on its management port."""
 
     logger = logging.getLogger("faust.app")  # its own comings and goings are Faust's, not ours
     settings: Settings
@@ -136,7 +136,7 @@ def make_app(settings: Settings, rules: Rules, file: GroupsFile) -> MetricsApp:
 
     async def seek(partition: int, offset: int) -> None:
         try:
-            # not `seek`, which reaches into aiokafka's consumer from our thread: its own then met what was taken away
+            # not `seek`: it changes aiokafka's consumer from our thread, while that one's own thread uses it
             await app.consumer.seek_wait({faust.types.TP(source, partition): offset})
         except (IllegalStateError, ConsumerNotStarted, TimeoutError):
             log.debug("partition %d is not assigned at present", partition)  # the watch tries again
@@ -203,7 +203,7 @@ def _connect(app: MetricsApp, source: str) -> None:
                 app.tell()
                 try:
                     await partitions.watch(await ends.of(partitions.owned))
-                except Exception as error:  # noqa: BLE001 - nobody else would ever look again
+                except Exception as error:  # noqa: BLE001 - nobody else would look again
                     log.debug("could not look at the logs' ends: %s", error)
         finally:
             ends.close()

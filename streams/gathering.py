@@ -36,7 +36,7 @@ WRITE_EVERY_SECONDS: Final = 1.0
 RANK_EVERY_SECONDS: Final = 5.0
 WAKE_SECONDS: Final = 0.2
 WARN_EVERY_SECONDS: Final = 60.0
-FETCH_BYTES: Final = 1024 * 1024  # or what came in half a second: flush by flush it takes 2.5 times the CPU
+FETCH_BYTES: Final = 1024 * 1024  # or what half a second brought: flush by flush it takes 2.5 times the CPU
 RECORDS_AT_ONCE: Final = 100  # 10 ms of decoding: the partitions of this worker go on in between
 
 TOPICS: Final = ("DidMetrics", "GroupMetrics", "DidRanking", "DidAlert")
@@ -111,7 +111,7 @@ class Gathering:
                 await asyncio.sleep(pause)
 
     async def _gather(self, writer: Writer, consumer: AIOKafkaConsumer) -> None:
-        """Read all, then follow and write, until the mapping is another one."""
+        """Read all, then follow and write, until the mapping changes."""
         groups, begun = self._ports.file.groups, time.monotonic()
         gathered, old_rankings = await self._read_all(writer, consumer, groups)
         self._gathered = gathered
@@ -129,7 +129,7 @@ class Gathering:
     async def _read_all(
         self, writer: Writer, consumer: AIOKafkaConsumer, groups: Groups
     ) -> tuple[Gathered, Iterable[bytes]]:
-        """All that the topics hold now; and the rankings on theirs that nobody asks for any more."""
+        """All that the topics hold now; and which rankings there are that nobody asks for any more."""
         ports = self._ports
         rankings = [Ranking(ranked, ports.windows) for ranked in ports.rankings]
         lengths = [window.seconds // 60 for window in ports.windows]
@@ -190,7 +190,7 @@ class Gathering:
             gathered.put(did, found, record.timestamp)
 
     async def _read(self, value: bytes) -> Live:
-        """The record; a schema that is not known yet is asked for until the registry answers."""
+        """The record; a schema that is not known yet is looked up, for as long as that takes."""
         while True:
             try:
                 return latest.read(value, self._ports.windows, self._ports.framing.resolve)
@@ -245,7 +245,7 @@ async def _last(consumer: AIOKafkaConsumer, places: list[TopicPartition]) -> dic
 
 
 async def _fetch(consumer: AIOKafkaConsumer, seconds: float) -> list[Any]:
-    """A few records, waiting for them for so long; before that, everybody else has a turn."""
+    """A few records, waited for at most so long; other tasks have a turn first."""
     await asyncio.sleep(0)
     fetched = await consumer.getmany(timeout_ms=int(seconds * 1000), max_records=RECORDS_AT_ONCE)
     return [record for records in fetched.values() for record in records]

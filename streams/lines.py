@@ -1,10 +1,10 @@
 """How many legs of a DID were up at once, in each of its windows: the most, and for how long together. Pure.
 
-Kept are the legs' starts and ends, each in order: at any moment as many legs are up as have started less those that
-have ended. A leg that comes raises the figures only while it was up, and a window that goes on loses only what it
-leaves behind; so neither walks through all legs again, unless a window has left its peak behind.
-A leg is up in [start, end), and none is up after the minute of its flow: so the flow says how long a leg is kept. What
-ended before it started never was up. Times are ms since 1970 UTC.
+The legs' starts and ends are kept, each in order: at any moment, as many legs are up as have started, less those that
+have ended. A new leg raises the figures only while it was up, and a window that moves on loses only what it leaves
+behind; so neither walks through all legs again, unless a window has left its peak behind.
+A leg is up in [start, end), and never after the minute of its flow: so the flow says how long a leg is kept. What ended
+before it started never was up. Times are ms since 1970 UTC.
 """
 
 from array import array
@@ -23,7 +23,7 @@ class Busy(NamedTuple):
 
 
 class _Span:
-    """A window: the same, and when it last was at its peak."""
+    """A window: the same, and until when it last was at its peak."""
 
     __slots__ = ("legs_ms", "peak", "until")
 
@@ -33,7 +33,7 @@ class _Span:
 
 
 class Lines:
-    """The legs of a DID, and its windows as of a minute. Legs that come are only read when somebody asks."""
+    """The legs of a DID, and its windows as of a minute. New legs are only taken in when somebody asks."""
 
     __slots__ = ("_ends", "_longest", "_longest_until", "_minute", "_new", "_spans", "_starts")
 
@@ -84,7 +84,7 @@ class Lines:
         del self._ends[:over], self._starts[:over]  # as many legs had started before that as had ended
 
     def _take(self, begin: int) -> list[tuple[int, int]]:
-        """Put the new legs to the others; those that were up after `begin`."""
+        """Take the new legs in; returns those that were up after `begin`."""
         times = iter(self._new)
         new = [(start, end) for start, end in zip(times, times, strict=True) if start < end > begin]
         self._new = []
@@ -100,7 +100,7 @@ class Lines:
         return new
 
     def _find_peaks(self, begins: Sequence[int], new: Sequence[tuple[int, int]]) -> None:
-        """Anew for windows that left theirs behind, and for shorter ones; else where new legs were up."""
+        """Anew for windows that left theirs behind, and for all shorter ones; else only where new legs were up."""
         left = [n for n, (span, begin) in enumerate(zip(self._spans, begins, strict=True)) if span.until <= begin]
         anew = left[-1] + 1 if left else 0
         peak = until = 0

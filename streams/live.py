@@ -1,7 +1,7 @@
 """The metrics of a DID as a record: value and CloudEvents headers. Pure.
 
-The bytes are put together here, in the order of DidMetrics.avsc, without a dict of 135 fields for a generic encoder: a
-fifth of its time. A test holds them equal to the codec's, of the dict that tests/did_metrics.py makes. Windows that
+The bytes are put together here, in the order of DidMetrics.avsc, without a dict of 135 fields for a generic encoder, in
+a fifth of its time. A test holds them equal to what the codec makes of the dict of tests/did_metrics.py. Windows that
 hold the same are encoded once.
 """
 

@@ -23,12 +23,12 @@ COUNTS: Final = (
     "last_keys_timed",
 )  # fmt: skip
 
-#: What is no number of things.
+#: Those that are no numbers of things.
 AMOUNTS: Final = ("talk_ms", "ring_ms", "agent_talk_ms", "time_to_agent_ms", "first_key_ms", "after_last_key_ms")
 
 
 class Ratio(NamedTuple):
-    """The sum of some counts over another count, less a third where there is one; null when that is 0."""
+    """The sum of some counts over another count, less a third where there is one; null where that is 0."""
 
     name: str
     above: tuple[str, ...]
@@ -76,7 +76,7 @@ _DISPOSITIONS: Final = {
 
 
 class Leg(NamedTuple):
-    """What kinds of legs there are to the counts, and what such a leg adds whatever its amounts."""
+    """A kind of leg, as far as counts go, and what a leg of it adds whatever its amounts."""
 
     counts: int
     visitor: bool = False
@@ -97,7 +97,7 @@ def leg(role: str, direction: str, disposition: str, answered: bool) -> Leg:
 
 
 class Kind(NamedTuple):
-    """What kinds of flows there are to the counts. `alone`: it was answered, and has no agent leg."""
+    """A kind of flow, as far as counts go. `alone`: it was answered, and has no agent leg."""
 
     counts: int
     reached: bool
@@ -129,9 +129,9 @@ def joined(values: Iterable[int]) -> int:
 
 
 def measure(metric: str) -> Callable[[int], tuple[float | None, int]]:
-    """What reads a metric of a window's sum, and what it rests on: a ratio's denominator, else the count itself.
+    """A function from a window's sum to a metric and what that rests on: a ratio's denominator, else the count itself.
 
-    It takes the lanes that it needs out of the sum: to unpack all takes up to three times as long.
+    It takes only the lanes it needs out of the sum: unpacking all takes up to three times as long.
     """
     ratio = RATIO.get(metric)
     if ratio is None:

@@ -35,9 +35,9 @@ log = logging.getLogger("streams.preflight")
 
 SAY_EVERY: Final = 10  # tries between two lines
 PAUSE_SECONDS: Final = 1.0
-ALIKE: Final = 3  # of what is written: metrics, alerts and rejected records go to the partition of their flows
+ALIKE: Final = 3  # so many of those written, metrics, alerts and rejected records, go to the partition of their flows
 
-#: As it should be, and as it may be where the cluster refuses that: then it is only longer to read.
+#: As it should be; and as it may be where the cluster refuses that, which only makes it longer to read.
 CHANGELOG_CONFIGS: Final = (
     COMPACTED | TIDY | {"max.compaction.lag.ms": "3600000", "delete.retention.ms": "3600000"},
     COMPACTED,
@@ -133,7 +133,7 @@ async def _why(connection: dict[str, Any], error: Exception) -> str:
 
 
 def _hint(error: Exception) -> str:
-    """It hangs up without a word where it expects TLS and gets none; the others it names may not be to be reached."""
+    """It hangs up without a word where it expects TLS and gets none; the addresses it names may not be reachable."""
     if isinstance(error, NodeNotReadyError):
         return "the addresses it gives, its advertised.listeners, can't be resolved or reached from here"
     if isinstance(error, TimeoutError):
@@ -171,7 +171,7 @@ async def _ask_for_group(admin: AIOKafkaAdminClient, group: str) -> None:
     except GroupAuthorizationFailedError:
         raise
     except KafkaError:
-        pass  # there is none yet; who joins waits for it
+        pass  # there is none yet; joining waits for one
 
 
 async def _create(admin: AIOKafkaAdminClient, needed: Needed, partitions: int) -> None:

@@ -36,7 +36,7 @@ class Ranking:
         self._written: Places | None = None
 
     def put(self, did: str, sums: Sequence[int]) -> None:
-        """What a DID's windows hold now; nothing, where it is gone."""
+        """What a DID's windows hold now: nothing where it is gone."""
         value, n = self._measured(sums[self._window]) if sums else (None, 0)
         if value is None or n < self.least:
             self._values.pop(did, None)

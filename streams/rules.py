@@ -1,8 +1,8 @@
 """Alert rules as people write them: one TOML file, checked whole before the first record is read. Pure.
 
 Every error names the line and column of what is wrong. A rule says what to look at (`metric`, `window`), when that is
-bad, how long it must be so (`for`), how long it must not be so until it is over (`keep`), and how long nothing new is
-told after that (`quiet`). Three kinds:
+bad, how long it must be so (`for`), how long it must not be so until it is over (`keep`), and for how long nothing new
+is told after that (`quiet`). Three kinds:
 
 - threshold: a metric is `below` or `above` a bound, and rests on at least `least`;
 - drop: a ratio fell against the DID's own window before, by at least `by` and beyond chance, with at least `least` in
@@ -43,7 +43,7 @@ class RulesError(ValueError):
 
 
 class Seen(NamedTuple):
-    """What a rule found: whether its condition holds, the value, what that rests on, what it was held against."""
+    """What a rule found: whether its condition holds, the value, what that rests on, what it was compared with."""
 
     holds: bool
     value: float | None
@@ -126,7 +126,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     rule: list[_Threshold | _Drop | _Silence] = []
 
 
-class _Wrong(ValueError):  # noqa: N818 - it names what the field is
+class _Wrong(ValueError):  # noqa: N818 - it says what the field is
     """What is wrong with a field of a rule."""
 
     def __init__(self, field: str, text: str) -> None:

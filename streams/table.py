@@ -1,9 +1,9 @@
 """The state of one partition: its DIDs, their clock, the next source offset; and what of it is to be written. Pure.
 
-What changed is handed out as one batch of changelog records and live metrics, to be written all or none: buckets that
-changed, deleted ones, the offset that comes next with the clock. Restoring them in any order, last one of each key,
-gives the same table. Where a DID's last bucket went, its deletion waits for the metrics of zeros and goes with them, so
-that no crash can leave stale figures behind.
+What changed is handed out as one batch of changelog records and live metrics, to be written all or none: changed and
+deleted buckets, the offset that comes next, the clock. Restoring the last record of each key, in any order, gives the
+same table. The deletion of a DID's last bucket waits for the metrics of zeros and goes with them, so that no crash can
+leave stale figures behind.
 """
 
 import struct
@@ -55,10 +55,10 @@ class Table:
         self._minute = _NONE  # of as_of; _NONE as long as nothing was seen
         self._now = _NONE
         self._at: dict[int, dict[str, None]] = {}  # minute -> DIDs with a bucket there
-        self._leaving: deque[str] = deque()  # DIDs a bucket of which leaves a window
+        self._leaving: deque[str] = deque()  # DIDs of which a bucket leaves a window
         self._changed: dict[str, None] = {}  # DIDs whose metrics are to be written, longest first
         self._dirty: dict[tuple[str, int], Bucket] = {}  # by DID and place
-        self._warm: dict[tuple[str, int], bytes] = {}  # those of the last batch, to be kept packed unless they go on
+        self._warm: dict[tuple[str, int], bytes] = {}  # the last batch's: kept packed if the next has none of them
         self._gone: list[tuple[str, int]] = []
         self._moved = False  # whether next offset or clock are to be written
 
@@ -107,7 +107,7 @@ class Table:
             self._moved = True
 
     def roll(self, *, now: int, most: int) -> None:
-        """Go on to `now`: at most so many DIDs a call, so that thousands going quiet together stall nothing."""
+        """Move on to `now`: at most so many DIDs a call, so that thousands going quiet together stall nothing."""
         self._move_to(now)
         for _ in range(min(most, len(self._leaving))):
             did = self._leaving.popleft()
@@ -158,7 +158,7 @@ class Table:
         self._at.setdefault(place >> PART_BITS, {})[did] = None
 
     def settle(self) -> None:
-        """Make the restored table whole: every DID's metrics are to be written anew, as of now."""
+        """Make the restored table whole, and have every DID's metrics written anew, as of now."""
         floor = self.clock.floor
         self._minute = _NONE if floor is None else floor // MINUTE_MS
         for did, rolling in self.dids.items():

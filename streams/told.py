@@ -8,7 +8,7 @@ from streams.alerts import Alert
 from streams.bucket import MINUTE_MS
 from streams.headers import Headers, cloud_event
 
-NAMESPACE: Final = UUID("0d1f5a3e-58c7-5b0a-9a0c-6f3f3f0d2c11")  # of all alerts' ids: changing it changes every id
+NAMESPACE: Final = UUID("0d1f5a3e-58c7-5b0a-9a0c-6f3f3f0d2c11")  # of all alerts' ids: another one changes every id
 
 
 def as_dict(alert: Alert, *, of_group: bool = False) -> dict[str, Any]:

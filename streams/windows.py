@@ -1,8 +1,8 @@
 """A DID's rolling sums over its minutes, for all windows at once. Pure: time is an argument.
 
 Minutes are whole numbers, ms since 1970 UTC // 60,000. At the minute of as_of, a window of n minutes holds the minutes
-(minute - n, minute]. A flow is added to its bucket and to the sum of each window that holds its minute; as time goes on
-what left is subtracted, once, and nothing comes back. So a record costs the same however long the windows are.
+(minute - n, minute]. A flow is added to its bucket and to the sum of each window that holds its minute; as time goes
+on, what leaves is subtracted, once, and nothing comes back. So a record costs the same however long the windows are.
 """
 
 from bisect import bisect_right
@@ -23,7 +23,7 @@ _NEVER: Final = -(1 << 63)
 
 
 class Flow(NamedTuple):
-    """What of a flow record counts. `event_id` is 16 bytes, `occurred_at` ms, `counts` one integer (see metrics).
+    """What counts of a flow record. `event_id` is 16 bytes, `occurred_at` ms, `counts` one integer (see metrics).
 
     `caller`: 64 bits, 0 for nobody. `alone`: it was answered, without an agent leg. `legs`: see lines. `tallies`: the
     numbers of its bins and path.
@@ -42,8 +42,8 @@ class Flow(NamedTuple):
 class Rolling:
     """One DID: its buckets by place, the ids in them, and a sum per window (shortest first) as of `minute`.
 
-    Tallies are by number, a count per window side by side in one integer, the shortest window lowest. What is no sum,
-    or one that later calls change, has modules of its own: callers and lines; None where no flow told of any.
+    Tallies are by number, the counts of all windows side by side in one integer, the shortest window lowest. What is no
+    sum, or one that later calls change, has modules of its own, callers and lines: None where no flow told of any.
     Buckets are packed but for those that are to be written to the log.
     """
 
@@ -65,7 +65,7 @@ class Rolling:
         self._lines: Lines | None = None
 
     def admit(self, minute: int, event_id: bytes) -> bool:
-        """Remember a flow that is to be counted; False where it is already, most likely in that minute."""
+        """Remember a flow that is to be counted; False where it was before, most likely in that minute."""
         if self._ids.put(event_id):
             return True
         likely = [self.buckets[place] for place in self._places(minute)]
@@ -111,7 +111,7 @@ class Rolling:
         return place, bucket, changes
 
     def _sum(self, counts: int, without: int) -> None:
-        """Add to the windows but for the shortest ones. Those that hold the same share a sum: most DIDs woke today."""
+        """Add to all windows but so many of the shortest. Windows that hold the same share a sum, as most DIDs' do."""
         sums, before, after = self.sums, -1, -1
         for n in range(without, len(sums)):
             if sums[n] is not before:
@@ -120,7 +120,7 @@ class Rolling:
             sums[n] = after
 
     def change(self, minute: int, counts: int, *, lengths: Sequence[int]) -> tuple[int, Bucket]:
-        """Put one of one of the counts of a minute more or less; its bucket, one that has any of what gets less."""
+        """Change a count of a minute by one; the bucket that takes it, for one less a bucket that has any."""
         needed = -counts * LANE_MASK if counts < 0 else 0
         for place in self._places(minute):
             bucket = self.buckets[place] = _opened(self.buckets[place])
@@ -154,7 +154,7 @@ class Rolling:
         return self._lines.at(self.minute, lengths), self._lines.longest_ms
 
     def advance(self, minute: int, *, lengths: Sequence[int]) -> list[int]:
-        """Go on to a later minute (an earlier one changes nothing); the places that left the largest window."""
+        """Move on to a later minute (an earlier one changes nothing); the places that left the largest window."""
         if minute <= self.minute:
             return []
         left: list[int] = []
@@ -219,7 +219,7 @@ class Rolling:
                 self._lines.note(bucket.legs)
 
     def _tally(self, tallies: Iterable[int], without: int) -> None:
-        """Count tallies in the windows but for so many, the shortest ones."""
+        """Count tallies in all windows but so many of the shortest."""
         held, one = self._tallies, _one_in_each(len(self.sums))[without]
         for number in tallies:
             held[number] = held.get(number, 0) + one
