@@ -44,11 +44,12 @@ class MetricsApp(faust.App):
 
     logger = logging.getLogger("faust.app")  # its own comings and goings are Faust's, not ours
     settings: Settings
+    kafka: dict[str, Any]  # arguments of aiokafka's clients
     partitions: Partitions
     needed: Needed
-    _management: web.AppRunner | None = None
     framing: Framing
     file: GroupsFile
+    _management: web.AppRunner | None = None
     waiting: str | None = "waiting for Kafka and its topics"
     lack: str | None = None  # what the topics lack since a state was lost
     _asked_at = 0.0
@@ -61,7 +62,7 @@ class MetricsApp(faust.App):
         await self._open_management_port()
         try:
             await wait_for(
-                partial(prepared, connection.arguments(self.settings.kafka), self.needed),
+                partial(prepared, self.kafka, self.needed),
                 self.framing.prepare,
                 stopping=lambda: self.should_stop,
                 tell=partial(setattr, self, "waiting"),
@@ -101,7 +102,7 @@ class MetricsApp(faust.App):
         if self.lack is None and self.partitions.lost_at() < self._asked_at:
             return
         self._asked_at = time.monotonic()
-        lack = await lacking(connection.arguments(self.settings.kafka), self.needed)
+        lack = await lacking(self.kafka, self.needed)
         if lack and lack != self.lack:
             log.warning("waiting: %s", lack)
         self.lack = lack
@@ -123,16 +124,23 @@ class MetricsApp(faust.App):
 
 def make_app(settings: Settings, rules: Rules, file: GroupsFile) -> MetricsApp:
     """The worker for these settings; nothing is connected before it starts."""
-    group = f"{settings.topic_prefix}-metrics"
+    prefix = settings.topic_prefix
+    group, source = f"{prefix}-metrics", topic_name(prefix, "Flow")
+    written = Topics(*(topic_name(prefix, name) for name in ("DidMetrics", "DidAlert", "Rejected")))
+    together = gathering.Topics(*(topic_name(prefix, name) for name in gathering.TOPICS))
+    gathers = bool(settings.groups or settings.rankings)
     app = MetricsApp(group, **_faust_settings(settings), datadir=str(state_folder(settings)))
     app.settings, app.framing, app.file = settings, Framing(settings), file
-    source = topic_name(settings.topic_prefix, "Flow")
-    written = Topics(*(topic_name(settings.topic_prefix, name) for name in ("DidMetrics", "DidAlert", "Rejected")))
-    needs_all = bool(settings.groups or settings.rankings)
-    together = gathering.Topics(*(topic_name(settings.topic_prefix, name) for name in gathering.TOPICS))
-    log_of_state, all_written = changelog_name(settings.topic_prefix), (*written, *(together if needs_all else ()))
-    app.needed = Needed(group, source, all_written, log_of_state, settings.topic_replication)
-    kafka = connection.arguments(settings.kafka)
+    app.kafka = connection.arguments(settings.kafka)
+    app.needed = Needed(
+        group,
+        source,
+        written.metrics,
+        beside=(written.alerts, written.rejected),
+        others=together if gathers else (),
+        changelog=changelog_name(prefix),
+        replication=settings.topic_replication,
+    )
 
     async def seek(partition: int, offset: int) -> None:
         try:
@@ -142,11 +150,11 @@ def make_app(settings: Settings, rules: Rules, file: GroupsFile) -> MetricsApp:
             log.debug("partition %d is not assigned at present", partition)  # the watch tries again
 
     def make(partition: int) -> Partition:
-        place = Place(group, app.needed.changelog, source, partition, kafka)
+        place = Place(group, app.needed.changelog, source, partition, app.kafka)
         return Partition(place, Ports(settings.windows, rules, written, seek, app.framing), beside(place))
 
     def beside(place: Place) -> Gathering | None:
-        if place.partition != 0 or not needs_all:
+        if place.partition != 0 or not gathers:
             return None
         ports = gathering.Ports(settings.windows, rules.groups, settings.rankings, together, app.file, app.framing)
         return Gathering(place, ports)
@@ -195,7 +203,7 @@ def _connect(app: MetricsApp, source: str) -> None:
 
     @app.task  # type: ignore[untyped-decorator]
     async def watch() -> None:
-        ends = Ends(source, connection.arguments(app.settings.kafka))
+        ends = Ends(source, app.kafka)
         try:
             while not app.should_stop:
                 await asyncio.sleep(WATCH_SECONDS)
