@@ -1,4 +1,4 @@
-"""A source of made-up figures in place of Kafka, for what is about the page alone: how it looks, and how fast it is.
+"""Made-up figures in place of Kafka, for what concerns the page alone: how it looks, and how fast it is.
 
     python -m tests.dashboard_fake [DIDS] [CHANGES_PER_SECOND] [PORT] [ALERTS]
 
@@ -33,7 +33,7 @@ LISTS = [field["name"] for field in FIELDS if isinstance(field["type"], dict)]
 BINS = [name for name in LISTS if name.endswith("_bins")]
 #: What a window says with one number.
 FIGURES = [field["name"] for field in FIELDS if field["name"] not in LISTS]
-#: A voice menu: what callers choose at each place, and how often; nothing: they choose no more.
+#: A voice menu: what callers choose at each place, and how often; "" is for those who choose no more.
 MENU: dict[str, dict[str, int]] = {
     "": {"1": 46, "2": 31, "3": 14, "0": 5, "*": 1, "other": 3},
     "1": {"1": 40, "2": 25, "9": 8, "": 27},
@@ -190,7 +190,7 @@ class Line:
 
 
 def menu(paths: Counter[tuple[str, bool]]) -> list[dict[str, Any]]:
-    """The places that callers came by, as a worker tells them."""
+    """The places that callers came by, as a worker writes them."""
     flows, left = Counter[str](), Counter[str]()
     for (path, gone), number in paths.items():
         choices = path.split(">")

@@ -61,7 +61,7 @@ class Receiver:
             return True
 
     async def drained(self, phase: Phase, within_seconds: float) -> None:
-        """Wait until the spool is empty, while what comes goes past it; how long that took belongs to the phase."""
+        """Wait until the spool is empty, while new deliveries go past it; the phase notes how long that took."""
         began, past = time.monotonic(), phase.answers["200"]
         await until(lambda: not self.waiting, within_seconds, told=lambda: self.child.tail())
         phase.drain_seconds = time.monotonic() - began

@@ -1,6 +1,6 @@
 """The oracle of the fault tests: every 2xx is an obligation, and afterwards each one is looked up in Kafka.
 
-It sends deliveries at a steady rate whatever the receiver does (an open loop, as the provider), sends again what was
+It sends deliveries at a steady rate whatever the receiver does (an open loop, like the provider), sends again what was
 not taken, and now and then what was, in other words. It knows how many events of each kind a delivery must cause. It
 uses nothing of `app`, and of `schemas` only the codec.
 """

@@ -1,4 +1,4 @@
-"""What happens to workers, one fault after the other, and the longest silence in the metrics that each of them makes.
+"""The faults of workers, one after the other, and the longest silence in the metrics that each of them causes.
 
 A silence is the longest time between two metrics records of one partition, by Kafka's timestamps, while flows come in
 steadily; half a second of calm follows each fault. After it there are two workers again, 0 and 1, both ready.
