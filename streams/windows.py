@@ -47,10 +47,7 @@ class Rolling:
     Buckets are packed but for those that are to be written to the log.
     """
 
-    __slots__ = (
-        *("_callers", "_ids", "_lines", "_tallies"),
-        *("buckets", "emitted_at", "kept", "minute", "newest", "sums"),
-    )
+    __slots__ = ("_callers", "_ids", "_lines", "_tallies", "buckets", "emitted_at", "kept", "minute", "newest", "sums")
 
     def __init__(self, minute: int, windows: int) -> None:
         self.minute = minute
