@@ -20,6 +20,7 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 
 from app.demo.child import Child
 from app.demo.ports import free_port
+from benchmarks.processes import figure
 from schemas import decode, encode
 from schemas.topics import TOPICS, topic_name
 from tests.flow_oracle import MINUTE, Record, flow, mismatches
@@ -185,8 +186,7 @@ class Workers:
 
     def figure(self, number: int, name: str) -> float:
         """The sum of a figure over its labels."""
-        lines = self.page(number, "/metrics")[1].splitlines()
-        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.split("{")[0].split(" ")[0] == name)
+        return figure(f"http://127.0.0.1:{self._ports[number]}/metrics", name)
 
     def wait_ready(self, *numbers: int, within_seconds: float = 30.0) -> None:
         """Wait until they say they are ready."""
