@@ -33,15 +33,18 @@ class _Span:
 
 
 class Lines:
-    """The legs of a DID, and its windows as of a minute. New legs are only taken in when somebody asks."""
+    """The legs of a DID, and its windows (`lengths` in minutes, shortest first) as of a minute.
 
-    __slots__ = ("_ends", "_longest", "_longest_until", "_minute", "_new", "_spans", "_starts")
+    New legs are only taken in when somebody asks.
+    """
 
-    def __init__(self, minute: int, windows: int) -> None:
-        self._minute = minute
+    __slots__ = ("_ends", "_lengths", "_longest", "_longest_until", "_minute", "_new", "_spans", "_starts")
+
+    def __init__(self, minute: int, lengths: Sequence[int]) -> None:
+        self._minute, self._lengths = minute, lengths
         self._new: list[int] = []
         self._starts, self._ends = array("q"), array("q")
-        self._spans = [_Span() for _ in range(windows)]
+        self._spans = [_Span() for _ in lengths]
         self._longest = self._longest_until = 0
 
     def note(self, legs: Sequence[int]) -> None:
@@ -53,15 +56,15 @@ class Lines:
         """How long the longest leg was up, of those in the largest window."""
         return self._longest
 
-    def outdated(self, minute: int, longest: int) -> bool:
-        """Whether the longest leg is over, at a minute of the largest window: then all are to be taken anew."""
-        return 0 < self._longest_until <= (minute - longest + 1) * MINUTE_MS
+    def outdated(self, minute: int) -> bool:
+        """Whether at this minute the largest window has left the longest leg behind: then take all anew."""
+        return 0 < self._longest_until <= (minute - self._lengths[-1] + 1) * MINUTE_MS
 
-    def at(self, minute: int, lengths: Sequence[int]) -> list[Busy]:
-        """The windows, shortest first, at a minute that is not before the last one asked for."""
-        begins = [(minute - length + 1) * MINUTE_MS for length in lengths]
+    def at(self, minute: int) -> list[Busy]:
+        """The windows at a minute that is not before the last one asked for."""
+        begins = [(minute - length + 1) * MINUTE_MS for length in self._lengths]
         if minute > self._minute:
-            self._go_on(minute, begins, lengths)
+            self._go_on(minute, begins)
         new = self._take(begins[-1]) if self._new else []
         if new:
             first, all_ms = min(new)[0], sum([end - start for start, end in new])
@@ -75,9 +78,9 @@ class Lines:
         self._find_peaks(begins, new)
         return [Busy(span.peak, span.legs_ms) for span in self._spans]
 
-    def _go_on(self, minute: int, begins: Sequence[int], lengths: Sequence[int]) -> None:
+    def _go_on(self, minute: int, begins: Sequence[int]) -> None:
         """Leave behind what lies before the windows of a later minute."""
-        for span, begin, length in zip(self._spans, begins, lengths, strict=True):
+        for span, begin, length in zip(self._spans, begins, self._lengths, strict=True):
             span.legs_ms -= self._up((self._minute - length + 1) * MINUTE_MS, begin)
         self._minute = minute
         over = bisect_right(self._ends, begins[-1])

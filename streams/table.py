@@ -82,18 +82,18 @@ class Table:
             return LATE
         rolling = self.dids.get(did)
         if rolling is None:
-            rolling = self.dids[did] = Rolling(self._minute, len(self.lengths))
+            rolling = self.dids[did] = Rolling(self._minute, self.lengths)
         elif rolling.minute != self._minute:
             self._advance(did, rolling)
         if not rolling.admit(minute, event_id):
             return DUPLICATE
-        place, bucket, changes = rolling.add(minute, flow, lengths=self.lengths)
+        place, bucket, changes = rolling.add(minute, flow)
         if not bucket.dirty:
             bucket.dirty = True
             self._dirty[did, place] = bucket
             self._at.setdefault(minute, {})[did] = None
         for at, change in changes:
-            place, bucket = rolling.change(at // MINUTE_MS, change, lengths=self.lengths)
+            place, bucket = rolling.change(at // MINUTE_MS, change)
             self._dirty[did, place], bucket.dirty = bucket, True
         self._changed[did] = None
         if self.alerts.watching:
@@ -153,7 +153,7 @@ class Table:
         did, place = key[1 + _PLACE_BYTES :].decode(), int.from_bytes(key[1 : 1 + _PLACE_BYTES], signed=True)
         rolling = self.dids.get(did)
         if rolling is None:
-            rolling = self.dids[did] = Rolling(0, len(self.lengths))
+            rolling = self.dids[did] = Rolling(0, self.lengths)
         rolling.buckets[place] = value
         self._at.setdefault(place >> PART_BITS, {})[did] = None
 
@@ -163,7 +163,7 @@ class Table:
         self._minute = _NONE if floor is None else floor // MINUTE_MS
         for did, rolling in self.dids.items():
             rolling.minute = self._minute
-            self._forget(did, rolling, rolling.settle(lengths=self.lengths))
+            self._forget(did, rolling, rolling.settle())
             self._changed[did] = None
         self.alerts.settle(self.dids, self._minute)
 
@@ -191,18 +191,18 @@ class Table:
         """Let the alerts look at a DID at each minute up to the present one."""
         while rolling.minute < self._minute and rolling.buckets:
             first = rolling.minute + 1
-            last = rolling.next_change(self._minute, lengths=self.lengths) if first < self._minute else first
+            last = rolling.next_change(self._minute) if first < self._minute else first
             sums = dict(zip(self.lengths, rolling.sums, strict=True))
             self.alerts.look(did, Held(first, last, sums, rolling.newest))
             if last == self._minute:
                 return
-            self._forget(did, rolling, rolling.advance(last, lengths=self.lengths))
+            self._forget(did, rolling, rolling.advance(last))
 
     def _advance(self, did: str, rolling: Rolling) -> None:
         sums = list(rolling.sums)
         if self.alerts.watching:
             self._look(did, rolling)
-        dropped = rolling.advance(self._minute, lengths=self.lengths)
+        dropped = rolling.advance(self._minute)
         if dropped or rolling.kept:
             self._forget(did, rolling, dropped)
         if sums == rolling.sums:
@@ -249,7 +249,7 @@ class Table:
         if not rolling.buckets:
             self._gone += [(did, kept) for kept in rolling.kept]
             del self.dids[did]
-        busy, longest_ms = rolling.busy(self.lengths)
+        busy, longest_ms = rolling.busy()
         tallies = rolling.tallies()
         spans = tuple([Span(tallies[n], busy[n]) for n in self._order])
         return Live(did, as_of, tuple([rolling.sums[n] for n in self._order]), spans, longest_ms)
