@@ -241,7 +241,7 @@ class Alerts:
         was = watched.episodes.get(rule.name)
         now, told = step(rule, was, seen, first, last)
         if told is not None:
-            self._tell(did, rule.name, *told, seen)
+            self._told.append(Alert(did, rule.name, *told, seen))
         if now == was:
             return
         self._changed[did] = None
@@ -256,10 +256,7 @@ class Alerts:
         episode = watched.episodes.pop(name)
         self._changed[did] = None
         if episode.state == FIRING:
-            self._tell(did, name, episode, RESOLVED, minute, NOTHING)
-
-    def _tell(self, did: str, rule: str, episode: Episode, state: str, as_of: int, seen: Seen) -> None:
-        self._told.append(Alert(did, rule, episode, state, as_of, seen))
+            self._told.append(Alert(did, name, episode, RESOLVED, minute, NOTHING))
 
     def _expire(self, minute: int) -> None:
         for did, watched in list(self._watched.items()):

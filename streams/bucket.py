@@ -16,7 +16,7 @@ as a pair of longs (the distance to the bin before, and the calls), up to a 0.
 from collections.abc import Sequence
 from functools import lru_cache
 from struct import Struct, error
-from typing import Any, Final
+from typing import Final
 
 from schemas.encoding import long
 from streams.decoding import compile_reader, varint
@@ -123,17 +123,6 @@ class Bucket:
     def full(self) -> bool:
         """Whether the next flow of the minute needs another bucket."""
         return len(self.ids) >= LIMIT * ID_BYTES or len(self.legs) + len(self.tallies) >= NUMBERS_LIMIT
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Bucket) and self._all() == other._all()
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        return f"Bucket{self._all()}"
-
-    def _all(self) -> tuple[Any, ...]:
-        return self.counts, self.ids, self.calls, self.legs, self.tallies
 
     def pack(self) -> bytes:
         """As bytes for the changelog: about 70, and 80 a flow."""

@@ -134,10 +134,9 @@ async def first_from(place: Place, offset: int) -> tuple[int, int]:
         let_go(consumer.stop())
 
 
-Progress = Callable[[float], None]
-
-
-async def read(place: Place, restore: Callable[[bytes, bytes | None], None], progress: Progress) -> tuple[int, int]:
+async def read(
+    place: Place, restore: Callable[[bytes, bytes | None], None], progress: Callable[[float], None]
+) -> tuple[int, int]:
     """Hand every committed record of the changelog to `restore`; returns where the source's log begins and ends.
 
     The partition's writer and the groups' both write to it. What one has committed can't be seen as long as the other
@@ -187,10 +186,9 @@ async def _visible(consumer: AIOKafkaConsumer, log: TopicPartition, at: int) -> 
     return visible
 
 
-Offsets = dict[TopicPartition, int]
-
-
-async def _bounds(place: Place, logs: list[TopicPartition]) -> tuple[Offsets, Offsets]:
+async def _bounds(
+    place: Place, logs: list[TopicPartition]
+) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
     """Where logs begin and end; to a reader of what is committed only they would end at an open transaction."""
     consumer = AIOKafkaConsumer(**place.connection, enable_auto_commit=False, request_timeout_ms=10_000)
     await consumer.start()

@@ -34,14 +34,14 @@ class Failures:
         self._whose = whose
         self._told: set[type[Exception]] = set()
 
-    def take(self, error: Exception) -> tuple[str, float]:
-        """Why, in one line, and how long to rest, s; tells it where it is news."""
+    def take(self, error: Exception) -> float:
+        """Note an error, and tell it where it is news; how long to rest, s."""
         why, pause = OTHERWISE.get(type(error)) or (reason(error), PAUSE_SECONDS)
         if type(error) not in self._told:
             self._told.add(type(error))
             log.warning("%s: %s; all is read again if it is still ours", self._whose, why)
         self.last = why
-        return why, pause
+        return pause
 
     def well(self) -> None:
         """Something was written."""

@@ -25,29 +25,13 @@ from streams.windows import Flow
 FUTURE_MS: Final = 5 * 60_000  # the receiver puts what lies further ahead at received_at
 FIRST_MS, LAST_MS = -62_135_596_800_000, 253_402_300_799_999  # the years 1 to 9999
 
-_WANTED: Final = dict.fromkeys(
-    (
-        "event_id",
-        "did",
-        "occurred_at",
-        "reached",
-        "agent_reached",
-        "time_to_agent_ms",
-        "dtmf_count",
-        "sms_count",
-        "email_count",
-        "key_count",
-        "recording_count",
-        "caller",
-        "menu_path",
-        "time_to_first_key_ms",
-        "time_after_last_key_ms",
-    )
-) | {
-    "legs": dict.fromkeys(
-        ("role", "direction", "disposition", "answered", "started_at", "ended_at", "ring_ms", "talk_ms")
-    )
-}
+_WANTED: Final = dict.fromkeys((
+    "event_id", "did", "occurred_at", "reached", "agent_reached", "time_to_agent_ms", "dtmf_count", "sms_count",
+    "email_count", "key_count", "recording_count", "caller", "menu_path", "time_to_first_key_ms",
+    "time_after_last_key_ms",
+)) | {"legs": dict.fromkeys(
+    ("role", "direction", "disposition", "answered", "started_at", "ended_at", "ring_ms", "talk_ms")
+)}  # fmt: skip
 _HEADER: Final = HEADERS["Flow"]
 _read_common: Final = compile_reader(SCHEMAS["Flow"], _WANTED, common=True)
 _read: Final = compile_reader(SCHEMAS["Flow"], _WANTED)

@@ -102,7 +102,7 @@ class Gathering:
                 await self._gather(writer, consumer)
             except Exception as error:  # noqa: BLE001 - whatever it is: it is told, and the partitions count on
                 if not self._stopping.is_set():
-                    _, pause = self._failures.take(error)
+                    pause = self._failures.take(error)
             finally:
                 self._gathered = None
                 let_go(consumer.stop())

@@ -248,8 +248,8 @@ class Partition:
         self.lost_at = time.monotonic()
         if self.table is not None:  # a failed try to read it again is no further loss
             measures.LOST.inc()
-        why, pause = self._failures.take(error)
-        self.trouble = f"state dropped: {why}"
+        pause = self._failures.take(error)
+        self.trouble = f"state dropped: {self._failures.last}"
         return pause
 
     async def _recover(self, writer: Writer) -> None:

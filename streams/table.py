@@ -97,7 +97,7 @@ class Table:
             self._dirty[did, place], bucket.dirty = bucket, True
         self._changed[did] = None
         if self.alerts.watching:
-            self._expect(did)
+            self.alerts.expect(did, self._minute + 1)  # to be looked at once the minute is over
         return COUNTED
 
     def passed(self, next_offset: int) -> None:
@@ -183,10 +183,6 @@ class Table:
             return [minute for minute in range(after + 1, until + 1) if minute in self._at]
         return [minute for minute in self._at if after < minute <= until]
 
-    def _expect(self, did: str) -> None:
-        """Its figures have changed: have them looked at once the minute is over."""
-        self.alerts.expect(did, self._minute + 1)
-
     def _look(self, did: str, rolling: Rolling) -> None:
         """Let the alerts look at a DID at each minute up to the present one."""
         while rolling.minute < self._minute and rolling.buckets:
@@ -208,7 +204,7 @@ class Table:
         if sums == rolling.sums:
             return
         if self.alerts.watching:
-            self._expect(did)
+            self.alerts.expect(did, self._minute + 1)
         if any(sums[n] != rolling.sums[n] for n in self._order):
             self._changed[did] = None
 
