@@ -29,7 +29,7 @@ HEADERS: list[tuple[str, str | bytes | None]] = [  # as long as the receiver's
 
 
 def topics_of(servers: str) -> str:
-    """All topics of a new prefix."""
+    """Make all topics under a new prefix; returns that."""
     prefix = f"b{uuid.uuid4().hex[:8]}"
     topics = [NewTopic(topic_name(prefix, topic.record), PARTITIONS, 1) for topic in TOPICS]
     admin = AdminClient({"bootstrap.servers": servers})  # lives until all is answered
@@ -93,7 +93,7 @@ def leg(rng: random.Random, role: str, at: int) -> Any:
 def running(
     servers: str, prefix: str, number: int = 1, more: dict[str, str] | None = None
 ) -> Iterator[tuple[list["subprocess.Popen[bytes]"], list[str]]]:
-    """So many running `python -m streams` and their management addresses."""
+    """So many `python -m streams` while the block runs: the processes, and the addresses of their metrics."""
     processes, addresses = [], []
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(number):

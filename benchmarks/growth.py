@@ -43,7 +43,7 @@ def rows(target: receiver.Target, two: receiver.Target, seconds: float) -> Itera
 
 
 def row(name: str, measured: receiver.Turn, before: receiver.Turn, after: receiver.Turn) -> tuple[str, ...]:
-    """One line; statuses other than 200 are said."""
+    """One line, with any statuses other than 200."""
     figures = measured.figures
     others = {status: count for status, count in figures["statuses"].items() if status != "200"}
     ratio = 2 * measured.cpu_us / (before.cpu_us + after.cpu_us)

@@ -164,7 +164,7 @@ def listens(port: int) -> bool:
 
 
 def load(target: Target, *, seconds: float, **options: float) -> dict[str, Any]:
-    """Run the load generator, in a process of its own, with more of its options; its figures."""
+    """Run the load generator with these options, in a process of its own; returns its figures."""
     command = [sys.executable, "-m", "benchmarks.load", "--port", str(target.port), "--seconds", str(seconds)]
     for name, value in {"connections": CONNECTIONS, **options}.items():
         command += [f"--{name}"] if value is True else [f"--{name}", str(value)]

@@ -40,7 +40,7 @@ MEMORY = ("what is held", "bytes")
 
 
 class Spent(NamedTuple):
-    """Seconds."""
+    """Seconds of CPU, and elapsed."""
 
     cpu: float
     elapsed: float
@@ -108,7 +108,7 @@ def drained(servers: str, prefix: str, number: int, records: int, settings: dict
 
 
 def spent(processes: list["subprocess.Popen[bytes]"], begun: float) -> Spent:
-    """So far."""
+    """What the processes have used so far."""
     return Spent(sum(cpu_seconds(process.pid) for process in processes), time.monotonic() - begun)
 
 

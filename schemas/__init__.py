@@ -137,7 +137,7 @@ def without_registry(id_: int) -> Written:
 
 
 def body_at(value: bytes, header_: bytes, resolve: Resolve = without_registry) -> int:
-    """Where the body begins of what was written with the schema of a single-object header; 0 for all else."""
+    """Where the body begins, of a value written with the schema of this single-object header; 0 for all else."""
     if value[:HEADER_BYTES] == header_:
         return HEADER_BYTES
     id_ = registry_id(value)

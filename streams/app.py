@@ -94,11 +94,11 @@ class MetricsApp(faust.App):
         self.waiting = why
 
     def ended(self, why: str) -> None:
-        """End: there is nothing that could be waited for."""
+        """End the process: waiting would mend nothing."""
         _give_up(why)
 
     async def ask_for_topics(self) -> None:
-        """Since a state was lost, and until they are as they should be: what do the topics lack?"""
+        """Note what the topics lack, from when a state was lost until they lack nothing."""
         if self.lack is None and self.partitions.lost_at() < self._asked_at:
             return
         self._asked_at = time.monotonic()

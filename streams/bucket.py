@@ -115,7 +115,7 @@ class Bucket:
         return [ids[at : at + ID_BYTES] for at in range(0, len(ids), ID_BYTES)]
 
     def each_call(self, minute: int) -> list[tuple[int, int]]:
-        """The calls one by one, of flows that were of this minute: callers, and calls as `Callers` keeps them."""
+        """The calls of this minute's flows one by one: callers, and calls as `Callers` keeps them."""
         begin, calls = minute * MINUTE_MS << 1, iter(self.calls)
         return [(caller, begin + call) for caller, call in zip(calls, calls, strict=True)]
 

@@ -72,7 +72,7 @@ class Callers:
             own.append(call)
 
     def forget(self, before: int, number: int) -> None:
-        """Let calls before that moment, ms, go: so many more of them."""
+        """Let go of the calls before that moment, ms: so many more than last time."""
         self._since = max(self._since, before << 1)
         self._gone += number
         if self._gone > self._number >> 1:
@@ -103,7 +103,7 @@ def _changes(before: list[int], after: list[int], place: int) -> tuple[int, list
 
 
 def _contained(calls: Sequence[int], n: int) -> int:
-    """What one of a caller's calls adds to those that were contained."""
+    """What one of a caller's calls adds to the number of contained ones."""
     at = calls[n] >> 1
     followed = n + 1 < len(calls) and calls[n + 1] >> 1 <= at + REPEAT_MS
     with_another = n > 0 and calls[n - 1] >> 1 == at

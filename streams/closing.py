@@ -21,7 +21,7 @@ def let_go(closing: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
 
 
 def _closed(task: "asyncio.Task[None]") -> None:
-    """Forget it; if it failed, what went wrong before was told."""
+    """Forget it. If it failed: what went wrong before that was told."""
     _CLOSING.discard(task)
     if not task.cancelled():
         task.exception()

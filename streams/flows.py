@@ -87,7 +87,7 @@ def read(value: bytes | None, resolve: Resolve = without_registry, *, timestamp:
 
 
 def _check_time(value: bytes | None, occurred_at: int, resolve: Resolve) -> None:
-    """What lies ahead of Kafka's timestamp may not lie as far ahead of the receiver's clock."""
+    """What is too far ahead of Kafka's timestamp must not be as far ahead of the receiver's clock."""
     received_at = decode(value, resolve)[1]["received_at"]
     if not FIRST_MS <= occurred_at <= min(LAST_MS, received_at + FUTURE_MS):
         raise Undecodable("an occurred_at that no receiver writes")

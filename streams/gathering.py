@@ -234,7 +234,7 @@ def _consumer(place: Place) -> AIOKafkaConsumer:
 
 
 async def _last(consumer: AIOKafkaConsumer, places: list[TopicPartition]) -> dict[bytes, Any]:
-    """The last record of each key, up to the end that there is now; what comes later `_fetch` gives after that."""
+    """The last record of each key, up to the present end; what comes later is for `_fetch`."""
     consumer.assign(places)
     ends = await consumer.end_offsets(places)
     await consumer.seek_to_beginning(*places)

@@ -12,7 +12,7 @@ _SOURCE: Final = b"/phonon/metrics"
 
 
 def cloud_event(record: str, id_: str, at: int) -> Headers:
-    """Those of a record of this kind that happened `at`, ms; no two of a kind share an id."""
+    """The headers of a record of this kind that happened `at`, ms; no two of a kind share an id."""
     return [("ce_id", id_.encode()), *_shared(record, at)]
 
 

@@ -39,7 +39,7 @@ _SUMS_AT: Final = [[[COUNTS.index(name) for name in names] for names in term] fo
 
 
 def _picked(terms: Sequence[_Term]) -> Callable[[Sequence[int]], tuple[int, ...]]:
-    """Takes these out of all counts and, behind them, the sums."""
+    """A function that takes these out of all counts with the sums behind them."""
     return itemgetter(*[len(COUNTS) + _SUMS.index(t) if t in _SUMS else COUNTS.index(t[0][0]) for t in terms])
 
 
@@ -91,7 +91,7 @@ def _place(window: Window, end: int) -> bytes:
 
 
 def pack_counts(total: int) -> bytes:
-    """The counts as Avro longs: as a rule all but the amounts are below 64, a byte each, and made all at once."""
+    """The counts as Avro longs. As a rule all but the amounts are below 64, a byte each, and made all at once."""
     if total & _NOT_A_BYTE:
         return b"".join(map(long, lanes(total)))
     raw = total.to_bytes(AMONG.size, "little")
@@ -132,5 +132,5 @@ def _legs(busy: Busy, seconds: int) -> bytes:
 
 
 def headers(live: Live, record: str = "DidMetrics") -> Headers:
-    """Those of the record; it is identified by its DID, or group, and as_of."""
+    """The record's headers; it is identified by its DID, or group, and as_of."""
     return cloud_event(record, f"{live.did}@{live.as_of}", live.as_of)

@@ -69,5 +69,5 @@ class Ranking:
         return encode("DidRanking", self.as_dict(places, as_of), prefix=header)
 
     def headers(self, as_of: int) -> Headers:
-        """Those of the record; it is identified by the ranking and as_of."""
+        """The record's headers; it is identified by the ranking and as_of."""
         return cloud_event("DidRanking", f"{self.ranked.key}@{as_of}", as_of)

@@ -29,5 +29,5 @@ def rejected(record: Any, *, reason: str, received_at: int, header: bytes | None
 
 
 def headers(record: Any, received_at: int) -> Headers:
-    """Those of the Rejected record; it is identified by the place of what it holds."""
+    """The Rejected record's headers; it is identified by the place of what it holds."""
     return cloud_event("Rejected", f"{record.topic}/{record.partition}/{record.offset}", received_at)

@@ -195,6 +195,7 @@ class Table:
             self._forget(did, rolling, rolling.advance(last))
 
     def _advance(self, did: str, rolling: Rolling) -> None:
+        """Move a DID on to the present minute; its metrics are to be written if that changes them."""
         sums = list(rolling.sums)
         if self.alerts.watching:
             self._look(did, rolling)

@@ -35,7 +35,7 @@ def value(alert: Alert, header: bytes | None = None, *, of_group: bool = False) 
 
 
 def headers(alert: Alert) -> Headers:
-    """Those of the record; the two of an episode differ by their state."""
+    """The record's headers; the two of an episode differ by their state."""
     return cloud_event("DidAlert", f"{_id(alert)}:{alert.state}", alert.as_of * MINUTE_MS)
 
 

@@ -121,7 +121,7 @@ class Rolling:
             sums[n] = after
 
     def change(self, minute: int, counts: int) -> tuple[int, Bucket]:
-        """Change a count of a minute by one; the bucket that takes it, for one less a bucket that has any."""
+        """Change one of a minute's counts by one; the bucket it is changed in: for one less, one that has any."""
         needed = -counts * LANE_MASK if counts < 0 else 0
         for place in self._places(minute):
             bucket = self.buckets[place] = _opened(self.buckets[place])
@@ -263,7 +263,7 @@ class Rolling:
 
 @cache
 def _one_in_each(windows: int) -> tuple[int, ...]:
-    """One flow in each of so many windows; in each but the shortest; and so on."""
+    """What a flow adds to a tally in all of so many windows, in all but the shortest, and so on."""
     ones = [1 << n * _TALLY_BITS for n in range(windows)]
     return tuple(sum(ones[without:]) for without in range(windows))
 

@@ -129,7 +129,7 @@ class Line:
         return told | {"callers": int(kind < 0.88), "repeat_callers": int(kind < 0.09)}
 
     def _path(self) -> str | None:
-        """What the caller chose, of one who was reached."""
+        """What a caller who was reached chose."""
         if self.habits.random() < 0.12:
             return None
         path, choice = "", self._choice("")

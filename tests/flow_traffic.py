@@ -42,7 +42,7 @@ class FlowTopic:
 
     @cached_property
     def _producer(self) -> Producer:
-        """In order and once, also where the broker crashes: another topic can be given the same."""
+        """In order and once, even where the broker crashes, so that another topic can be given the same."""
         return Producer({
             "bootstrap.servers": self.servers, "partitioner": "murmur2_random", "linger.ms": 5,
             "enable.idempotence": True,
@@ -97,7 +97,7 @@ class FlowTopic:
             future.result()
 
     def follow(self, other: "FlowTopic") -> None:
-        """Put what is new on another topic on this one: the same bytes in the same order with the same timestamps."""
+        """Copy what is new on another topic: the same bytes in the same order with the same timestamps."""
         for key, value, stamp in other.log[len(self.log) :]:
             self.put(key, value, timestamp=stamp)
         self.flush()

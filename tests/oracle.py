@@ -54,7 +54,7 @@ class Phase:
         self.took[status].append((asked, seconds))
 
     def seconds(self, status: str, since: float = 0.0, until: float = math.inf) -> list[float]:
-        """What each such answer took of those asked for in that time, the quickest first."""
+        """How long such answers took to what was asked in that time, the quickest first."""
         return sorted(seconds for asked, seconds in self.took[status] if since <= asked <= until)
 
     def line(self) -> str:

@@ -82,7 +82,7 @@ class Faults:
             self.workers.wait_ready(0, 1, within_seconds=60)
 
     def broker_hang(self) -> None:
-        """The broker hangs until all sessions are over: back, it names no brokers, and partitions change hands."""
+        """The broker hangs until all sessions are over. Once back, it names no brokers, and partitions change hands."""
         with self._phase("broker hangs"):
             self.broker.pause()
             time.sleep(HANGS_SECONDS)
