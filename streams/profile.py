@@ -1,9 +1,10 @@
 """What is usual for a DID: flows an hour, for each of the 168 hours of the week. Pure.
 
 An hour's figure is a moving average over the weeks: LEARNED of what is new and the rest of what was known. An hour that
-no week has shown yet counts as the least of the same hour on the days so far: whoever never saw a Sunday must not miss
-its calls for long. What an hour brought is learned a day later, so that no hour is ever held against itself: after a
-burst of 300 calls in one minute the rest of that hour is no silence. Hours and minutes are whole ones since 1970 UTC.
+no week has shown yet counts as the least of the same hour on the days so far: a DID's first Sunday, if quiet, must not
+look like a silence for long. What an hour brought is learned a day later, so that no hour is ever held against itself:
+after a burst of 300 calls in one minute the rest of that hour is no silence. Hours and minutes are whole ones since
+1970 UTC.
 """
 
 from array import array
