@@ -8,49 +8,17 @@ every figure; what holds are the ratios within one run.
 
 import argparse
 import os
-import platform
-import re
 import tempfile
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
 from app.demo.broker import broker
 from benchmarks import micro, picture, receiver, spool, worker
+from benchmarks.report import Rows, as_markdown, as_table, console, machine
 
 RESULTS = Path(__file__).with_name("results.md")
-Rows = Sequence[tuple[str, ...]]
-WIDTH = 110
-
-
-def machine() -> str:
-    """What it ran on, without names of hosts."""
-    try:
-        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text("utf-8"), re.MULTILINE)
-    except OSError:
-        found = None
-    cpu = f", {found[1]}" if found else ""
-    return f"{os.cpu_count()} cores{cpu}; {platform.system()}; Python {platform.python_version()}"
-
-
-def as_table(title: str, columns: Sequence[str], rows: Rows) -> Table:
-    """For the terminal."""
-    table = Table(title=title)
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if number else "left")
-    for row in rows:
-        table.add_row(*row)
-    return table
-
-
-def as_markdown(title: str, columns: Sequence[str], rows: Rows) -> str:
-    """For results.md."""
-    lines = [" | ".join(columns), " | ".join(["---", *["---:"] * (len(columns) - 1)]), *map(" | ".join, rows)]
-    return f"## {title}\n\n" + "\n".join(f"| {line} |" for line in lines) + "\n"
 
 
 def main() -> None:
@@ -61,19 +29,15 @@ def main() -> None:
     options.add_argument("--records", type=int, default=100_000)
     options.add_argument("--output", type=Path, default=RESULTS)
     given = options.parse_args()
-    begun, console, busy = time.monotonic(), Console(), os.getloadavg()[0]
-    if not console.is_terminal:
-        console = Console(width=WIDTH)
-    with console.status("starting a broker") as status, broker(say=console.print, real_only=True) as kafka:
+    begun, shown, busy = time.monotonic(), console(), os.getloadavg()[0]
+    with shown.status("starting a broker") as status, broker(say=shown.print, real_only=True) as kafka:
         say = status.update
         say("micro-benchmarks")
         small = micro.measure()
-        measured = receiver.measure(kafka.bootstrap_servers, rounds=given.rounds, seconds=given.seconds, say=say)
+        environment = receiver.prepared(kafka.bootstrap_servers)
         with tempfile.TemporaryDirectory() as folder:
-            servers = kafka.bootstrap_servers
-            kept, emptied = spool.measure(
-                receiver.prepared(servers), Path(folder), servers, seconds=given.seconds / 2, say=say
-            )
+            measured = receiver.measure(environment, Path(folder), rounds=given.rounds, seconds=given.seconds, say=say)
+            kept, emptied = spool.measure(environment, Path(folder), seconds=given.seconds / 2, say=say)
         say("metrics worker")
         drained = list(worker.compare(kafka.bootstrap_servers, 1_000, given.records))
         held = worker.memory()
@@ -91,10 +55,10 @@ def main() -> None:
         ("Memory of a metrics worker's state", worker.MEMORY, held),
     ]
     for part in parts:
-        console.print(as_table(*part))
+        shown.print(as_table(*part))
     failures = {one.name: one.failures for one in measured if one.failures}
     if failures:
-        console.print(f"[red]answers other than 200: {failures}")
+        shown.print(f"[red]answers other than 200: {failures}")
     minutes = (time.monotonic() - begun) / 60
     when = f"{datetime.now(UTC):%Y-%m-%d}, {minutes:.1f} minutes. {machine()}; load average before the run {busy:.1f}."
     given.output.write_text(
@@ -104,7 +68,7 @@ def main() -> None:
     )
     cpu = {one.name: [turn.cpu_us for turn in one.closed] for one in measured}
     picture.write(given.output.with_suffix(".svg"), cpu, f"{machine()}; {datetime.now(UTC):%Y-%m-%d}")
-    console.print(f"{minutes:.1f} minutes; written to {given.output.name}")
+    shown.print(f"{minutes:.1f} minutes; written to {given.output.name}")
 
 
 if __name__ == "__main__":

@@ -15,11 +15,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from app.demo.broker import broker
-from benchmarks import receiver, spool
-from benchmarks.__main__ import WIDTH, as_markdown, as_table, machine
+from benchmarks import receiver
+from benchmarks.processes import resident_mb
+from benchmarks.report import as_markdown, as_table, console, machine
 
 RESULTS = Path(__file__).with_name("growth.md")
 COLUMNS: Sequence[str] = ("load", "CPU µs a delivery", "× the sample", "deliveries/s", "p99 ms")
@@ -44,7 +43,7 @@ def rows(target: receiver.Target, two: receiver.Target, seconds: float) -> Itera
 
 
 def row(name: str, measured: receiver.Turn, before: receiver.Turn, after: receiver.Turn) -> tuple[str, ...]:
-    """One line; statuses other than 200 are said."""
+    """One line, with any statuses other than 200."""
     figures = measured.figures
     others = {status: count for status, count in figures["statuses"].items() if status != "200"}
     ratio = 2 * measured.cpu_us / (before.cpu_us + after.cpu_us)
@@ -61,11 +60,11 @@ def row(name: str, measured: receiver.Turn, before: receiver.Turn, after: receiv
 def memory(target: receiver.Target, minutes: int) -> Iterator[tuple[str, ...]]:
     """What the receiver holds, minute by minute, under load all the time."""
     deliveries = 0
-    yield "0", "0", f"{receiver.resident_mb(target.process.pid):.1f}"
+    yield "0", "0", f"{resident_mb(target.process.pid):.1f}"
     for minute in range(1, minutes + 1):
         figures = receiver.load(target, seconds=60, dids=50_000)
         deliveries += figures["deliveries"]
-        yield f"{minute}", f"{deliveries:,}", f"{receiver.resident_mb(target.process.pid):.1f}"
+        yield f"{minute}", f"{deliveries:,}", f"{resident_mb(target.process.pid):.1f}"
 
 
 def main() -> None:
@@ -75,31 +74,25 @@ def main() -> None:
     options.add_argument("--minutes", type=int, default=0)
     options.add_argument("--output", type=Path, default=RESULTS)
     given = options.parse_args()
-    console, begun = Console(), time.monotonic()
-    if not console.is_terminal:
-        console = Console(width=WIDTH)
+    shown, begun = console(), time.monotonic()
     with ExitStack() as stack:
-        kafka = stack.enter_context(broker(say=console.print, real_only=True))
+        kafka = stack.enter_context(broker(say=shown.print, real_only=True))
         environment = receiver.prepared(kafka.bootstrap_servers)
-        targets = []
-        for workers in (1, 2):
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            started = spool.started(f"{workers}", environment, folder, kafka.bootstrap_servers, workers=workers)
-            targets.append(stack.enter_context(started)[0])
-            receiver.load(targets[-1], seconds=2)
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        one, two = (
+            stack.enter_context(receiver.started(f"{n}", environment, folder / f"of {n}", workers=n)) for n in (1, 2)
+        )
+        for target in (one, two):
+            receiver.load(target, seconds=2)
         if given.minutes:
-            title, columns, lines = "Memory of one receiver at full load", MEMORY, memory(targets[0], given.minutes)
+            title, columns, lines = "Memory of one receiver at full load", MEMORY, memory(one, given.minutes)
         else:
-            title, columns, lines = (
-                "The receiver under other loads",
-                COLUMNS,
-                rows(targets[0], targets[1], given.seconds),
-            )
+            title, columns, lines = "The receiver under other loads", COLUMNS, rows(one, two, given.seconds)
         found = []
         for line in lines:
             found.append(line)
-            console.print(" · ".join(line))
-    console.print(as_table(title, columns, found))
+            shown.print(" · ".join(line))
+    shown.print(as_table(title, columns, found))
     when = f"{datetime.now(UTC):%Y-%m-%d}, {(time.monotonic() - begun) / 60:.1f} minutes. {machine()}."
     given.output.write_text(f"{as_markdown(title, columns, found)}\n{when}\n", encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""A load generator that costs little: raw connections of asyncio, requests made ahead, answers read just far enough.
+"""A load generator that costs little: raw asyncio connections, requests made ahead, answers read just far enough.
 
     python -m benchmarks.load --port 8080 --connections 64 --seconds 5 [--rate 300] [--secret whsec_...]
         [--dids 1] [--rows 0] [--close]

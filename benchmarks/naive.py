@@ -39,16 +39,17 @@ def events(body: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 class Naive:
-    """An ASGI app around one way to publish."""
+    """An ASGI app around one way to publish, made ready by `opened`."""
 
-    def __init__(self) -> None:
-        self.publish: Publish
+    def __init__(self, opened: Callable[[], Awaitable[Publish]]) -> None:
+        self._opened = opened
+        self._publish: Publish
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Lifespan, or one delivery."""
         if scope["type"] == "lifespan":
             await receive()
-            self.publish = await self.opened()
+            self._publish = await self._opened()
             await send({"type": "lifespan.startup.complete"})
             await receive()
             await send({"type": "lifespan.shutdown.complete"})
@@ -57,45 +58,35 @@ class Naive:
         while more:
             message = await receive()
             body, more = body + message.get("body", b""), message.get("more_body", False)
-        await self.publish(list(events(body)))
+        await self._publish(list(events(body)))
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
         await send({"type": "http.response.body", "body": b"{}"})
 
-    async def opened(self) -> Publish:
-        """The way to publish, ready."""
-        raise NotImplementedError
+
+async def gathering() -> Publish:
+    """aiokafka: one future an event."""
+    producer = AIOKafkaProducer(
+        bootstrap_servers=SERVERS, acks="all", enable_idempotence=True, linger_ms=3, compression_type="lz4"
+    )
+    await producer.start()
+
+    async def publish(records: list[tuple[str, bytes]]) -> None:
+        await asyncio.gather(*(producer.send_and_wait(topic, value, key=b"did") for topic, value in records))
+
+    return publish
 
 
-class Gather(Naive):
-    """aiokafka."""
+async def flushing() -> Publish:
+    """confluent-kafka: a flush per delivery, in a thread."""
+    producer = Producer({"bootstrap.servers": SERVERS, "acks": "all", "enable.idempotence": True, "linger.ms": 3})
 
-    async def opened(self) -> Publish:
-        """One future an event."""
-        producer = AIOKafkaProducer(
-            bootstrap_servers=SERVERS, acks="all", enable_idempotence=True, linger_ms=3, compression_type="lz4"
-        )
-        await producer.start()
+    async def publish(records: list[tuple[str, bytes]]) -> None:
+        for topic, value in records:
+            producer.produce(topic, value, key=b"did")
+        await asyncio.to_thread(producer.flush, 10)
 
-        async def publish(records: list[tuple[str, bytes]]) -> None:
-            await asyncio.gather(*(producer.send_and_wait(topic, value, key=b"did") for topic, value in records))
-
-        return publish
+    return publish
 
 
-class Flush(Naive):
-    """confluent-kafka."""
-
-    async def opened(self) -> Publish:
-        """A flush per delivery, in a thread."""
-        producer = Producer({"bootstrap.servers": SERVERS, "acks": "all", "enable.idempotence": True, "linger.ms": 3})
-
-        async def publish(records: list[tuple[str, bytes]]) -> None:
-            for topic, value in records:
-                producer.produce(topic, value, key=b"did")
-            await asyncio.to_thread(producer.flush, 10)
-
-        return publish
-
-
-gather = Gather()
-flush = Flush()
+gather = Naive(gathering)
+flush = Naive(flushing)

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from app.demo.broker import broker
-from benchmarks import receiver, spool
+from benchmarks import receiver
 
 OUTPUT = Path(__file__).with_name("profile.svg")
 SAMPLES_A_SECOND = "250"
@@ -27,7 +27,7 @@ def main() -> int:
     given = options.parse_args()
     with broker(say=print, real_only=True) as kafka, tempfile.TemporaryDirectory() as folder:
         environment = receiver.prepared(kafka.bootstrap_servers)
-        with spool.started("profiled", environment, Path(folder), kafka.bootstrap_servers) as (target, _):
+        with receiver.started("profiled", environment, Path(folder)) as target:
             receiver.load(target, seconds=2)
             command = [str(Path(sys.executable).with_name("py-spy")), "record", "--pid", str(target.process.pid)]
             command += ["--duration", str(given.seconds), "--rate", SAMPLES_A_SECOND, "--gil", "--output"]

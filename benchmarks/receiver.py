@@ -1,17 +1,17 @@
 """What a delivery costs the receiver: CPU from /proc, beside the floor and two naive ways, in turns in one run.
 
-All get the same load: the provider's sample, another uuid each time, 8 events, acks=all, a real Kafka. Turns (A B C A B
-C), because a shared machine drifts: a ratio holds within a run, a number only about.
+All get the same load: the provider's sample, another uuid each time, 8 events, acks=all, a real Kafka. In turns (A B C
+A B C), because a shared machine drifts: ratios hold within a run, numbers only roughly.
 """
 
 import json
 import os
+import socket
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -19,6 +19,7 @@ from typing import Any
 
 from app.demo.ports import answers, free_port
 from app.topics import create_topics
+from benchmarks.processes import cpu_seconds, resident_mb
 from schemas.settings import read_settings
 
 SECRET = "whsec_YmVuY2htYXJrcyBvbiBsb29wYmFjaw=="
@@ -37,7 +38,7 @@ class Target:
     name: str
     port: int
     process: "subprocess.Popen[bytes]"
-    signed: bool
+    management: int | None  # a receiver's port; it alone is sent signatures
 
 
 @dataclass
@@ -64,11 +65,10 @@ class Measured:
         return {status: count for statuses in turns for status, count in statuses.items() if status != "200"}
 
 
-def measure(servers: str, *, rounds: int, seconds: float, say: Say) -> list[Measured]:
+def measure(environment: Mapping[str, str], folder: Path, *, rounds: int, seconds: float, say: Say) -> list[Measured]:
     """All targets in turns."""
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        targets = [stack.enter_context(started) for started in programs(servers, folder)]
+        targets = [stack.enter_context(target) for target in programs(environment, folder)]
         measured = {target.name: Measured(target.name) for target in targets}
         for target in targets:
             say(f"warming up: {target.name}")
@@ -94,64 +94,61 @@ def prepared(servers: str) -> dict[str, str]:
     return environment
 
 
-def programs(servers: str, folder: Path) -> Iterator[Any]:
-    """The targets, as context managers."""
-    environment = prepared(servers)
+def programs(environment: Mapping[str, str], folder: Path) -> Iterator[AbstractContextManager[Target]]:
+    """The targets."""
+    yield uvicorn("uvicorn alone", "benchmarks.floor:app", environment, folder)
+    yield started("receiver", environment, folder / "quiet")
+    yield started("receiver, a log line each", {**environment, "PHONON_LOG_LEVEL": "info"}, folder / "logging")
+    yield uvicorn("naive: aiokafka, gather", "benchmarks.naive:gather", environment, folder)
+    yield uvicorn("naive: confluent, flush", "benchmarks.naive:flush", environment, folder)
+
+
+def started(
+    name: str, environment: Mapping[str, str], folder: Path, *, workers: int = 1
+) -> AbstractContextManager[Target]:
+    """A receiver with these settings, and its spool in this folder."""
     port, management = free_port(), free_port()
-    own = {
+    settings = {
+        "PHONON_LOG_LEVEL": "warning",
+        **environment,
         "PHONON_PORT": str(port),
         "PHONON_MANAGEMENT_PORT": str(management),
         "PHONON_SIGNING_SECRET": SECRET,
         "PHONON_SPOOL_DIR": str(folder / "spool"),
     }
-    quiet = own | {"PHONON_LOG_LEVEL": "warning"}
-    yield uvicorn("uvicorn alone", "benchmarks.floor:app", environment, folder)
-    ready = f"http://127.0.0.1:{management}/readyz"
-    yield program("receiver", [SCRIPT, "serve"], environment | quiet, folder, port=port, ready=ready, signed=True)
-    logged = {"PHONON_PORT": str(free_port()), "PHONON_MANAGEMENT_PORT": str(free_port())}
-    logged["PHONON_SPOOL_DIR"] = str(folder / "spool of the logging one")
-    yield program(
-        "receiver, a log line each",
-        [SCRIPT, "serve"],
-        environment | own | logged,
-        folder,
-        port=int(logged["PHONON_PORT"]),
-        ready=f"http://127.0.0.1:{logged['PHONON_MANAGEMENT_PORT']}/readyz",
-        signed=True,
-    )
-    yield uvicorn("naive: aiokafka, gather", "benchmarks.naive:gather", environment, folder)
-    yield uvicorn("naive: confluent, flush", "benchmarks.naive:flush", environment, folder)
+    command = [SCRIPT, "serve", "--workers", str(workers)]
+    return program(name, command, settings, folder, port=port, management=management)
 
 
-def uvicorn(name: str, app: str, environment: dict[str, str], folder: Path) -> Any:
+def uvicorn(name: str, app: str, environment: Mapping[str, str], folder: Path) -> AbstractContextManager[Target]:
     """A target under uvicorn, with the receiver's own uvicorn settings."""
     port = free_port()
     command = [sys.executable, "-m", "uvicorn", app, "--port", str(port), *UVICORN.split()]
-    return program(name, command, environment, folder, port=port, ready=None, signed=False)
+    return program(name, command, environment, folder, port=port)
 
 
 @contextmanager
 def program(
     name: str,
     command: Sequence[str],
-    environment: dict[str, str],
+    environment: Mapping[str, str],
     folder: Path,
     *,
     port: int,
-    ready: str | None,
-    signed: bool,
+    management: int | None = None,
 ) -> Iterator[Target]:
     """A running target, stopped at the end."""
+    folder.mkdir(exist_ok=True)
     log = folder / f"{name.replace(' ', '-')}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(command, env=environment, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
     try:
         deadline = time.monotonic() + 30
-        while not (answers(ready) if ready else listens(port)):
+        while not (answers(f"http://127.0.0.1:{management}/readyz") if management else listens(port)):
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"{name} did not start: {log.read_text('utf-8', 'replace')[-500:]}")
             time.sleep(0.1)
-        yield Target(name, port, process, signed)
+        yield Target(name, port, process, management)
     finally:
         process.terminate()
         try:
@@ -162,18 +159,16 @@ def program(
 
 def listens(port: int) -> bool:
     """Whether somebody accepts connections there."""
-    import socket
-
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def load(target: Target, *, seconds: float, **options: float) -> dict[str, Any]:
-    """Run the load generator, in a process of its own, with more of its options; its figures."""
+    """Run the load generator with these options, in a process of its own; returns its figures."""
     command = [sys.executable, "-m", "benchmarks.load", "--port", str(target.port), "--seconds", str(seconds)]
     for name, value in {"connections": CONNECTIONS, **options}.items():
         command += [f"--{name}"] if value is True else [f"--{name}", str(value)]
-    command += ["--secret", SECRET] if target.signed else []
+    command += ["--secret", SECRET] if target.management else []
     done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
     figures: dict[str, Any] = json.loads(done.stdout)
     return figures
@@ -185,27 +180,6 @@ def turn(target: Target, *, seconds: float, **options: float) -> Turn:
     figures = load(target, seconds=seconds, **options)
     used = cpu_seconds(target.process.pid) - before
     return Turn(1e6 * used / figures["deliveries"], figures)
-
-
-def cpu_seconds(pid: int) -> float:
-    """User and system time of a process with all its threads and children, from /proc."""
-    return sum(_cpu_seconds(one) for one in (pid, *children(pid)))
-
-
-def children(pid: int) -> list[int]:
-    """The processes that a process has started."""
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()]
-
-
-def _cpu_seconds(pid: int) -> float:
-    user, system = Path(f"/proc/{pid}/stat").read_text("ascii").rsplit(")", 1)[1].split()[11:13]
-    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
-
-
-def resident_mb(pid: int) -> float:
-    """Memory that a process holds, MB."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text("ascii").split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def closed_rows(measured: Sequence[Measured]) -> list[tuple[str, ...]]:

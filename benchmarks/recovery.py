@@ -12,10 +12,10 @@ import time
 import uuid
 
 from confluent_kafka import Consumer, Producer
-from rich.console import Console
 
 from app.demo.broker import broker
-from benchmarks.worker import PARTITIONS, figures, fill, flow_record, running, table, topics_of, wait
+from benchmarks.backlog import PARTITIONS, figures, fill, flow_record, running, topics_of, wait
+from benchmarks.report import as_table, console
 from schemas import encoder
 from schemas.topics import topic_name
 
@@ -32,9 +32,9 @@ def main() -> None:
     with broker(say=lambda _: None, real_only=True) as kafka:
         rows = recovered(kafka.bootstrap_servers, given.dids)
         rows += first_metrics(kafka.bootstrap_servers, given.rate, given.seconds)
-    console = Console()
-    console.print(table(f"With {given.dids:,} DIDs; {given.rate} flows a second", ("what", "seconds"), rows))
-    console.print(f"load average {os.getloadavg()[0]:.1f}")
+    shown = console()
+    shown.print(as_table(f"With {given.dids:,} DIDs; {given.rate} flows a second", ("what", "seconds"), rows))
+    shown.print(f"load average {os.getloadavg()[0]:.1f}")
 
 
 def recovered(servers: str, dids: int) -> Rows:

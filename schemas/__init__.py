@@ -3,7 +3,7 @@
 The .avsc files beside this one are loaded once. A value on a topic is framed so that a consumer finds its schema: Avro
 single-object encoding (C3 01, then the 8-byte CRC-64-AVRO fingerprint of the schema, little-endian, then the body), or,
 with a schema registry, Confluent's wire format (00, then the registry's 4-byte id, big-endian, then the body). Both are
-read, mixed as they come; the codec does no I/O, so that whoever knows a registry says what an id means (registry.py).
+read, mixed as they come. The codec does no I/O: whoever knows a registry tells it what an id means (registry.py).
 Every version that was ever released stays readable: it is kept in `released/`, and read as the present one.
 
 Times are ints in both directions: ms since 1970 UTC (Avro timestamp-millis), never datetime objects.
@@ -23,26 +23,6 @@ from fastavro.schema import fingerprint, to_parsing_canonical_form
 
 from schemas.encoding import compile_encoder
 
-__all__ = [
-    "HEADERS",
-    "SCHEMAS",
-    "SINGLE_OBJECT",
-    "WIRE_HEADER_BYTES",
-    "Resolve",
-    "Undecodable",
-    "UnknownId",
-    "Written",
-    "body_at",
-    "canonical_text",
-    "decode",
-    "encode",
-    "encoder",
-    "registry_header",
-    "registry_id",
-    "without_registry",
-    "written_by",
-]
-
 SINGLE_OBJECT: Final = b"\xc3\x01"
 HEADER_BYTES: Final = 10
 WIRE_FORMAT: Final = 0
@@ -53,14 +33,14 @@ Schema = dict[str, Any]
 
 
 class Written(NamedTuple):
-    """What values were written with: the record's name, its single-object header, the schema as fastavro wants it."""
+    """What a value was written with: the record's name, its single-object header, the schema as fastavro wants it."""
 
     name: str
     header: bytes
     schema: Any
 
 
-#: What a registry's id means, without I/O. Raises UnknownId where nobody asked yet, Undecodable where it means nothing.
+#: What a registry's id means, without I/O. Raises UnknownId before it was looked up, Undecodable if it means nothing.
 Resolve = Callable[[int], Written]
 
 
@@ -157,7 +137,7 @@ def without_registry(id_: int) -> Written:
 
 
 def body_at(value: bytes, header_: bytes, resolve: Resolve = without_registry) -> int:
-    """Where the body begins of what was written with the schema of a single-object header; 0 for all else."""
+    """Where the body begins, of a value written with the schema of this single-object header; 0 for all else."""
     if value[:HEADER_BYTES] == header_:
         return HEADER_BYTES
     id_ = registry_id(value)

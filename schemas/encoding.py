@@ -25,22 +25,22 @@ def _base128(n: int) -> bytes:
     return _MORE[n & 0x7F] + _LAST[n >> 7] if n > 0x7F else _LAST[n]
 
 
-#: What follows the first two bytes: it is the same for all moments (ms) of 8 s, and one or two bytes for spans.
+#: What follows the first two bytes: the same for all moments (ms) within 8 s, and one or two bytes for spans.
 _rest: Final = lru_cache(maxsize=256)(_base128)
 _LAST: Final = [bytes((n,)) for n in range(0x80)]
 _MORE: Final = [bytes((n | 0x80,)) for n in range(0x80)]
 
 
-#: Numbers and their varints: a delivery writes each of its moments many times. So few stay in the processor's cache.
+#: Varints by number: a delivery writes each of its moments many times. So few of them stay in the processor's cache.
 _LONGS: Final = Memo(_varint, 1024)
-#: Before the value of a union with null, which comes first.
+#: Stands before the value in a union with null, which comes first.
 _SOME: Final = b"\2"
 
 #: A zigzag varint, 1 to 10 bytes. One delivery writes the same few moments again and again: hence the cache.
 long: Final = lru_cache(maxsize=8192)(_varint)
 
 
-#: The lengths of nearly all texts. A list: with a look-up that fills itself the middle costs 2 % more.
+#: The lengths of nearly all texts. A list: with a Memo the receiver's pure middle costs 2 % more.
 _LENGTHS: Final = [_varint(n) for n in range(8192)]
 
 
@@ -143,7 +143,6 @@ class _Compiler:
         self._types[type_["name"]] = type_
         name = f"record_{type_['name']}"
         if name not in self.names:
-            self._types[type_["name"]] = type_
             self.names[name] = self.function(type_, b"")
         return f"{name}({value})"
 

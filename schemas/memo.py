@@ -1,6 +1,6 @@
-"""A look-up that fills itself: what a function makes of values that come again and again. Pure.
+"""A dict that fills itself: what a function makes of values that come again and again. Pure.
 
-A look-up that hits costs a third of a call, which is what an `lru_cache` is where it is called from Python.
+A hit costs a third of a call, and called from Python an `lru_cache` is one.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ V = TypeVar("V")
 
 
 class Memo(dict[K, V]):
-    """Of `most` values at once, then it begins anew. What the function raises is raised, and not kept."""
+    """Holds up to `most` values, then begins anew. What the function raises is raised, and not kept."""
 
     def __init__(self, make: Callable[[K], V], most: int = 16_384) -> None:
         super().__init__()

@@ -361,7 +361,7 @@ def _is_server(text: str) -> bool:
 
 
 def _checked(settings: Settings, given: Mapping[str, str]) -> Settings:
-    """Settings that do not contradict each other."""
+    """The same settings; raises SettingsError where they contradict each other."""
     if "PHONON_STALL_AFTER" in given and settings.stall_after >= settings.answer_within:
         raise SettingsError("PHONON_STALL_AFTER must be below PHONON_ANSWER_WITHIN, or every outage is a late answer")
     if settings.numbers == "pseudonymise" and not settings.pseudonym_key:

@@ -9,9 +9,10 @@ from typing import Final
 import faust
 
 from streams import log
-from streams.app import make_app, read_or_exit
+from streams.app import make_app
+from streams.given import read_or_exit
 
-#: The state is a million objects without a cycle: to look for some was a twelfth of a worker's CPU.
+#: The state is a million objects without a cycle; looking for cycles took a twelfth of a worker's CPU.
 GARBAGE: Final = (1_000_000, 20, 100)
 
 
@@ -25,7 +26,7 @@ def main() -> None:
     except ImportError:
         pass
     else:
-        with warnings.catch_warnings():  # 3.14's, of policies: but it is by one that Faust's threads make their loops
+        with warnings.catch_warnings():  # 3.14 deprecates policies, but Faust's threads make their loops with one
             warnings.simplefilter("ignore", DeprecationWarning)
             asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
     app = make_app(settings, rules, file)

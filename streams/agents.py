@@ -10,7 +10,7 @@ from streams.partitions import Partitions
 
 
 def count_flows(app: Any, topic: Any, partitions: Partitions) -> Any:
-    """The agent over the flow topic. An error of ours crashes the worker, to be started again: never skipped."""
+    """The agent over the flow topic. An error of ours crashes the worker, to be started again: no chunk is skipped."""
 
     @app.agent(topic, name="count-flows", supervisor_strategy=mode.CrashingSupervisor)  # type: ignore[untyped-decorator]
     async def count(chunks: AsyncIterable[Fetched]) -> None:

@@ -1,12 +1,12 @@
 """The alerts of a partition's DIDs: what is firing, and the records to be written when that changes. Pure.
 
-Rules are looked at once a minute of the partition's clock, at its end, for the figures that held then: so a replay of
-the same records finds the same episodes, however it is flushed. A DID is looked at when it goes on to another minute,
-and the minutes in between, in which its figures did not change, are made up for. What a silence lacks grows all the
-same, but when it can be enough is known an hour ahead: nobody is looked at every minute for that. What has become of an
-episode is written in one transaction with the alert and the buckets: one FIRING and one RESOLVED for each, whatever
-dies.
-Minutes are whole numbers, ms since 1970 UTC // 60,000; looked at "at" a minute means at its first moment.
+Rules look at each minute of the partition's clock once, at its end, and at the figures that held then: so a replay of
+the same records finds the same episodes, however it is flushed. A DID is looked at when it moves on to another minute,
+together with the minutes between, in which its figures stayed the same. The flows that a silence lacks grow in number
+meanwhile, but when they can be enough is known an hour ahead: no DID is looked at every minute for that. What becomes
+of an episode is written in one transaction with the alert and the buckets: one FIRING and one RESOLVED for each,
+whatever dies.
+Minutes are whole numbers, ms since 1970 UTC // 60,000; "at" a minute means at its first moment.
 """
 
 from bisect import bisect_left
@@ -26,7 +26,7 @@ QUIET: Final = "QUIET"
 RESOLVED: Final = "RESOLVED"
 
 NOTHING: Final = Seen(False, None, 0, None)
-KEPT_MINUTES: Final = 14 * 24 * 60  # what is usual for a DID is kept so long after its last flow
+KEPT_MINUTES: Final = 14 * 24 * 60  # what is usual for a DID is kept this long after its last flow
 DAY_MINUTES: Final = 24 * 60
 _VERSION: Final = 1
 _FLOWS: Final = LANE["flows"]
@@ -46,7 +46,7 @@ class Episode(NamedTuple):
 
 
 class Alert(NamedTuple):
-    """A record to be written. `since` and `as_of` are minutes."""
+    """A record to be written. `as_of` is a minute."""
 
     did: str
     rule: str
@@ -65,12 +65,12 @@ class Held(NamedTuple):
     newest: int
 
 
-#: Where a rule stands then, and the episode, state and minute to be told, if anything is.
+#: Where a rule stands now; and the episode, state and minute to be told, if any.
 Step = tuple[Episode | None, tuple[Episode, str, int] | None]
 
 
 def step(rule: Rule, was: Episode | None, seen: Seen, first: int, last: int) -> Step:
-    """Where a rule stands after it saw the same at each minute from `first` to `last`; and what is to be told of it.
+    """Where a rule stands after seeing the same at each minute from `first` to `last`, and what is to be told.
 
     An episode begins with the first minute at which the condition holds, but not while it is quiet.
     """
@@ -90,7 +90,7 @@ def step(rule: Rule, was: Episode | None, seen: Seen, first: int, last: int) -> 
 
 
 def _go_on(rule: Rule, was: Episode, seen: Seen, first: int, last: int) -> Step:
-    """The same for a rule that fires: it is over once its condition has not held for as long as it is kept."""
+    """The same for a rule that fires: it is over once its condition has not held for `keep` minutes."""
     if seen.holds:
         return was._replace(clear=None), None
     clear = first if was.clear is None else was.clear
@@ -103,9 +103,9 @@ def _go_on(rule: Rule, was: Episode, seen: Seen, first: int, last: int) -> Step:
 
 @dataclass(slots=True)
 class Watched:
-    """What is known of a DID: the rules that mean it, where they stand, what is usual for it.
+    """What is known of a DID: the rules about it, where they stand, what is usual for it.
 
-    Silences are apart from the other rules: none of them can begin before the minute `listen`, and no hour ends.
+    Silences are kept apart from the other rules: before the minute `listen` none of them can begin and no hour ends.
     """
 
     rules: tuple[Rule, ...]
@@ -136,7 +136,7 @@ class Alerts:
         self._due.setdefault(minute, {})[did] = None
 
     def due(self, after: int, until: int) -> Iterator[str]:
-        """The DIDs that were expected in (after, until]; each once, and none a second time."""
+        """The DIDs expected up to `until`, which no longer are; each day, what was kept for too long is dropped."""
         if after // DAY_MINUTES != until // DAY_MINUTES:
             self._expire(until)
         for minute in sorted(minute for minute in self._due if minute <= until):
@@ -155,7 +155,7 @@ class Alerts:
             self._listen(did, watched, watched.profile, held)
 
     def forget(self, did: str, minute: int) -> None:
-        """No window holds anything of the DID: all is over, but a silence; what is usual for it is kept for a while."""
+        """No window holds anything of the DID: all but a silence is over; what is usual for it is kept for a while."""
         watched = self._watched.get(did)
         if watched is None:
             return
@@ -173,7 +173,7 @@ class Alerts:
 
     def restore(self, did: str, value: bytes | None) -> None:
         """Take in what `take` gave, in its order. Raises ValueError where it is none of ours."""
-        if value is None:  # what was restored of it before is over: a log that was not compacted yet has both
+        if value is None:  # a log that is not compacted yet holds what was deleted, too
             self._watched.pop(did, None)
             return
         try:
@@ -189,7 +189,7 @@ class Alerts:
             raise ValueError(f"alerts that can't be read: {error}") from None
 
     def settle(self, dids: Collection[str], minute: int) -> None:
-        """Make what was restored whole: what no rule means any more is over, and all DIDs are looked at again."""
+        """Make what was restored whole: what belongs to no rule any more is over, and all DIDs are looked at again."""
         for did, watched in list(self._watched.items()):
             meant = {rule.name: rule for rule in (*watched.rules, *watched.silences)}
             for name, episode in list(watched.episodes.items()):
@@ -211,7 +211,7 @@ class Alerts:
         return watched
 
     def _listen(self, did: str, watched: Watched, profile: Profile, held: Held) -> None:
-        """Look for silences, an hour at a time: at its first minute what the one before brought becomes known."""
+        """Look for silences, hour by hour: at the first minute of each, what the hour before brought becomes known."""
         first = max(held.first, watched.listen)
         while first <= held.last:
             if first % HOUR_MINUTES == 0:
@@ -241,7 +241,7 @@ class Alerts:
         was = watched.episodes.get(rule.name)
         now, told = step(rule, was, seen, first, last)
         if told is not None:
-            self._tell(did, rule.name, *told, seen)
+            self._told.append(Alert(did, rule.name, *told, seen))
         if now == was:
             return
         self._changed[did] = None
@@ -256,10 +256,7 @@ class Alerts:
         episode = watched.episodes.pop(name)
         self._changed[did] = None
         if episode.state == FIRING:
-            self._tell(did, name, episode, RESOLVED, minute, NOTHING)
-
-    def _tell(self, did: str, rule: str, episode: Episode, state: str, as_of: int, seen: Seen) -> None:
-        self._told.append(Alert(did, rule, episode, state, as_of, seen))
+            self._told.append(Alert(did, name, episode, RESOLVED, minute, NOTHING))
 
     def _expire(self, minute: int) -> None:
         for did, watched in list(self._watched.items()):
@@ -278,7 +275,7 @@ class Alerts:
 
 
 def _decides(rule: Rule, episode: Episode) -> int | None:
-    """The minute at which an episode goes on by itself, if nothing else happens."""
+    """The minute at which an episode moves on by itself, if nothing else happens."""
     if episode.state == FIRING:
         return None if episode.clear is None else episode.clear + rule.keep
     return episode.minute + rule.hold if episode.state == PENDING else episode.minute
@@ -291,7 +288,7 @@ def _heard(rule: Rule, watched: Watched, minute: int) -> Seen:
 
 
 def _next(rule: Rule, watched: Watched, ahead: range) -> int:
-    """The first of these minutes of one hour at which a silence's rule may find anything, else what follows them."""
+    """The first of these minutes (of one hour) at which a silence's rule may find anything, else the one after them."""
     if rule.name in watched.episodes:
         return ahead.start
     return ahead.start + bisect_left(ahead, True, key=lambda minute: _heard(rule, watched, minute).holds)

@@ -9,7 +9,6 @@ import os
 import sys
 import time
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 import faust
@@ -17,8 +16,7 @@ from aiohttp import web
 from aiokafka.errors import IllegalStateError
 from faust.exceptions import ConsumerNotStarted
 
-from schemas.env_file import read_env_file
-from schemas.settings import Settings, SettingsError, read_settings
+from schemas.settings import Settings
 from schemas.topics import changelog_name, topic_name
 from streams import chunks, connection, gathering, health
 from streams.agents import count_flows
@@ -26,32 +24,32 @@ from streams.changelog import Place
 from streams.ends import Ends
 from streams.framing import Framing
 from streams.gathering import Gathering
-from streams.groups import GroupsError
+from streams.given import read_or_exit, state_folder
 from streams.groups_file import GroupsFile
 from streams.partition import Partition, Ports, Topics
 from streams.partitions import Partitions
 from streams.preflight import Needed, Unfit, lacking, prepared, wait_for
-from streams.ranking import Ranking
-from streams.rules import NO_RULES, Rules, RulesError, read_rules
+from streams.rules import Rules
 
 log = logging.getLogger("streams.app")
 
 SESSION_SECONDS: Final = 6.0  # the least that brokers allow (group.min.session.timeout.ms)
 HEARTBEAT_SECONDS: Final = 0.5  # it is by a heartbeat that a worker hears of a rebalance
 WATCH_SECONDS: Final = 1.0
-TELL_SECONDS: Final = 10.0  # what is over before, as after a rebalance, need not be read
+TELL_SECONDS: Final = 10.0  # what is over sooner, as after a rebalance, is no news
 
 
 class MetricsApp(faust.App):
-    """A Faust app that first looks whether it can work, and says so on its management port."""
+    """A Faust app that first checks whether it can work, and says so on its management port."""
 
     logger = logging.getLogger("faust.app")  # its own comings and goings are Faust's, not ours
     settings: Settings
+    kafka: dict[str, Any]  # arguments of aiokafka's clients
     partitions: Partitions
     needed: Needed
-    _management: web.AppRunner | None = None
     framing: Framing
     file: GroupsFile
+    _management: web.AppRunner | None = None
     waiting: str | None = "waiting for Kafka and its topics"
     lack: str | None = None  # what the topics lack since a state was lost
     _asked_at = 0.0
@@ -64,7 +62,7 @@ class MetricsApp(faust.App):
         await self._open_management_port()
         try:
             await wait_for(
-                partial(prepared, connection.arguments(self.settings.kafka), self.needed),
+                partial(prepared, self.kafka, self.needed),
                 self.framing.prepare,
                 stopping=lambda: self.should_stop,
                 tell=partial(setattr, self, "waiting"),
@@ -96,15 +94,15 @@ class MetricsApp(faust.App):
         self.waiting = why
 
     def ended(self, why: str) -> None:
-        """End: there is nothing that could be waited for."""
+        """End the process: waiting would mend nothing."""
         _give_up(why)
 
     async def ask_for_topics(self) -> None:
-        """Since a state was lost, and until they are as they should be: what do the topics lack?"""
+        """Note what the topics lack, from when a state was lost until they lack nothing."""
         if self.lack is None and self.partitions.lost_at() < self._asked_at:
             return
         self._asked_at = time.monotonic()
-        lack = await lacking(connection.arguments(self.settings.kafka), self.needed)
+        lack = await lacking(self.kafka, self.needed)
         if lack and lack != self.lack:
             log.warning("waiting: %s", lack)
         self.lack = lack
@@ -124,32 +122,39 @@ class MetricsApp(faust.App):
             await self._management.cleanup()
 
 
-def make_app(settings: Settings, rules: Rules = NO_RULES, file: GroupsFile | None = None) -> MetricsApp:
+def make_app(settings: Settings, rules: Rules, file: GroupsFile) -> MetricsApp:
     """The worker for these settings; nothing is connected before it starts."""
-    group = f"{settings.topic_prefix}-metrics"
-    app = MetricsApp(group, **_faust_settings(settings), datadir=str(_state_folder(settings)))
-    app.settings, app.framing, app.file = settings, Framing(settings), file or GroupsFile(settings.groups)
-    source = topic_name(settings.topic_prefix, "Flow")
-    written = Topics(*(topic_name(settings.topic_prefix, name) for name in ("DidMetrics", "DidAlert", "Rejected")))
-    needs_all = bool(settings.groups or settings.rankings)
-    together = gathering.Topics(*(topic_name(settings.topic_prefix, name) for name in gathering.TOPICS))
-    log_of_state, all_written = changelog_name(settings.topic_prefix), (*written, *(together if needs_all else ()))
-    app.needed = Needed(group, source, all_written, log_of_state, settings.topic_replication)
-    kafka = connection.arguments(settings.kafka)
+    prefix = settings.topic_prefix
+    group, source = f"{prefix}-metrics", topic_name(prefix, "Flow")
+    written = Topics(*(topic_name(prefix, name) for name in ("DidMetrics", "DidAlert", "Rejected")))
+    together = gathering.Topics(*(topic_name(prefix, name) for name in gathering.TOPICS))
+    gathers = bool(settings.groups or settings.rankings)
+    app = MetricsApp(group, **_faust_settings(settings), datadir=str(state_folder(settings)))
+    app.settings, app.framing, app.file = settings, Framing(settings), file
+    app.kafka = connection.arguments(settings.kafka)
+    app.needed = Needed(
+        group,
+        source,
+        written.metrics,
+        beside=(written.alerts, written.rejected),
+        others=together if gathers else (),
+        changelog=changelog_name(prefix),
+        replication=settings.topic_replication,
+    )
 
     async def seek(partition: int, offset: int) -> None:
         try:
-            # not `seek`, which reaches into aiokafka's consumer from our thread: its own then met what was taken away
+            # not `seek`: it changes aiokafka's consumer from our thread, while that one's own thread uses it
             await app.consumer.seek_wait({faust.types.TP(source, partition): offset})
         except (IllegalStateError, ConsumerNotStarted, TimeoutError):
             log.debug("partition %d is not assigned at present", partition)  # the watch tries again
 
     def make(partition: int) -> Partition:
-        place = Place(group, app.needed.changelog, source, partition, kafka)
+        place = Place(group, app.needed.changelog, source, partition, app.kafka)
         return Partition(place, Ports(settings.windows, rules, written, seek, app.framing), beside(place))
 
     def beside(place: Place) -> Gathering | None:
-        if place.partition != 0 or not needs_all:
+        if place.partition != 0 or not gathers:
             return None
         ports = gathering.Ports(settings.windows, rules.groups, settings.rankings, together, app.file, app.framing)
         return Gathering(place, ports)
@@ -198,7 +203,7 @@ def _connect(app: MetricsApp, source: str) -> None:
 
     @app.task  # type: ignore[untyped-decorator]
     async def watch() -> None:
-        ends = Ends(source, connection.arguments(app.settings.kafka))
+        ends = Ends(source, app.kafka)
         try:
             while not app.should_stop:
                 await asyncio.sleep(WATCH_SECONDS)
@@ -206,7 +211,7 @@ def _connect(app: MetricsApp, source: str) -> None:
                 app.tell()
                 try:
                     await partitions.watch(await ends.of(partitions.owned))
-                except Exception as error:  # noqa: BLE001 - nobody else would ever look again
+                except Exception as error:  # noqa: BLE001 - nobody else would look again
                     log.debug("could not look at the logs' ends: %s", error)
         finally:
             ends.close()
@@ -222,58 +227,6 @@ def _give_up(line: str) -> None:
     """One line, exit code 1. At once: Faust would print a traceback on the way out of a start that failed."""
     print(line, file=sys.stderr, flush=True)  # noqa: T201
     os._exit(1)
-
-
-def read_or_exit() -> tuple[Settings, Rules, GroupsFile]:
-    """Settings, alert rules and groups, from environment and .env; one line and exit code 2 where they are wrong."""
-    try:
-        settings = read_settings(os.environ, read_env_file())
-        connection.check(settings.kafka)
-        _make_state_folder(settings)
-        return settings, _rules(settings), _groups(settings)
-    except (SettingsError, GroupsError, OSError) as error:
-        print(f"settings: {error}", file=sys.stderr)  # noqa: T201
-        raise SystemExit(2) from None
-
-
-def _state_folder(settings: Settings) -> Path:
-    return settings.state_dir / f"{settings.topic_prefix}-metrics"
-
-
-def _make_state_folder(settings: Settings) -> None:
-    """Raises SettingsError where it can't be made."""
-    try:
-        _state_folder(settings).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SettingsError(f"PHONON_STATE_DIR is {str(settings.state_dir)!r}: {error.strerror}") from None
-
-
-def _rules(settings: Settings) -> Rules:
-    """The alert rules. Raises SettingsError."""
-    path = settings.alert_rules
-    if path is None:
-        return NO_RULES
-    try:
-        rules = read_rules(path.read_text(encoding="utf-8"), settings.windows)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8"
-        raise SettingsError(f"PHONON_ALERT_RULES: cannot read {str(path)!r} ({reason})") from None
-    except RulesError as error:
-        raise SettingsError(f"PHONON_ALERT_RULES: {path}, {error}") from None
-    if rules.groups and settings.groups is None:
-        name = rules.groups[0].name
-        raise SettingsError(f"PHONON_ALERT_RULES: {path}: {name!r} is about groups, and PHONON_GROUPS is not set")
-    return rules
-
-
-def _groups(settings: Settings) -> GroupsFile:
-    """The groups; the rankings are looked at too. Raises SettingsError or GroupsError."""
-    for ranked in settings.rankings:
-        try:
-            Ranking(ranked, settings.windows)
-        except ValueError as error:
-            raise SettingsError(f"PHONON_RANKINGS: {error}") from None
-    return GroupsFile(settings.groups)
 
 
 def __getattr__(name: str) -> Any:

@@ -1,22 +1,22 @@
 """A bucket: what one DID's minute holds, the counts and what is known of the flows that made them. Pure.
 
-The 16-byte ids of the flows travel with the counts, in one changelog record: whoever reads the counts knows which flows
-are in them, and a replay from any offset adds nothing twice. So do the tallies of bins and paths (histogram, paths), in
-the order they came, `calls`, who called when (callers), and `legs`, when each leg was up (lines). They are plain lists
-of numbers, to which a flow that comes only appends.
+The flows' 16-byte ids travel with the counts, in one changelog record: whoever reads the counts knows which flows are
+in them, and a replay from any offset adds nothing twice. So do the tallies of bins and paths (histogram, paths), in the
+order they came, `calls`, who called when (callers), and `legs`, when each leg was up (lines): plain lists of numbers,
+to which a new flow only appends.
 A bucket takes LIMIT flows, or fewer with many legs; a busier minute has several, so that a changelog record stays under
 40 KB and adding a flow never rewrites more than that. Only a flow of thousands of legs makes a larger one: with as many
-as a delivery may have rows just under 1 MiB, beyond which Kafka takes none.
-Packed: the version, the counts (a byte each and the amounts in 32 bits, or all in 64), how many ids, calls and tallies,
-these, and the legs. It is kept packed in memory too, a fraction of the object, and unpacked when a flow is added. Until
-version 2 there were fewer counts, as Avro longs, and nothing behind the ids; the bins of version 2 were counted, as
-pairs of longs, each bin's distance to the one before and its calls, up to a 0.
+legs as a delivery may have rows it is just under 1 MiB, the most that Kafka takes.
+Packed: the version, the counts (a byte each and the amounts in 32 bits, or all in 64), the numbers of ids, calls and
+tallies, these, and the legs. It stays packed in memory too, at a fraction of the object's size, until a flow is added.
+Versions 1 and 2 had fewer counts, as Avro longs, and nothing after the ids; before these version 2 had its bins, each
+as a pair of longs (the distance to the bin before, and the calls), up to a 0.
 """
 
 from collections.abc import Sequence
 from functools import lru_cache
 from struct import Struct, error
-from typing import Any, Final
+from typing import Final
 
 from schemas.encoding import long
 from streams.decoding import compile_reader, varint
@@ -26,7 +26,7 @@ from streams.metrics import AMOUNTS, COUNTS, LANE, joined
 MINUTE_MS: Final = 60_000
 ID_BYTES: Final = 16
 LIMIT: Final = 256  # flows in a bucket
-NUMBERS_LIMIT: Final = 4096  # and numbers of their legs, but for those of the last flow; a leg has up to four
+NUMBERS_LIMIT: Final = 4096  # and numbers told of their legs, not counting the last flow's; a leg has up to four
 VERSION: Final = 3
 _VERSION: Final = bytes([VERSION])
 _SMALL, _LARGE = b"\0", b"\1"
@@ -50,7 +50,7 @@ _PAIR_BYTES: Final = 16
 
 @lru_cache(maxsize=4096)
 def _rows(calls: int, tallies: int, legs: int) -> Struct:
-    """So many numbers of each list."""
+    """The lists, of so many numbers each."""
     return Struct(f"<{calls}Q{tallies}H{legs}q")
 
 
@@ -115,7 +115,7 @@ class Bucket:
         return [ids[at : at + ID_BYTES] for at in range(0, len(ids), ID_BYTES)]
 
     def each_call(self, minute: int) -> list[tuple[int, int]]:
-        """The calls one by one, of flows that were of this minute: callers, and calls as `Callers` keeps them."""
+        """The calls of this minute's flows one by one: callers, and calls as `Callers` keeps them."""
         begin, calls = minute * MINUTE_MS << 1, iter(self.calls)
         return [(caller, begin + call) for caller, call in zip(calls, calls, strict=True)]
 
@@ -124,19 +124,8 @@ class Bucket:
         """Whether the next flow of the minute needs another bucket."""
         return len(self.ids) >= LIMIT * ID_BYTES or len(self.legs) + len(self.tallies) >= NUMBERS_LIMIT
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Bucket) and self._all() == other._all()
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        return f"Bucket{self._all()}"
-
-    def _all(self) -> tuple[Any, ...]:
-        return self.counts, self.ids, self.calls, self.legs, self.tallies
-
     def pack(self) -> bytes:
-        """As bytes for the changelog; about 70 and 80 a flow."""
+        """As bytes for the changelog: about 70, and 80 a flow."""
         ids, calls, tallies, legs = self.ids, self.calls, self.tallies, self.legs
         sizes = long(len(ids) // ID_BYTES) + long(len(calls) // 2) + long(len(tallies))
         rows = _rows(len(calls), len(tallies), len(legs)).pack(*calls, *tallies, *legs)

@@ -1,13 +1,13 @@
-"""Who called a DID when: distinct and repeated callers, and calls after which nobody called again. Pure.
+"""Who called a DID when: distinct and repeat callers, and calls after which the caller did not call again. Pure.
 
-All windows end now, so a caller's latest call stands for him in every window that holds it: callers in a window are the
-calls in it that are somebody's latest, callers who called again are those that are somebody's latest but one. So both
-are counts of minutes as all others are, exact and not estimated; a call that comes moves at most two of them. A call
-that was answered without an agent is contained as long as the same caller has no other within REPEAT_MS of it, not
-before. Two calls at one moment are each other's repeat.
-A caller is a token of 64 bits. Calls are times, ms since 1970 UTC, with one bit: whether an agent was not needed. They
-lie in order of their callers, 16 bytes each, in parts by token: in one list of a hundred thousand, making room for a
-call costs more than all else of it.
+All windows end now, so a caller's latest call stands for the caller in every window that holds it: the callers in a
+window are the calls in it that are somebody's latest, those who called again the calls that are somebody's latest but
+one. So both are counts of minutes as all others are, exact and not estimated; a new call moves at most two of them. A
+call that was answered without an agent is contained as long as its caller has no other within REPEAT_MS after it. Two
+calls at one moment are each other's repeat.
+A caller is a token of 64 bits. Calls are times, ms since 1970 UTC, with one more bit: whether no agent was needed. They
+lie in the order of their callers, 16 bytes each, in parts by token: in one list of a hundred thousand, making room for
+a call costs more than everything else about it.
 """
 
 from array import array
@@ -26,7 +26,7 @@ _CONTAINED: Final = ONE["flows_contained"]
 _LATEST_ALONE: Final = _LATEST + _CONTAINED
 
 Change = tuple[int, int]
-"""When, ms, and one of one of the counts more or less in that minute."""
+"""When, ms, and by how much the counts of that minute change: one more or one less of one of them."""
 
 NO_CHANGES: Final[Sequence[Change]] = ()
 
@@ -62,7 +62,7 @@ class Callers:
         return (_LATEST_ALONE if alone else _LATEST), NO_CHANGES
 
     def restore(self, calls: Iterable[tuple[int, int]]) -> None:
-        """Take calls whose counts are known, and no others: callers, and their calls as they are kept."""
+        """Hold these calls, which are counted, and no others: callers, and their calls as they are kept."""
         ordered = sorted(calls)
         self._number, self._gone = len(ordered), 0
         self._parts = [(array("Q"), array("q")) for _ in range(2 * len(ordered) // MOST + 1)]
@@ -72,7 +72,7 @@ class Callers:
             own.append(call)
 
     def forget(self, before: int, number: int) -> None:
-        """Let calls before that moment, ms, go; so many more are."""
+        """Let go of the calls before that moment, ms: so many more than last time."""
         self._since = max(self._since, before << 1)
         self._gone += number
         if self._gone > self._number >> 1:
@@ -88,7 +88,7 @@ class Callers:
 
 
 def _changes(before: list[int], after: list[int], place: int) -> tuple[int, list[Change]]:
-    """What a caller's call counts for that has that place among his calls, and what it changes of the others."""
+    """What the call at that place among a caller's calls counts for, and what it changes of the others."""
     neighbours = [(n, n - (n > place)) for n in (place - 1, place + 1) if 0 <= n < len(after)]
     changes = [(after[n] >> 1, _contained(after, n) - _contained(before, was)) for n, was in neighbours]
     own = _contained(after, place)
@@ -103,7 +103,7 @@ def _changes(before: list[int], after: list[int], place: int) -> tuple[int, list
 
 
 def _contained(calls: Sequence[int], n: int) -> int:
-    """What one of a caller's calls adds to those that were contained."""
+    """What one of a caller's calls adds to the number of contained ones."""
     at = calls[n] >> 1
     followed = n + 1 < len(calls) and calls[n + 1] >> 1 <= at + REPEAT_MS
     with_another = n > 0 and calls[n - 1] >> 1 == at

@@ -44,7 +44,7 @@ class Place(NamedTuple):
 class Writer:
     """The one writer of a partition's state and metrics; `open` fences all earlier ones.
 
-    `role`: of something else that the partition's owner writes, with a fence of its own.
+    `role` names something else that the partition's owner writes, with a fence of its own.
     """
 
     def __init__(self, place: Place, role: str = "") -> None:
@@ -77,7 +77,7 @@ class Writer:
             await self._producer.commit_transaction()
 
     async def write_keyed(self, records: Iterable[Sent]) -> None:
-        """The same for records that lie where their keys say, as with Java clients; of the changelog, at this place."""
+        """The same for records placed by their keys, as Java clients do; those of the changelog lie at this place."""
         place, producer = self._place, self._producer
         async with asyncio.timeout(WRITE_WITHIN_SECONDS):
             await producer.begin_transaction()
@@ -104,7 +104,7 @@ class Writer:
         await asyncio.gather(*acks)
 
     async def close(self) -> None:
-        """Let go. Where no broker answers it ends by itself, later; the next owner fences it."""
+        """Let go. Where no broker answers, the producer ends by itself, later; the next owner fences it."""
         await asyncio.wait({let_go(self._producer.stop())}, timeout=CLOSE_WITHIN_SECONDS)
 
 
@@ -115,10 +115,10 @@ def home(key: bytes, partitions: int) -> int:
 
 
 async def first_from(place: Place, offset: int) -> tuple[int, int]:
-    """Where the source's log begins, and its first offset at or beyond this one that a record has, or may have.
+    """Where the source's log begins, and its first offset from this one on that holds a record, or may.
 
-    Raises KafkaError or TimeoutError. It is found by a second's reading: aiokafka's position moves over what holds no
-    record (deleted ones, the marker at the end of a transaction), and stays where it does not know of any.
+    Raises KafkaError or TimeoutError. A second's reading finds it: aiokafka's position moves over what holds no record
+    (deleted ones, the marker at the end of a transaction), and stays where it knows of none.
     """
     source = TopicPartition(place.source, place.partition)
     consumer = AIOKafkaConsumer(**place.connection, enable_auto_commit=False, auto_offset_reset="earliest")
@@ -134,10 +134,9 @@ async def first_from(place: Place, offset: int) -> tuple[int, int]:
         let_go(consumer.stop())
 
 
-Progress = Callable[[float], None]
-
-
-async def read(place: Place, restore: Callable[[bytes, bytes | None], None], progress: Progress) -> tuple[int, int]:
+async def read(
+    place: Place, restore: Callable[[bytes, bytes | None], None], progress: Callable[[float], None]
+) -> tuple[int, int]:
     """Hand every committed record of the changelog to `restore`; returns where the source's log begins and ends.
 
     The partition's writer and the groups' both write to it. What one has committed can't be seen as long as the other
@@ -187,11 +186,10 @@ async def _visible(consumer: AIOKafkaConsumer, log: TopicPartition, at: int) -> 
     return visible
 
 
-Offsets = dict[TopicPartition, int]
-
-
-async def _bounds(place: Place, logs: list[TopicPartition]) -> tuple[Offsets, Offsets]:
-    """Where logs begin and end; to who reads what is committed only, they would end at an open transaction."""
+async def _bounds(
+    place: Place, logs: list[TopicPartition]
+) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
+    """Where logs begin and end; to a reader of what is committed only they would end at an open transaction."""
     consumer = AIOKafkaConsumer(**place.connection, enable_auto_commit=False, request_timeout_ms=10_000)
     await consumer.start()
     try:

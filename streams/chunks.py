@@ -13,7 +13,7 @@ What is overridden or read, and why:
 - `AIOKafkaConsumerThread.on_start`, `AIOKafkaConsumer._client`: a cluster that names no brokers yet is asked again.
 - `AIOKafkaConsumer._coordinator`, its `_push_error_to_user` and `_coordination_task`: after an error in the group
   aiokafka waits until somebody asks for it, which Faust never does, and heartbeats no more. The worker then counts on,
-  and takes partitions back from whoever is given them. Here it joins again; where that task itself ends, the process.
+  and takes its partitions back from whoever gets them. Here it joins again; where that task ends, so does the process.
 - `app.transport` is set before the start.
 Offsets: the topic is declared with acks=False, so that Faust commits nothing; they are committed with the state.
 The guard of all this is the kill test (tests/test_streams_faults.py).
@@ -39,7 +39,7 @@ MOST_WAITING: Final = 50_000  # records handed over and not counted yet; beyond 
 
 
 class Fetched(NamedTuple):
-    """Records of one partition, in order, as aiokafka gave them, where they stand, and when, by a monotonic clock."""
+    """Records of one partition, in order, as aiokafka gave them; their place; and when, by a monotonic clock."""
 
     partition: int
     chunk: Chunk
@@ -80,9 +80,7 @@ class ChunkConsumer(driver.Consumer):
             await asyncio.sleep(REFUSED_SECONDS)
             return
         app.refused(None)
-        for tp, chunk in (
-            records or {}
-        ).items():  # also those of before a rebalance: ours or not, the law in offsets holds
+        for tp, chunk in (records or {}).items():  # those from before a rebalance too: the law in `offsets` holds
             if self.should_stop or not self.flow_active:
                 return
             if active is not None and tp not in active and tp not in self._buffered_partitions:
@@ -98,7 +96,7 @@ class ChunkConsumer(driver.Consumer):
 
 
 class ChunkThread(driver.AIOKafkaConsumerThread):
-    """Its aiokafka consumer waits FETCH_WAIT_MS for data at most, for brokers before it joins, and joins again."""
+    """Its aiokafka consumer waits FETCH_WAIT_MS at most for data, waits for brokers before it joins, and rejoins."""
 
     async def on_start(self) -> None:
         """Start. Brokers that are just back from a pause name none: aiokafka would assert, and never join the group."""

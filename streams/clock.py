@@ -1,4 +1,4 @@
-"""The time of a partition, and of a group, by what was seen of it: it never goes back. Pure: `now` is an argument.
+"""The time of a partition, or of a group, by the records seen of it: it never goes back. Pure: `now` is an argument.
 
 as_of = max(w, now - lag). So live data is as of now, and a replayed past is as of its own time and then moves on.
 Source: contract, section 5, "The clock".

@@ -2,7 +2,7 @@
 
 Over TLS a client that is closed waits until the broker has closed its side too. Now and then (one of sixteen, measured
 with Kafka 4.3 and uvloop) that never comes, and it takes the 30 s after which the event loop gives up; where no broker
-answers, a producer waits until its batches expire. Nothing hangs on either, so it happens beside what comes next.
+answers, a producer waits until its batches expire. Nothing depends on either, so it happens beside what comes next.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ _CLOSING: set["asyncio.Task[None]"] = set()
 
 
 def let_go(closing: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-    """Have a client close in its own time; the task that does, for who wants to wait a little."""
+    """Have a client close in its own time; the task that does, for whoever wants to wait a little."""
     task = asyncio.create_task(closing, name="close a client")
     _CLOSING.add(task)
     task.add_done_callback(_closed)
@@ -21,7 +21,7 @@ def let_go(closing: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
 
 
 def _closed(task: "asyncio.Task[None]") -> None:
-    """Forget it; whatever it ended with was told by what failed before."""
+    """Forget it. If it failed: what went wrong before that was told."""
     _CLOSING.discard(task)
     if not task.cancelled():
         task.exception()

@@ -20,7 +20,7 @@ _PORT: Final = re.compile(r":\d+$", re.ASCII)
 
 
 def check(kafka: Properties) -> None:
-    """Raises SettingsError for what aiokafka or Faust would end the start with, in their own words or in none."""
+    """Raises SettingsError for what would end the start in aiokafka's or Faust's words, or in none."""
     protocol = _protocol(kafka)
     if protocol not in PROTOCOLS:
         raise SettingsError(f"KAFKA_SECURITY_PROTOCOL is {protocol!r}: expected one of {', '.join(PROTOCOLS)}")

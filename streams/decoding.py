@@ -66,7 +66,7 @@ _HALVES: Final = {"LOW": Memo(_low), "HIGH": Memo(lambda part: _bits(part) << 13
 
 
 class _Run:
-    """A pattern, the variables of its groups, and the statements that make of their bytes what they stand for."""
+    """A pattern, the variables of its groups, and the statements that turn their bytes into values."""
 
     def __init__(self) -> None:
         self.pattern = ""
@@ -136,7 +136,7 @@ class _Compiler:
         return type_
 
     def _symbol(self, type_: Any, wants: bool, follows: str, found: list[str]) -> str:
-        """What is a byte, in most cases. Wanted neighbours share a group; returns its variable."""
+        """An enum, boolean or int, as a rule one byte. Wanted neighbours share a group; returns its variable."""
         if type_ == "int":
             accepted = _VARINT
         else:

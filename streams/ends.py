@@ -1,4 +1,4 @@
-"""How far the source's log reaches, by partition: asked by a connection of its own.
+"""How far the source's log reaches, by partition: asked over a connection of its own.
 
 Faust has one queue for all that its consumer is asked, and a question about a partition without a leader stays in it
 for half a minute: nothing was fetched, sought or handed over meanwhile, of any partition.
@@ -24,7 +24,7 @@ class Ends:
         self._consumer: AIOKafkaConsumer | None = None
 
     async def of(self, partitions: Iterable[int]) -> dict[int, int]:
-        """Of those that say it in time: each is asked by itself, so that one without a leader hides no other."""
+        """The ends of those that answer in time. Each is asked alone, so that one without a leader hides no other."""
         try:
             consumer = self._consumer or await self._begin()
         except (KafkaError, OSError):

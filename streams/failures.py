@@ -1,8 +1,8 @@
-"""What ended a turn of work on Kafka: in which words, how long to rest before the next, and whether that is news.
+"""Errors that end a turn of work on Kafka: their words, the rest before the next turn, and whether they are news.
 
 After any error all is read again, for as long as it takes, and an outage fails that twice a second. So each kind of
-error is told once, until something was written again. It is the kind that counts and not the text: aiokafka names the
-servers that it can't reach in another order each time.
+error is told once, until something was written again. The kind counts and not the text: aiokafka names the servers that
+it can't reach in another order each time.
 """
 
 import logging
@@ -19,7 +19,7 @@ PAUSE_SECONDS: Final = 0.5
 FENCED_PAUSE_SECONDS: Final = 3.0  # more than a heartbeat: a worker that lost the partition has then heard of it
 CLOCK_PAUSE_SECONDS: Final = 10.0
 
-#: What waits longer than other errors, and in which words it is said.
+#: What is said in other words than the error's own, and waits longer.
 OTHERWISE: Final[dict[type[Exception], tuple[str, float]]] = {
     ProducerFenced: ("another worker took over", FENCED_PAUSE_SECONDS),
     InvalidTimestampError: (f"Kafka {WRONG_TIME}", CLOCK_PAUSE_SECONDS),
@@ -27,21 +27,21 @@ OTHERWISE: Final[dict[type[Exception], tuple[str, float]]] = {
 
 
 class Failures:
-    """Those of one task. `last`: the reason of the last one, "" once something was written again."""
+    """The errors of one task. `last`: the reason of the last one, "" once something was written again."""
 
     def __init__(self, whose: str) -> None:
         self.last = ""
         self._whose = whose
         self._told: set[type[Exception]] = set()
 
-    def take(self, error: Exception) -> tuple[str, float]:
-        """Why, in one line, and how long to rest, s; tells it where it is news."""
+    def take(self, error: Exception) -> float:
+        """Note an error, and tell it where it is news; how long to rest, s."""
         why, pause = OTHERWISE.get(type(error)) or (reason(error), PAUSE_SECONDS)
         if type(error) not in self._told:
             self._told.add(type(error))
             log.warning("%s: %s; all is read again if it is still ours", self._whose, why)
         self.last = why
-        return why, pause
+        return pause
 
     def well(self) -> None:
         """Something was written."""

@@ -1,8 +1,8 @@
-"""From a record's bytes to what counts of it. Pure. What is no flow record raises Undecodable, and nothing else.
+"""From a record's bytes to what of it counts. Pure. What is no flow record raises Undecodable, and nothing else.
 
 Beyond the schema, two things are refused that would harm more than their own DID: an occurred_at far beyond both its
 received_at and Kafka's timestamp, which would carry the whole partition's clock away and which no receiver of ours
-writes; and amounts no call has, which it writes where times are centuries apart or a duration is as long.
+writes; and amounts no call has, which one does write where times are centuries apart or a duration is as long.
 What was not written with the present schema, or not as we write it, is decoded by the codec and written anew: there is
 one way from bytes to counts.
 """
@@ -13,7 +13,7 @@ from hashlib import blake2b
 from itertools import product
 from typing import Any, Final
 
-from schemas import HEADER_BYTES, SCHEMAS, Resolve, Undecodable, body_at, decode, encode, header, without_registry
+from schemas import HEADER_BYTES, HEADERS, SCHEMAS, Resolve, Undecodable, body_at, decode, encode, without_registry
 from schemas.memo import Memo
 from streams import metrics, paths
 from streams.bucket import MINUTE_MS
@@ -25,30 +25,14 @@ from streams.windows import Flow
 FUTURE_MS: Final = 5 * 60_000  # the receiver puts what lies further ahead at received_at
 FIRST_MS, LAST_MS = -62_135_596_800_000, 253_402_300_799_999  # the years 1 to 9999
 
-_WANTED: Final = dict.fromkeys(
-    (
-        "event_id",
-        "did",
-        "occurred_at",
-        "reached",
-        "agent_reached",
-        "time_to_agent_ms",
-        "dtmf_count",
-        "sms_count",
-        "email_count",
-        "key_count",
-        "recording_count",
-        "caller",
-        "menu_path",
-        "time_to_first_key_ms",
-        "time_after_last_key_ms",
-    )
-) | {
-    "legs": dict.fromkeys(
-        ("role", "direction", "disposition", "answered", "started_at", "ended_at", "ring_ms", "talk_ms")
-    )
-}
-_HEADER: Final = header(SCHEMAS["Flow"])
+_WANTED: Final = dict.fromkeys((
+    "event_id", "did", "occurred_at", "reached", "agent_reached", "time_to_agent_ms", "dtmf_count", "sms_count",
+    "email_count", "key_count", "recording_count", "caller", "menu_path", "time_to_first_key_ms",
+    "time_after_last_key_ms",
+)) | {"legs": dict.fromkeys(
+    ("role", "direction", "disposition", "answered", "started_at", "ended_at", "ring_ms", "talk_ms")
+)}  # fmt: skip
+_HEADER: Final = HEADERS["Flow"]
 _read_common: Final = compile_reader(SCHEMAS["Flow"], _WANTED, common=True)
 _read: Final = compile_reader(SCHEMAS["Flow"], _WANTED)
 _ENUMS: Final = enums(SCHEMAS["Flow"])
@@ -78,7 +62,7 @@ _Leg = tuple[bytes, int | None, int | None, int | None, int | None]
 
 @Memo
 def _messages(data: bytes) -> int:
-    """What the presses, SMS, e-mails, keys and recordings of a flow add, from their bytes. -1: what no call has."""
+    """What a flow's presses, SMS, e-mails, keys and recordings add, from their bytes; -1 where no call has that."""
     presses, sms, emails, _, recordings = numbers(data)
     if (presses | sms | emails | recordings) >> MOST:
         return -1
@@ -103,14 +87,14 @@ def read(value: bytes | None, resolve: Resolve = without_registry, *, timestamp:
 
 
 def _check_time(value: bytes | None, occurred_at: int, resolve: Resolve) -> None:
-    """What lies ahead of Kafka's timestamp may not lie as far ahead of the receiver's clock."""
+    """What is too far ahead of Kafka's timestamp must not be as far ahead of the receiver's clock."""
     received_at = decode(value, resolve)[1]["received_at"]
     if not FIRST_MS <= occurred_at <= min(LAST_MS, received_at + FUTURE_MS):
         raise Undecodable("an occurred_at that no receiver writes")
 
 
 def _flow(value: bytes, begin: int) -> Flow | None:
-    """The flow of a body of the present schema, as we write it; None for all else."""
+    """The flow of a body of the present schema as we write it; None for all else."""
     try:
         id_, did, at, reached, to_agent_ms, legs, messages, caller, path, first_ms, last_ms = _fields(value, begin)
         total, amounts, (counts, is_reached, alone), up, tallies = _of_legs(legs, reached, at)
@@ -138,7 +122,7 @@ def _flow(value: bytes, begin: int) -> Flow | None:
 
 
 def _fields(value: bytes, begin: int) -> tuple[Any, ...]:
-    """What was wanted of a body. Raises IndexError or ValueError where it is none, or more."""
+    """The wanted fields of a body. Raises IndexError or ValueError where it is none, or is longer."""
     try:
         fields, end = _read_common(value, begin)
     except ValueError:
@@ -167,7 +151,7 @@ def _token(caller: bytes) -> int:
 
 
 def _of_legs(legs: list[_Leg], reached: bytes, at: int) -> tuple[int, int, metrics.Kind, list[int], list[int]]:
-    """What the legs add; all amounts in them, one over the other, to be checked; the flow's kind; lines and tallies."""
+    """What the legs add; the bits of all their amounts, to be checked; the flow's kind; legs for `lines`; tallies."""
     total = amounts = timed = agent_talk = 0
     up: list[int] = []
     tallies: list[int] = []

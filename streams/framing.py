@@ -1,7 +1,7 @@
 """How records are framed: headers for those that are written, schemas for those that are read.
 
 Without a schema registry both are known from the start. With one, nothing is written before it has given the ids, and
-an id that is met in a record is asked for on a thread, apart from the counting. What was learned is never asked again.
+an id met in a record is asked for on a thread, apart from the counting. What was learned is never asked again.
 """
 
 import asyncio
@@ -20,11 +20,11 @@ WRITTEN: Final = ("DidMetrics", "DidAlert", "Rejected", "GroupMetrics", "DidRank
 class Framing:
     """A worker's framing."""
 
-    def __init__(self, settings: Settings | None = None) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._registry: Registry | None = None
         self.headers: Mapping[str, bytes] = {record: HEADERS[BY_RECORD[record].schema] for record in WRITTEN}
         self.resolve: Resolve = without_registry
-        if settings is not None and settings.schema_registry_url is not None:
+        if settings.schema_registry_url is not None:
             self._registry = Registry(settings.schema_registry_url)
             self._asked = Headers(self._registry, settings, WRITTEN)
             self.headers, self.resolve = self._asked.found, self._registry.resolve

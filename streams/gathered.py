@@ -1,8 +1,8 @@
-"""What DIDs come to together: the figures of groups, their alerts, and rankings. Pure.
+"""What DIDs add up to: the figures of groups, their alerts, and rankings. Pure.
 
 It holds the latest record of each DID and nothing else that counts: a group's figures are made from those of its DIDs,
-all anew whenever one changed, so they depend on nothing but the latest records and the mapping, in whatever order these
-came. A group none of whose DIDs has a record has none either.
+all anew whenever one changed, so they depend on the latest records and the mapping alone, not on their order. A
+group none of whose DIDs has a record has none either.
 A group has a clock of its own (`Clock`, over the as_of of its DIDs' records and Kafka's timestamps of them), so that
 its alerts go on while nothing is written: rules are looked at once a minute of it, for the figures that held till then.
 """
@@ -16,15 +16,15 @@ from streams.bucket import MINUTE_MS
 from streams.clock import Clock
 from streams.groups import Groups
 from streams.lines import Busy
+from streams.live import NO_SPAN, Live, Span
 from streams.ranking import Places, Ranking
 from streams.rules import Rule, Rules
-from streams.table import NO_SPAN, Live, Span
 
 State = list[tuple[str, bytes | None]]
 
 
 class Together(NamedTuple):
-    """Groups to be written (None: it has no figures any more), alerts, and the state that goes with these."""
+    """Groups to be written (None: without figures from now on), alerts, and the state that goes with these."""
 
     groups: list[tuple[str, Live | None]]
     alerts: list[Alert]
@@ -32,7 +32,7 @@ class Together(NamedTuple):
 
 
 class _Group:
-    """A group: its DIDs that have a record, its clock, and as of `minute` its sums as last taken.
+    """A group: its DIDs that have a record, its clock, and its sums as last taken, as of `minute`.
 
     Tallies are added up as records come and go: there are many, and few change.
     """
@@ -112,7 +112,7 @@ class Gathered:
         self._alerts.restore(name, state)
 
     def settle(self, standing: Iterable[str], now: int) -> None:
-        """All was read: groups are to be written anew, also those that have a record and should not. `now` in ms."""
+        """All was read: write all groups anew, also those that have a record and should not. `now` in ms."""
         minutes = [self._minute(group, now) for group in self._groups.values() if group.members]
         alive = [name for name, group in self._groups.items() if any(any(m.sums) for m in group.members.values())]
         self._alerts.settle(alive, max(minutes, default=now // MINUTE_MS))
@@ -146,7 +146,7 @@ class Gathered:
             sums = dict(zip(self._lengths, group.held, strict=True))
             self._alerts.look(name, Held(was + 1, minute, sums, minute))
             for _ in self._alerts.due(minute - 1, minute):
-                pass  # all groups are looked at each minute: who is expected when says nothing
+                pass  # all groups are looked at each minute, expected or not
 
     def _live(self, name: str, now: int) -> Live | None:
         group = self._groups.get(name)
@@ -166,7 +166,7 @@ class Gathered:
 
 
 def _changes(was: Live | None, latest: Live | None) -> list[list[tuple[int, int]]]:
-    """What a record makes of the tallies of the one before it, window by window: most are as they were."""
+    """What a record changes of the tallies of the one before it, window by window: most stay as they were."""
     changes = []
     for before, after in zip_longest(was.spans if was else (), latest.spans if latest else (), fillvalue=NO_SPAN):
         gone, come = set(before.tallies), set(after.tallies)

@@ -25,9 +25,10 @@ from streams.framing import Framing
 from streams.gathered import Gathered, Together
 from streams.groups import Groups
 from streams.groups_file import GroupsFile
+from streams.live import Live
 from streams.ranking import Ranking
 from streams.rules import Rule
-from streams.table import GROUPS_KEY, Live
+from streams.table import GROUPS_KEY
 
 log = logging.getLogger("streams.gathering")
 
@@ -35,7 +36,7 @@ WRITE_EVERY_SECONDS: Final = 1.0
 RANK_EVERY_SECONDS: Final = 5.0
 WAKE_SECONDS: Final = 0.2
 WARN_EVERY_SECONDS: Final = 60.0
-FETCH_BYTES: Final = 1024 * 1024  # or what came in half a second: flush by flush it takes 2.5 times the CPU
+FETCH_BYTES: Final = 1024 * 1024  # or what half a second brought: flush by flush it takes 2.5 times the CPU
 RECORDS_AT_ONCE: Final = 100  # 10 ms of decoding: the partitions of this worker go on in between
 
 TOPICS: Final = ("DidMetrics", "GroupMetrics", "DidRanking", "DidAlert")
@@ -101,7 +102,7 @@ class Gathering:
                 await self._gather(writer, consumer)
             except Exception as error:  # noqa: BLE001 - whatever it is: it is told, and the partitions count on
                 if not self._stopping.is_set():
-                    _, pause = self._failures.take(error)
+                    pause = self._failures.take(error)
             finally:
                 self._gathered = None
                 let_go(consumer.stop())
@@ -110,7 +111,7 @@ class Gathering:
                 await asyncio.sleep(pause)
 
     async def _gather(self, writer: Writer, consumer: AIOKafkaConsumer) -> None:
-        """Read all, then follow and write, until the mapping is another one."""
+        """Read all, then follow and write, until the mapping changes."""
         groups, begun = self._ports.file.groups, time.monotonic()
         gathered, old_rankings = await self._read_all(writer, consumer, groups)
         self._gathered = gathered
@@ -128,7 +129,7 @@ class Gathering:
     async def _read_all(
         self, writer: Writer, consumer: AIOKafkaConsumer, groups: Groups
     ) -> tuple[Gathered, Iterable[bytes]]:
-        """All that the topics hold now; and the rankings on theirs that nobody asks for any more."""
+        """All that the topics hold now; and which rankings there are that nobody asks for any more."""
         ports = self._ports
         rankings = [Ranking(ranked, ports.windows) for ranked in ports.rankings]
         lengths = [window.seconds // 60 for window in ports.windows]
@@ -189,7 +190,7 @@ class Gathering:
             gathered.put(did, found, record.timestamp)
 
     async def _read(self, value: bytes) -> Live:
-        """The record; a schema that is not known yet is asked for until the registry answers."""
+        """The record; a schema that is not known yet is looked up, for as long as that takes."""
         while True:
             try:
                 return latest.read(value, self._ports.windows, self._ports.framing.resolve)
@@ -205,7 +206,7 @@ class Gathering:
             elif group is not None:
                 value = live.value(group, ports.windows, framing["GroupMetrics"])
                 if value != self._there.get(name):
-                    records.append((ports.topics.groups, name.encode(), value, live.headers(group, live.GROUPS)))
+                    records.append((ports.topics.groups, name.encode(), value, live.headers(group, "GroupMetrics")))
                 self._there[name] = value
         for alert in together.alerts:
             value = told.value(alert, framing["DidAlert"], of_group=True)
@@ -233,7 +234,7 @@ def _consumer(place: Place) -> AIOKafkaConsumer:
 
 
 async def _last(consumer: AIOKafkaConsumer, places: list[TopicPartition]) -> dict[bytes, Any]:
-    """The last record of each key, up to the end that there is now; what comes later `_fetch` gives after that."""
+    """The last record of each key, up to the present end; what comes later is for `_fetch`."""
     consumer.assign(places)
     ends = await consumer.end_offsets(places)
     await consumer.seek_to_beginning(*places)
@@ -244,7 +245,7 @@ async def _last(consumer: AIOKafkaConsumer, places: list[TopicPartition]) -> dic
 
 
 async def _fetch(consumer: AIOKafkaConsumer, seconds: float) -> list[Any]:
-    """A few records, waiting for them for so long; before that, everybody else has a turn."""
+    """A few records, waited for at most so long; other tasks have a turn first."""
     await asyncio.sleep(0)
     fetched = await consumer.getmany(timeout_ms=int(seconds * 1000), max_records=RECORDS_AT_ONCE)
     return [record for records in fetched.values() for record in records]

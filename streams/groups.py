@@ -6,7 +6,7 @@ A group is named `<kind>/<value>`, for example group/sales or campaign/winback, 
 - TOML: a table `[<kind>.<value>]` for each group, with `dids`, one or a list of them.
 
 DIDs stand as on the topics, in E.164; shell patterns (`*`, `?`) stand for many. Every error names the line, and the
-column where a line holds more than one thing.
+column where the line holds more than one thing.
 """
 
 import csv
@@ -125,7 +125,7 @@ def _dids(kind: str, table: Any) -> list[str]:
 
 
 def _tables(content: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
-    """Kind, value and what stands there; no value where what should be a table of tables is none."""
+    """Kind, value and what stands there; no value where a kind is no table of tables."""
     for kind, values in content.items():
         if not isinstance(values, dict) or not values:
             yield kind, "", values
@@ -165,7 +165,7 @@ def _name(kind: str, value: str, at: int | str = "") -> str:
 
 
 def _did(entry: str, at: int | str = "") -> str:
-    """A DID or pattern that can match what stands on the topics: another spelling would silently match nothing."""
+    """A DID or pattern that can match one on the topics: another spelling would silently match nothing."""
     if not entry or (_NUMBER.fullmatch(entry) and not _AS_ON_TOPICS.fullmatch(entry)):
         raise _Wrong(f"expected a DID in E.164, as on the topics, for example +912243692987; got {entry!r}", at)
     return entry

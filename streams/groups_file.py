@@ -1,4 +1,4 @@
-"""The groups' file, looked at again and again. A version that can't be used is told once; the one before goes on."""
+"""The groups' file, looked at again and again. A version that can't be used is told once, and the one before holds."""
 
 import logging
 from pathlib import Path
@@ -10,7 +10,7 @@ log = logging.getLogger("streams.groups")
 
 
 class GroupsFile:
-    """The groups as they hold now; `look` blocks, and belongs to a thread. Raises GroupsError where it begins badly."""
+    """The groups that hold now; `look` belongs on a thread. Raises GroupsError if the first can't be used."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
@@ -18,7 +18,7 @@ class GroupsFile:
         self.groups: Groups = NO_GROUPS if path is None else _read(path)
 
     def look(self) -> None:
-        """Read the file again if it is another one than it was."""
+        """Read the file again if it has changed."""
         stamp = self._stamp()
         if self._path is None or stamp == self._seen:
             return

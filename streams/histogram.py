@@ -56,7 +56,7 @@ def tallied(held: Mapping[str, Iterable[tuple[int, int]]]) -> Tallies:
 
 
 def percentiles(held: Sequence[tuple[int, int]]) -> list[int]:
-    """Which of these bins or tallies so many percent as PERCENTILES says are not above; none where there is no call."""
+    """In which of these bins each of PERCENTILES lies, by nearest rank; none where there is no call."""
     if not held:
         return []
     up_to = list(accumulate([calls for _, calls in held]))

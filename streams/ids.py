@@ -1,8 +1,8 @@
 """Which flows of a DID are counted: the first halves of their ids, in order. Pure.
 
 A half is 8 bytes, found by bisection and put in its place as it comes. Where one is met again, the buckets say whether
-it is the flow. They lie in parts, as calls do (see callers): to make room in a list of a hundred thousand costs more
-than all else of a flow.
+it is the same flow. They lie in parts, as calls do (see callers): making room in a list of a hundred thousand costs
+more than everything else about a flow.
 """
 
 import sys
@@ -15,7 +15,7 @@ MOST: Final = 4096  # halves in a part, on average
 
 
 class Ids:
-    """Ids of 16 bytes. Those that are gone are told by number only, and forgotten with the next `restore`."""
+    """Ids of 16 bytes. `forget` hears how many are gone, not which; they are forgotten with the next `restore`."""
 
     __slots__ = ("_gone", "_number", "_parts")
 
@@ -37,18 +37,18 @@ class Ids:
         return True
 
     def put_too(self, event_id: bytes) -> None:
-        """Take an id though one began alike."""
+        """Take an id although one began alike."""
         half = int.from_bytes(event_id[:8], sys.byteorder)
         insort(self._parts[half % len(self._parts)], half)
         self._number += 1
 
     def forget(self, number: int) -> bool:
-        """So many are gone; whether most are, so that it is time to restore what is left."""
+        """So many are gone; says whether most are, and what is left should be restored."""
         self._gone += number
         return self._gone > self._number >> 1
 
     def restore(self, ids: Iterable[bytes]) -> None:
-        """These are all: ids, many one after the other."""
+        """Hold these and no others: bytes, each of many ids one after the other."""
         self._spread(array("Q", b"".join(ids))[::2])
         self._gone = 0
 

@@ -1,4 +1,4 @@
-"""A DidMetrics record as what is added up of it. Pure.
+"""What of a DidMetrics record is added up. Pure.
 
 A generic decoder makes a dict of each window and of each of its bins, 84 fields of which half are wanted. So what
 `live` put together is taken apart here, in the order of DidMetrics.avsc, a window by one regular expression (see
@@ -19,9 +19,9 @@ from schemas.settings import Window
 from streams import decoding, histogram, paths
 from streams.decoding import TEXT, VARINTS
 from streams.lines import Busy
+from streams.live import NO_SPAN, Live, Span
 from streams.metrics import COUNTS, PERCENTILES, RATIOS, joined
 from streams.paths import Node
-from streams.table import NO_SPAN, Live, Span
 
 _HEADER: Final = HEADERS["DidMetrics"]
 _COUNTS: Final = itemgetter(*COUNTS)
@@ -66,7 +66,7 @@ _TALLIES: Final = [Memo(partial(_tally, numbers)) for numbers in _BINS]
 
 
 def read(value: bytes | None, windows: tuple[Window, ...], resolve: Resolve) -> Live:
-    """What these windows hold; nothing, for one that the record does not have. Raises Undecodable and UnknownId."""
+    """What these windows hold: nothing where the record has no such window. Raises Undecodable and UnknownId."""
     at = 0 if value is None else body_at(value, _HEADER, resolve)
     if value is not None and at:
         try:
@@ -77,7 +77,7 @@ def read(value: bytes | None, windows: tuple[Window, ...], resolve: Resolve) -> 
 
 
 def _read(value: bytes, at: int, windows: tuple[Window, ...]) -> Live:
-    """The record whose body begins there. Raises what `read` catches where `live` writes none like it."""
+    """The record whose body begins there. Raises what `read` catches where `live` would not have written it."""
     found = _matched(_BEGIN, value, at)
     did, as_of, at = found[1][1:].decode(), decoding.number(found[2]), found.end()
     sums, spans, figures = list[int](), list[Span](), b""
@@ -117,7 +117,7 @@ def _total(counts: bytes) -> int:
 
 
 def _tallies(*arrays: bytes | None) -> list[tuple[int, int]]:
-    """From the bins of each kind and the menu, each with their number before them."""
+    """From the bins of each kind and the menu, each with its length before it."""
     *kinds, number, menu = arrays
     tallies = list[tuple[int, int]]()
     for tally, size, bins in zip(_TALLIES, kinds[::2], kinds[1::2], strict=True):

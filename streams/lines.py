@@ -1,10 +1,10 @@
 """How many legs of a DID were up at once, in each of its windows: the most, and for how long together. Pure.
 
-Kept are the legs' starts and ends, each in order: at any moment as many legs are up as have started less those that
-have ended. A leg that comes raises the figures only while it was up, and a window that goes on loses only what it
-leaves behind; so neither walks through all legs again, unless a window has left its peak behind.
-A leg is up in [start, end), and none is up after the minute of its flow: so the flow says how long a leg is kept. What
-ended before it started never was up. Times are ms since 1970 UTC.
+The legs' starts and ends are kept, each in order: at any moment, as many legs are up as have started, less those that
+have ended. A new leg raises the figures only while it was up, and a window that moves on loses only what it leaves
+behind; so neither walks through all legs again, unless a window has left its peak behind.
+A leg is up in [start, end), and never after the minute of its flow: so the flow says how long a leg is kept. What ended
+before it started never was up. Times are ms since 1970 UTC.
 """
 
 from array import array
@@ -23,7 +23,7 @@ class Busy(NamedTuple):
 
 
 class _Span:
-    """A window: the same, and when it last was at its peak."""
+    """A window: the same, and until when it last was at its peak."""
 
     __slots__ = ("legs_ms", "peak", "until")
 
@@ -33,15 +33,18 @@ class _Span:
 
 
 class Lines:
-    """The legs of a DID, and its windows as of a minute. Legs that come are only read when somebody asks."""
+    """The legs of a DID, and its windows (`lengths` in minutes, shortest first) as of a minute.
 
-    __slots__ = ("_ends", "_longest", "_longest_until", "_minute", "_new", "_spans", "_starts")
+    New legs are only taken in when somebody asks.
+    """
 
-    def __init__(self, minute: int, windows: int) -> None:
-        self._minute = minute
+    __slots__ = ("_ends", "_lengths", "_longest", "_longest_until", "_minute", "_new", "_spans", "_starts")
+
+    def __init__(self, minute: int, lengths: Sequence[int]) -> None:
+        self._minute, self._lengths = minute, lengths
         self._new: list[int] = []
         self._starts, self._ends = array("q"), array("q")
-        self._spans = [_Span() for _ in range(windows)]
+        self._spans = [_Span() for _ in lengths]
         self._longest = self._longest_until = 0
 
     def note(self, legs: Sequence[int]) -> None:
@@ -53,15 +56,15 @@ class Lines:
         """How long the longest leg was up, of those in the largest window."""
         return self._longest
 
-    def outdated(self, minute: int, longest: int) -> bool:
-        """Whether the longest leg is over, at a minute of the largest window: then all are to be taken anew."""
-        return 0 < self._longest_until <= (minute - longest + 1) * MINUTE_MS
+    def outdated(self, minute: int) -> bool:
+        """Whether at this minute the largest window has left the longest leg behind: then take all anew."""
+        return 0 < self._longest_until <= (minute - self._lengths[-1] + 1) * MINUTE_MS
 
-    def at(self, minute: int, lengths: Sequence[int]) -> list[Busy]:
-        """The windows, shortest first, at a minute that is not before the last one asked for."""
-        begins = [(minute - length + 1) * MINUTE_MS for length in lengths]
+    def at(self, minute: int) -> list[Busy]:
+        """The windows at a minute that is not before the last one asked for."""
+        begins = [(minute - length + 1) * MINUTE_MS for length in self._lengths]
         if minute > self._minute:
-            self._go_on(minute, begins, lengths)
+            self._go_on(minute, begins)
         new = self._take(begins[-1]) if self._new else []
         if new:
             first, all_ms = min(new)[0], sum([end - start for start, end in new])
@@ -75,16 +78,16 @@ class Lines:
         self._find_peaks(begins, new)
         return [Busy(span.peak, span.legs_ms) for span in self._spans]
 
-    def _go_on(self, minute: int, begins: Sequence[int], lengths: Sequence[int]) -> None:
+    def _go_on(self, minute: int, begins: Sequence[int]) -> None:
         """Leave behind what lies before the windows of a later minute."""
-        for span, begin, length in zip(self._spans, begins, lengths, strict=True):
+        for span, begin, length in zip(self._spans, begins, self._lengths, strict=True):
             span.legs_ms -= self._up((self._minute - length + 1) * MINUTE_MS, begin)
         self._minute = minute
         over = bisect_right(self._ends, begins[-1])
         del self._ends[:over], self._starts[:over]  # as many legs had started before that as had ended
 
     def _take(self, begin: int) -> list[tuple[int, int]]:
-        """Put the new legs to the others; those that were up after `begin`."""
+        """Take the new legs in; returns those that were up after `begin`."""
         times = iter(self._new)
         new = [(start, end) for start, end in zip(times, times, strict=True) if start < end > begin]
         self._new = []
@@ -100,7 +103,7 @@ class Lines:
         return new
 
     def _find_peaks(self, begins: Sequence[int], new: Sequence[tuple[int, int]]) -> None:
-        """Anew for windows that left theirs behind, and for shorter ones; else where new legs were up."""
+        """Anew for windows that left theirs behind, and for all shorter ones; else only where new legs were up."""
         left = [n for n, (span, begin) in enumerate(zip(self._spans, begins, strict=True)) if span.until <= begin]
         anew = left[-1] + 1 if left else 0
         peak = until = 0

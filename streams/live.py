@@ -1,32 +1,26 @@
 """The metrics of a DID as a record: value and CloudEvents headers. Pure.
 
-The bytes are put together here, in the order of DidMetrics.avsc, without a dict of 135 fields for a generic encoder: a
-fifth of its time. A test holds them equal to the codec's, of the dict that tests/did_metrics.py makes. Windows that
+The bytes are put together here, in the order of DidMetrics.avsc, without a dict of 135 fields for a generic encoder, in
+a fifth of its time. A test holds them equal to what the codec makes of the dict of tests/did_metrics.py. Windows that
 hold the same are encoded once.
 """
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from functools import lru_cache
 from operator import itemgetter
 from struct import Struct
-from typing import Final
+from typing import Final, NamedTuple
 
 from schemas import HEADERS
 from schemas.encoding import array, long, text
 from schemas.settings import Window
 from streams import histogram, paths
 from streams.bucket import AMONG, MINUTE_MS, SPANS
+from streams.headers import Headers, cloud_event
 from streams.lines import Busy
 from streams.metrics import AMOUNTS, COUNTS, LANE, RATIOS, lanes
-from streams.table import Live
-
-Headers = list[tuple[str, bytes]]
 
 _HEADER: Final = HEADERS["DidMetrics"]
-_TYPE: Final = b"phonon.did-metrics.v1"
-GROUPS: Final = b"phonon.group-metrics.v1"
-_SOURCE: Final = b"/phonon/metrics"
 _DOUBLE: Final = Struct("<d").pack
 _NOT_A_BYTE: Final = sum(((1 << 64) - 64) << LANE[name] for name in COUNTS if name not in AMOUNTS)
 _DOUBLED: Final = bytes(2 * n & 0xFF for n in range(256))
@@ -45,11 +39,34 @@ _SUMS_AT: Final = [[[COUNTS.index(name) for name in names] for names in term] fo
 
 
 def _picked(terms: Sequence[_Term]) -> Callable[[Sequence[int]], tuple[int, ...]]:
-    """Takes these out of all counts and, behind them, the sums."""
+    """A function that takes these out of all counts with the sums behind them."""
     return itemgetter(*[len(COUNTS) + _SUMS.index(t) if t in _SUMS else COUNTS.index(t[0][0]) for t in terms])
 
 
 _above, _below = _picked(_ABOVE), _picked(_BELOW)
+
+
+class Span(NamedTuple):
+    """What a window holds besides its counts: tallies (see histogram and paths), and how many legs were up at once."""
+
+    tallies: list[tuple[int, int]]
+    busy: Busy
+
+
+NO_SPAN: Final = Span([], Busy(None, 0))
+
+
+class Live(NamedTuple):
+    """The sums of the windows of a DID or group, in the order of the settings, at `as_of` (ms).
+
+    `longest_ms`: how long the longest leg was up.
+    """
+
+    did: str
+    as_of: int
+    sums: tuple[int, ...]
+    spans: tuple[Span, ...]
+    longest_ms: int
 
 
 def value(live: Live, windows: tuple[Window, ...], header: bytes = _HEADER) -> bytes:
@@ -74,7 +91,7 @@ def _place(window: Window, end: int) -> bytes:
 
 
 def pack_counts(total: int) -> bytes:
-    """The counts as Avro longs: as a rule all but the amounts are below 64, a byte each, and made all at once."""
+    """The counts as Avro longs. As a rule all but the amounts are below 64, a byte each, and made all at once."""
     if total & _NOT_A_BYTE:
         return b"".join(map(long, lanes(total)))
     raw = total.to_bytes(AMONG.size, "little")
@@ -114,20 +131,6 @@ def _legs(busy: Busy, seconds: int) -> bytes:
     return most + b"\2" + _DOUBLE(busy.legs_ms / (1000 * seconds))
 
 
-def headers(live: Live, type_: bytes = _TYPE) -> Headers:
-    """CloudEvents, binary mode. A record is identified by DID and as_of."""
-    return [("ce_id", f"{live.did}@{live.as_of}".encode()), *common_headers(type_, live.as_of)]
-
-
-@lru_cache(maxsize=64)
-def common_headers(type_: bytes, as_of: int) -> Headers:
-    """The headers that all records of a type and a moment (ms) share."""
-    seconds, ms = divmod(as_of, 1000)
-    time = datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
-    return [
-        ("ce_specversion", b"1.0"),
-        ("ce_type", type_),
-        ("ce_source", _SOURCE),
-        ("ce_time", f"{time}.{ms:03d}Z".encode()),
-        ("content-type", b"application/avro"),
-    ]
+def headers(live: Live, record: str = "DidMetrics") -> Headers:
+    """The record's headers; it is identified by its DID, or group, and as_of."""
+    return cloud_event(record, f"{live.did}@{live.as_of}", live.as_of)

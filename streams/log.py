@@ -1,8 +1,8 @@
-"""How the workers log: one line an event, for people or as JSON. Never a caller, a number or a content.
+"""How the workers log: one line an event, for people or as JSON. Never a caller, a number or content.
 
-Faust and aiokafka report each retry of theirs, with tracebacks; what of it matters is said by our own lines, so theirs
-(and Faust's in the name of its subclasses in `chunks`) pass from CRITICAL on; with PHONON_LOG_LEVEL=debug all do but
-what goes over each connection: records, and a password where the mechanism is PLAIN.
+Faust and aiokafka report each retry of theirs, with tracebacks; our own lines say what of it matters, so theirs (and
+Faust's under the name of its subclasses in `chunks`) only pass from CRITICAL on. With PHONON_LOG_LEVEL=debug all pass,
+except for what goes over each connection: records, and a password where the mechanism is PLAIN.
 """
 
 from typing import Any, Final

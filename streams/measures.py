@@ -1,4 +1,4 @@
-"""Every figure that /metrics shows, once: name, type, unit. Never a DID, a number or a content as a label."""
+"""Every figure that /metrics shows, once: name, type, unit. No label is ever a DID, a number or content."""
 
 from typing import Final
 

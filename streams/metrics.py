@@ -8,7 +8,7 @@ The names stand here once, in the order of contract section 5.
 """
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
 from streams import histogram
@@ -23,12 +23,12 @@ COUNTS: Final = (
     "last_keys_timed",
 )  # fmt: skip
 
-#: What is no number of things.
+#: Those that are no numbers of things.
 AMOUNTS: Final = ("talk_ms", "ring_ms", "agent_talk_ms", "time_to_agent_ms", "first_key_ms", "after_last_key_ms")
 
 
 class Ratio(NamedTuple):
-    """The sum of some counts over another count, less a third where there is one; null when that is 0."""
+    """The sum of some counts over another count, less a third where there is one; null where that is 0."""
 
     name: str
     above: tuple[str, ...]
@@ -54,6 +54,9 @@ RATIOS: Final = (
     Ratio("average_time_after_last_key_ms", ("after_last_key_ms",), "last_keys_timed"),
 )
 
+RATIO: Final = {ratio.name: ratio for ratio in RATIOS}
+LEAST_OF_A_RATIO: Final = 30  # at 30 calls an answer rate is good for 18 points
+
 #: Fields of percentiles, kind by kind.
 PERCENTILES: Final = tuple(f"{kind}_p{percent}_ms" for kind in histogram.KINDS for percent in histogram.PERCENTILES)
 
@@ -73,7 +76,7 @@ _DISPOSITIONS: Final = {
 
 
 class Leg(NamedTuple):
-    """What kinds of legs there are to the counts, and what such a leg adds whatever its amounts."""
+    """A kind of leg, as far as counts go, and what a leg of it adds whatever its amounts."""
 
     counts: int
     visitor: bool = False
@@ -94,7 +97,7 @@ def leg(role: str, direction: str, disposition: str, answered: bool) -> Leg:
 
 
 class Kind(NamedTuple):
-    """What kinds of flows there are to the counts. `alone`: it was answered, and has no agent leg."""
+    """A kind of flow, as far as counts go. `alone`: it was answered, and has no agent leg."""
 
     counts: int
     reached: bool
@@ -123,3 +126,27 @@ def joined(values: Iterable[int]) -> int:
         return int.from_bytes(_LANES.pack(*values), "little")
     except struct.error:
         raise ValueError("a count below 0, or beyond 64 bits") from None
+
+
+def measure(metric: str) -> Callable[[int], tuple[float | None, int]]:
+    """A function from a window's sum to a metric and what that rests on: a ratio's denominator, else the count itself.
+
+    It takes only the lanes it needs out of the sum: unpacking all takes up to three times as long.
+    """
+    ratio = RATIO.get(metric)
+    if ratio is None:
+        lane = LANE[metric]
+        return lambda total: (total >> lane & LANE_MASK, total >> lane & LANE_MASK)
+    first, *more = [LANE[name] for name in ratio.above]
+    below, less = LANE[ratio.below], LANE[ratio.less] if ratio.less else None
+
+    def quotient(total: int) -> tuple[float | None, int]:
+        n = total >> below & LANE_MASK
+        if less is not None:
+            n -= total >> less & LANE_MASK
+        above = total >> first & LANE_MASK
+        for lane in more:
+            above += total >> lane & LANE_MASK
+        return above / n if n else None, n
+
+    return quotient

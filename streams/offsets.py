@@ -3,7 +3,7 @@
 The offset that comes next is kept with the counts. Faust and Kafka may hand over chunks from anywhere (a rebalance, a
 commit of another worker, a cleared queue): before it they are skipped, at it they are taken, beyond it the records
 between are read again, never passed. Whether a hole is really in the log (retention, a transaction's marker) only the
-log itself can say: the partition asks it (`changelog.first_from`) when reading again met the same hole.
+log itself can say: the partition asks it (`changelog.first_from`) when a second reading meets the same hole.
 """
 
 from typing import Final, NamedTuple

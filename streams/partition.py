@@ -30,7 +30,7 @@ FLUSH_SECONDS: Final = 0.2
 BEHIND_FLUSH_SECONDS: Final = 5.0  # while far behind: a bucket that grows is written less often, and metrics can wait
 BEHIND_RECORDS: Final = 5_000
 A_TURN: Final = 500  # records counted before others have their turn
-LIVE_A_FLUSH: Final = 1_000  # metrics written in a flush, at most, so that encoding them stalls nothing
+LIVE_A_FLUSH: Final = 1_000  # at most so many metrics are written in a flush, so that encoding them stalls nothing
 BEHIND_LIVE_A_FLUSH: Final = 25
 ROLLED_A_FLUSH: Final = 5_000
 COMMIT_SECONDS: Final = 1.0
@@ -49,7 +49,7 @@ class Topics(NamedTuple):
 
 
 class Beside(Protocol):
-    """What its owner does beside a partition."""
+    """What the owner of a partition does beside it."""
 
     def start(self) -> None: ...
     async def stop(self) -> None: ...
@@ -118,7 +118,7 @@ class Partition:
             self._lookup.cancel()
 
     async def count(self, fetched: Fetched) -> None:
-        """Take a chunk as the offsets law says. One of before the last seek tells nothing of the log as it is now."""
+        """Treat a chunk by the law in `offsets`. One from before the last seek says nothing of the log as it is now."""
         table = self.table
         if table is None or table.next_offset is None or self.asking is not None or fetched.at < self.sought_at:
             return
@@ -141,12 +141,12 @@ class Partition:
     async def seek(self) -> None:
         """Read again from the offset that comes next."""
         if self.table is not None and self.table.next_offset is not None:
-            self.sought_at = time.monotonic()  # that the watch does not seek as well
+            self.sought_at = time.monotonic()  # so that the watch does not seek as well
             await self.ports.seek(self.number, self.table.next_offset)
-            self.sought_at = time.monotonic()  # what was handed over before then is of before
+            self.sought_at = time.monotonic()  # what was handed over before this is from before the seek
 
     async def read_again(self) -> None:
-        """Seek what comes next and did not come; at the second time ask the log whether it has that at all."""
+        """Seek what should have come next; the second time, ask the log whether it has that at all."""
         table = self.table
         if table is None or table.next_offset is None:
             return
@@ -170,7 +170,7 @@ class Partition:
         table.passed(first)
 
     async def _count_all(self, table: Table, records: list[Any]) -> None:
-        """In turns, between which others have theirs: a flush needs many."""
+        """In turns between which other tasks have theirs: a flush needs many."""
         for begin in range(0, len(records), A_TURN):
             self._count(table, records[begin : begin + A_TURN])
             await asyncio.sleep(0)
@@ -182,7 +182,7 @@ class Partition:
         if records[-1].offset < since:
             return
         until = records[-1].offset + 1
-        found: list[tuple[Flow, int]] = []  # all are read and then counted: one by one takes a fifth longer
+        found: list[tuple[Flow, int]] = []  # read all, then count all: one by one takes a fifth longer
         for record in records:
             if record.offset < since:
                 continue
@@ -205,7 +205,7 @@ class Partition:
                 _OUTCOMES[outcome].inc(number)
 
     def _look_up(self, ids: set[int]) -> None:
-        """Ask the schema registry. Until it has answered nothing is counted here: then the rest is read again."""
+        """Ask the schema registry. Until it has answered, nothing is counted here; then the rest is read again."""
         self.asking = ""
         self._lookup = asyncio.create_task(self._learn(ids), name=f"schemas of partition {self.number}")
 
@@ -234,7 +234,7 @@ class Partition:
             try:
                 await self._recover(writer)
                 await self._keep_flushing(writer)
-            except Exception as error:  # noqa: BLE001 - whatever it is: nobody else would tell it, or begin anew
+            except Exception as error:  # noqa: BLE001 - whatever it is: nobody else would tell, or begin anew
                 pause = self._lose(error)
             finally:
                 self.table = None
@@ -246,10 +246,10 @@ class Partition:
         if self._stopping.is_set():
             return 0.0
         self.lost_at = time.monotonic()
-        if self.table is not None:  # tries to read it again fail without being another loss
+        if self.table is not None:  # a failed try to read it again is no further loss
             measures.LOST.inc()
-        why, pause = self._failures.take(error)
-        self.trouble = f"state dropped: {why}"
+        pause = self._failures.take(error)
+        self.trouble = f"state dropped: {self._failures.last}"
         return pause
 
     async def _recover(self, writer: Writer) -> None:
@@ -272,7 +272,7 @@ class Partition:
                  self.number, len(table.dids), table.buckets, took)  # fmt: skip
 
     def _tell_strays(self, table: Table, partitions: int) -> None:
-        """Where partitions were added, DIDs go to another one: both count them, and neither has all."""
+        """Where partitions were added, DIDs move to others: both then count them, and neither has all."""
         some = list(islice(table.dids, STRAYS_AMONG))
         strays = sum(changelog.home(did.encode(), partitions) != self.number for did in some)
         if strays:
@@ -282,7 +282,7 @@ class Partition:
             )  # fmt: skip
 
     def _start_at(self, table: Table, first: int) -> None:
-        """Where the source's log begins beyond the next offset, Kafka deleted records before they were read."""
+        """Where the source's log begins beyond the next offset, Kafka has deleted records before they were read."""
         if table.next_offset is not None and table.next_offset < first:
             measures.EXPIRED.inc(first - table.next_offset)
             log.warning("partition %d: offsets %d to %d expired unread", self.number, table.next_offset, first - 1)
@@ -327,7 +327,7 @@ class Partition:
             measures.EMISSION_DELAY.labels(self.number).set(max(0, self.ports.now_ms() - stamp) / 1000)
 
     def _to_commit(self, next_offset: int | None, seconds: float) -> int | None:
-        """The group's offset is for onlookers, who need it once a second; the state's own is in each transaction."""
+        """The group's offset is for onlookers, who need it once a second; the state has its own in each transaction."""
         due = self._stopping.is_set() or seconds - self._committed_at >= COMMIT_SECONDS
         return next_offset if due and next_offset != self._committed else None
 

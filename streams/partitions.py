@@ -1,4 +1,4 @@
-"""All partitions that this worker owns now. A shell: who owns what is Kafka's word, what is in them the partitions'."""
+"""All partitions that this worker owns now. A shell: Kafka says who owns what, each partition what is in it."""
 
 import asyncio
 import logging
@@ -12,8 +12,8 @@ from streams.partition import Partition
 
 log = logging.getLogger("streams.partitions")
 
-STALLED_SECONDS: Final = 5.0  # records wait, and none came of any partition: seek again
-STARVED_SECONDS: Final = 20.0  # none came of this one, while others had their turn
+STALLED_SECONDS: Final = 5.0  # records wait, and none came from any partition: seek again
+STARVED_SECONDS: Final = 20.0  # none came from this one, while others had theirs
 REBALANCED_SECONDS: Final = 2.0  # none came since a rebalance: what was fetched before may have been dropped in it
 UNREADY_SECONDS: Final = 30.0  # and still none: say so
 UNSEEN_SECONDS: Final = 15.0  # Kafka did not say how far the logs reach; it is asked every second
@@ -34,7 +34,7 @@ class Partitions:
         self.assigned = False
 
     def own(self, numbers: Iterable[int]) -> None:
-        """The rebalance's outcome: let go of what is not ours any more, begin with what is new."""
+        """The rebalance's outcome: let go of what is no longer ours, begin with what is new."""
         now = set(numbers)
         for number in self.owned.keys() - now:
             task = asyncio.create_task(self.owned.pop(number).stop())  # in its own time: the others go on

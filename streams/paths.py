@@ -1,7 +1,7 @@
 """What callers chose in the voice menu, as numbers to count by, and the tree that these make. Pure.
 
-A path is at most DEPTH choices, each one of CHOICES, so that there are never more than some thousands: a number of four
-bits each, the first lowest, one more where the caller left without an agent, and one that no bin of a histogram has.
+A path is at most DEPTH choices out of CHOICES, so that there are never more than a few thousand paths. Its number has
+four bits a choice, the first lowest, one for a caller who left without an agent, and one that no number of a bin has.
 """
 
 from collections.abc import Iterable
@@ -48,7 +48,7 @@ def text(number: int) -> str:
 
 
 def tallied(nodes: Iterable[Node]) -> list[tuple[int, int]]:
-    """How many flows went each path; `nodes` undone, but for the places that were left out."""
+    """How many flows took each path: `nodes` undone, but for the places that were left out."""
     passed = {NUMBERS[node.path.encode()]: node for node in nodes}
     ended = {end: node.flows - node.left for end, node in passed.items()}
     for end, node in passed.items():
@@ -61,12 +61,12 @@ def tallied(nodes: Iterable[Node]) -> list[tuple[int, int]]:
 
 @cache
 def _nodes_on(path: int) -> tuple[int, ...]:
-    """The places that one comes by, the last of them its end."""
+    """The places that a path comes by; the last is its end."""
     return tuple(dict.fromkeys([path & mask for mask in _PREFIXES]))
 
 
 def nodes(tallies: Iterable[tuple[int, int]]) -> list[Node]:
-    """The places of the menu, from how many flows went each path; the most used, those first. Bins are passed over."""
+    """The most used places of the menu, busiest first, from how many flows took each path. Bins are passed over."""
     passed: dict[int, int] = {}
     left: dict[int, int] = {}
     for path, flows in tallies:

@@ -35,9 +35,8 @@ log = logging.getLogger("streams.preflight")
 
 SAY_EVERY: Final = 10  # tries between two lines
 PAUSE_SECONDS: Final = 1.0
-ALIKE: Final = 3  # of what is written: metrics, alerts and rejected records go to the partition of their flows
 
-#: As it should be, and as it may be where the cluster refuses that: then it is only longer to read.
+#: As it should be; and as it may be where the cluster refuses that, which only makes it longer to read.
 CHANGELOG_CONFIGS: Final = (
     COMPACTED | TIDY | {"max.compaction.lag.ms": "3600000", "delete.retention.ms": "3600000"},
     COMPACTED,
@@ -61,11 +60,16 @@ class Unfit(Exception):  # noqa: N818 - it names the state of things
 
 
 class Needed(NamedTuple):
-    """The group of the workers, the topics they read and write, and how the changelog is made."""
+    """The group of the workers, the topics they read and write, and how the changelog is made.
+
+    Metrics and what is `beside` them go to the partition of their flows, `others` where their keys say.
+    """
 
     group: str
     source: str
-    written: tuple[str, ...]
+    metrics: str
+    beside: tuple[str, ...]
+    others: tuple[str, ...]
     changelog: str
     replication: int
 
@@ -133,7 +137,7 @@ async def _why(connection: dict[str, Any], error: Exception) -> str:
 
 
 def _hint(error: Exception) -> str:
-    """It hangs up without a word where it expects TLS and gets none; the others it names may not be to be reached."""
+    """It hangs up without a word where it expects TLS and gets none; the addresses it names may not be reachable."""
     if isinstance(error, NodeNotReadyError):
         return "the addresses it gives, its advertised.listeners, can't be resolved or reached from here"
     if isinstance(error, TimeoutError):
@@ -144,18 +148,17 @@ def _hint(error: Exception) -> str:
 
 async def _check(admin: AIOKafkaAdminClient, needed: Needed) -> str | None:
     partitions = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}
-    for topic in (needed.source, *needed.written):
+    for topic in (needed.source, needed.metrics, *needed.beside, *needed.others):
         if topic not in partitions:
             return f"topic {topic} is missing; `phonon-events topics create` makes it"
     number = partitions[needed.source]
-    metrics, *beside = needed.written[:ALIKE]
-    for topic in (metrics, needed.changelog):
+    for topic in (needed.metrics, needed.changelog):
         if partitions.get(topic, number) != number:
             raise Unfit(
                 f"{topic} has {partitions[topic]} partitions, {needed.source} has {number}: they must agree; "
                 "add none, see 'Another number of partitions' in docs/runbook.md"
             )
-    for topic in beside:
+    for topic in needed.beside:
         if partitions[topic] < number:
             raise Unfit(f"{topic} has {partitions[topic]} partitions, {needed.source} has {number}: give it as many")
     if needed.changelog not in partitions:
@@ -171,7 +174,7 @@ async def _ask_for_group(admin: AIOKafkaAdminClient, group: str) -> None:
     except GroupAuthorizationFailedError:
         raise
     except KafkaError:
-        pass  # there is none yet; who joins waits for it
+        pass  # there is none yet; joining waits for one
 
 
 async def _create(admin: AIOKafkaAdminClient, needed: Needed, partitions: int) -> None:

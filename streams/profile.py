@@ -1,9 +1,10 @@
 """What is usual for a DID: flows an hour, for each of the 168 hours of the week. Pure.
 
 An hour's figure is a moving average over the weeks: LEARNED of what is new and the rest of what was known. An hour that
-no week has shown yet counts as the least of the same hour on the days that were: who never saw a Sunday must not miss
-its calls for long. What an hour brought is learned a day later, so that no hour is ever held against itself: after a
-burst of 300 calls in one minute the rest of that hour is no silence. Hours and minutes are whole ones since 1970 UTC.
+no week has shown yet counts as the least of the same hour on the days so far: a DID's first Sunday, if quiet, must not
+look like a silence for long. What an hour brought is learned a day later, so that no hour is ever held against itself:
+after a burst of 300 calls in one minute the rest of that hour is no silence. Hours and minutes are whole ones since
+1970 UTC.
 """
 
 from array import array
@@ -22,7 +23,7 @@ class Profile:
 
     def __init__(self) -> None:
         self.hours = array("f", [NEVER]) * WEEK
-        self.last: dict[int, int] = {}  # hour of the day -> hour and flows, as hour << 32 | flows
+        self.last: dict[int, int] = {}  # hour of the day -> hour << 32 | flows
 
     def brought(self, hour: int, flows: int) -> None:
         """Note what an hour brought, once it is over, and learn what the same hour brought the day before."""
@@ -54,7 +55,7 @@ class Profile:
         return total
 
     def pack(self) -> Any:
-        """As plain values for the changelog; the floats are little-endian, as all machines that this runs on."""
+        """As plain values for the changelog; the floats are little-endian, as on all machines that this runs on."""
         return self.hours.tobytes(), list(self.last.values())
 
     @classmethod

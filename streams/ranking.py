@@ -6,15 +6,12 @@ in the order of their DIDs, so that the same figures give the same record.
 
 import heapq
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from schemas import encode
 from schemas.settings import Ranked, Window
-from streams.live import Headers, common_headers
-from streams.metrics import COUNTS, RATIOS
-from streams.rules import LEAST_OF_A_RATIO, measure
-
-_TYPE: Final = b"phonon.did-ranking.v1"
+from streams.headers import Headers, cloud_event
+from streams.metrics import COUNTS, LEAST_OF_A_RATIO, RATIO, measure
 
 
 class Places(NamedTuple):
@@ -28,7 +25,7 @@ class Ranking:
     """One ranking and all DIDs in it. Raises ValueError where WindowMetrics has no such metric."""
 
     def __init__(self, ranked: Ranked, windows: Sequence[Window]) -> None:
-        if ranked.metric not in (*COUNTS, *(ratio.name for ratio in RATIOS)):
+        if ranked.metric not in (*COUNTS, *RATIO):
             raise ValueError(f"WindowMetrics has no {ranked.metric!r}")
         self.ranked = ranked
         usual = 1 if ranked.metric in COUNTS else LEAST_OF_A_RATIO
@@ -39,7 +36,7 @@ class Ranking:
         self._written: Places | None = None
 
     def put(self, did: str, sums: Sequence[int]) -> None:
-        """What a DID's windows hold now; nothing, where it is gone."""
+        """What a DID's windows hold now: nothing where it is gone."""
         value, n = self._measured(sums[self._window]) if sums else (None, 0)
         if value is None or n < self.least:
             self._values.pop(did, None)
@@ -72,5 +69,5 @@ class Ranking:
         return encode("DidRanking", self.as_dict(places, as_of), prefix=header)
 
     def headers(self, as_of: int) -> Headers:
-        """CloudEvents, binary mode. A record is identified by the ranking and as_of."""
-        return [("ce_id", f"{self.ranked.key}@{as_of}".encode()), *common_headers(_TYPE, as_of)]
+        """The record's headers; it is identified by the ranking and as_of."""
+        return cloud_event("DidRanking", f"{self.ranked.key}@{as_of}", as_of)

@@ -4,9 +4,8 @@ from base64 import b64encode
 from typing import Any, Final
 
 from schemas import encode
-from streams.live import Headers, common_headers
+from streams.headers import Headers, cloud_event
 
-_TYPE: Final = b"phonon.rejected.v1"
 PAYLOAD_BYTES: Final = 512 * 1024  # the rest stays where it was found: topic, partition and offset say where
 
 
@@ -30,6 +29,5 @@ def rejected(record: Any, *, reason: str, received_at: int, header: bytes | None
 
 
 def headers(record: Any, received_at: int) -> Headers:
-    """CloudEvents, binary mode. A rejected record is identified by the place of what it tells of."""
-    place = f"{record.topic}/{record.partition}/{record.offset}"
-    return [("ce_id", place.encode()), *common_headers(_TYPE, received_at)]
+    """The Rejected record's headers; it is identified by the place of what it holds."""
+    return cloud_event("Rejected", f"{record.topic}/{record.partition}/{record.offset}", received_at)

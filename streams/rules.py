@@ -1,8 +1,8 @@
 """Alert rules as people write them: one TOML file, checked whole before the first record is read. Pure.
 
 Every error names the line and column of what is wrong. A rule says what to look at (`metric`, `window`), when that is
-bad, how long it must be so (`for`), how long it must not be so until it is over (`keep`), and how long nothing new is
-told after that (`quiet`). Three kinds:
+bad, how long it must be so (`for`), how long it must not be so until it is over (`keep`), and for how long nothing new
+is told after that (`quiet`). Three kinds:
 
 - threshold: a metric is `below` or `above` a bound, and rests on at least `least`;
 - drop: a ratio fell against the DID's own window before, by at least `by` and beyond chance, with at least `least` in
@@ -24,13 +24,11 @@ from typing import Annotated, Any, Final, NamedTuple
 import msgspec
 
 from schemas.settings import Window
-from streams.metrics import LANE, LANE_MASK, RATIOS
+from streams.metrics import LANE, LEAST_OF_A_RATIO, RATIO, RATIOS, measure
 
 HOUR_MINUTES: Final = 60
-LEAST_OF_A_RATIO: Final = 30  # at 30 calls an answer rate is good for 18 points
 _SPAN: Final = re.compile(r"(\d{1,5})([mhd])")
 _MINUTES: Final = {"m": 1, "h": 60, "d": 24 * 60}
-_RATIOS: Final = {ratio.name: ratio for ratio in RATIOS}
 #: Shares of things that lie each in one of two windows; a caller is in the later one alone.
 _PROPORTIONS: Final = tuple(
     ratio.name for ratio in RATIOS if not ratio.name.startswith("average_") and ratio.below != "callers"
@@ -45,7 +43,7 @@ class RulesError(ValueError):
 
 
 class Seen(NamedTuple):
-    """What a rule found: whether its condition holds, the value, what that rests on, what it was held against."""
+    """What a rule found: whether its condition holds, the value, what that rests on, what it was compared with."""
 
     holds: bool
     value: float | None
@@ -128,7 +126,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     rule: list[_Threshold | _Drop | _Silence] = []
 
 
-class _Wrong(ValueError):  # noqa: N818 - it names what the field is
+class _Wrong(ValueError):  # noqa: N818 - it says what the field is
     """What is wrong with a field of a rule."""
 
     def __init__(self, field: str, text: str) -> None:
@@ -228,7 +226,7 @@ def _rule(written: _Threshold | _Drop | _Silence, windows: Mapping[str, Window],
 
 
 def _threshold(written: _Threshold, window: Window) -> Callable[[Figures], Seen]:
-    is_ratio, length = written.metric in _RATIOS, window.seconds // 60
+    is_ratio, length = written.metric in RATIO, window.seconds // 60
     if not is_ratio and written.metric not in LANE:
         raise _Wrong("metric", f"WindowMetrics has no {written.metric!r}")
     if (written.below is None) == (written.above is None):
@@ -275,30 +273,6 @@ def _silence(written: _Silence, longest: int) -> Callable[[Figures], Seen]:
     if written.expected <= 0:
         raise _Wrong("expected", "expected a number of flows above 0")
     return lambda figures: Seen(figures.missing >= written.expected, 0.0, 0, round(figures.missing, 1))
-
-
-def measure(metric: str) -> Callable[[int], tuple[float | None, int]]:
-    """What reads a metric of a window's sum, and what it rests on: a ratio's denominator, else the count itself.
-
-    It takes the lanes that it needs out of the sum: to unpack all takes up to three times as long.
-    """
-    ratio = _RATIOS.get(metric)
-    if ratio is None:
-        lane = LANE[metric]
-        return lambda total: (total >> lane & LANE_MASK, total >> lane & LANE_MASK)
-    first, *more = [LANE[name] for name in ratio.above]
-    below, less = LANE[ratio.below], LANE[ratio.less] if ratio.less else None
-
-    def quotient(total: int) -> tuple[float | None, int]:
-        n = total >> below & LANE_MASK
-        if less is not None:
-            n -= total >> less & LANE_MASK
-        above = total >> first & LANE_MASK
-        for lane in more:
-            above += total >> lane & LANE_MASK
-        return above / n if n else None, n
-
-    return quotient
 
 
 def _minutes(field: str, written: str) -> int:

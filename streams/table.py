@@ -1,9 +1,9 @@
 """The state of one partition: its DIDs, their clock, the next source offset; and what of it is to be written. Pure.
 
-What changed is handed out as one batch of changelog records and live metrics, to be written all or none: buckets that
-changed, deleted ones, the offset that comes next with the clock. Restoring them in any order, last one of each key,
-gives the same table. Where a DID's last bucket went, its deletion waits for the metrics of zeros and goes with them, so
-that no crash can leave stale figures behind.
+What changed is handed out as one batch of changelog records and live metrics, to be written all or none: changed and
+deleted buckets, the offset that comes next, the clock. Restoring the last record of each key, in any order, gives the
+same table. The deletion of a DID's last bucket waits for the metrics of zeros and goes with them, so that no crash can
+leave stale figures behind.
 """
 
 import struct
@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from streams.alerts import Alert, Alerts, Held
 from streams.bucket import MINUTE_MS, Bucket
 from streams.clock import Clock
-from streams.lines import Busy
+from streams.live import Live, Span
 from streams.rules import NO_RULES, Rules
 from streams.windows import PART_BITS, Flow, Rolling
 
@@ -32,29 +32,6 @@ _PLACE_BYTES: Final = 10  # big-endian: 8 for the minute, 2 for the part
 _OFFSET: Final = struct.Struct(">Bqqqq")
 _VERSION: Final = 1
 _NONE: Final = -(1 << 63)
-
-
-class Span(NamedTuple):
-    """What a window holds besides its counts: tallies (see histogram and paths), and how many legs were up at once."""
-
-    tallies: list[tuple[int, int]]
-    busy: Busy
-
-
-NO_SPAN: Final = Span([], Busy(None, 0))
-
-
-class Live(NamedTuple):
-    """The sums of the windows of a DID or group, in the order of the settings, at `as_of` (ms).
-
-    `longest_ms`: how long the longest leg was up.
-    """
-
-    did: str
-    as_of: int
-    sums: tuple[int, ...]
-    spans: tuple[Span, ...]
-    longest_ms: int
 
 
 class Changes(NamedTuple):
@@ -78,10 +55,10 @@ class Table:
         self._minute = _NONE  # of as_of; _NONE as long as nothing was seen
         self._now = _NONE
         self._at: dict[int, dict[str, None]] = {}  # minute -> DIDs with a bucket there
-        self._leaving: deque[str] = deque()  # DIDs a bucket of which leaves a window
+        self._leaving: deque[str] = deque()  # DIDs of which a bucket leaves a window
         self._changed: dict[str, None] = {}  # DIDs whose metrics are to be written, longest first
         self._dirty: dict[tuple[str, int], Bucket] = {}  # by DID and place
-        self._warm: dict[tuple[str, int], bytes] = {}  # those of the last batch, to be kept packed unless they go on
+        self._warm: dict[tuple[str, int], bytes] = {}  # the last batch's: kept packed if the next has none of them
         self._gone: list[tuple[str, int]] = []
         self._moved = False  # whether next offset or clock are to be written
 
@@ -105,22 +82,22 @@ class Table:
             return LATE
         rolling = self.dids.get(did)
         if rolling is None:
-            rolling = self.dids[did] = Rolling(self._minute, len(self.lengths))
+            rolling = self.dids[did] = Rolling(self._minute, self.lengths)
         elif rolling.minute != self._minute:
             self._advance(did, rolling)
         if not rolling.admit(minute, event_id):
             return DUPLICATE
-        place, bucket, changes = rolling.add(minute, flow, lengths=self.lengths)
+        place, bucket, changes = rolling.add(minute, flow)
         if not bucket.dirty:
             bucket.dirty = True
             self._dirty[did, place] = bucket
             self._at.setdefault(minute, {})[did] = None
         for at, change in changes:
-            place, bucket = rolling.change(at // MINUTE_MS, change, lengths=self.lengths)
+            place, bucket = rolling.change(at // MINUTE_MS, change)
             self._dirty[did, place], bucket.dirty = bucket, True
         self._changed[did] = None
         if self.alerts.watching:
-            self._expect(did)
+            self.alerts.expect(did, self._minute + 1)  # to be looked at once the minute is over
         return COUNTED
 
     def passed(self, next_offset: int) -> None:
@@ -130,7 +107,7 @@ class Table:
             self._moved = True
 
     def roll(self, *, now: int, most: int) -> None:
-        """Go on to `now`: at most so many DIDs a call, so that thousands going quiet together stall nothing."""
+        """Move on to `now`: at most so many DIDs a call, so that thousands going quiet together stall nothing."""
         self._move_to(now)
         for _ in range(min(most, len(self._leaving))):
             did = self._leaving.popleft()
@@ -176,17 +153,17 @@ class Table:
         did, place = key[1 + _PLACE_BYTES :].decode(), int.from_bytes(key[1 : 1 + _PLACE_BYTES], signed=True)
         rolling = self.dids.get(did)
         if rolling is None:
-            rolling = self.dids[did] = Rolling(0, len(self.lengths))
+            rolling = self.dids[did] = Rolling(0, self.lengths)
         rolling.buckets[place] = value
         self._at.setdefault(place >> PART_BITS, {})[did] = None
 
     def settle(self) -> None:
-        """Make the restored table whole: every DID's metrics are to be written anew, as of now."""
+        """Make the restored table whole, and have every DID's metrics written anew, as of now."""
         floor = self.clock.floor
         self._minute = _NONE if floor is None else floor // MINUTE_MS
         for did, rolling in self.dids.items():
             rolling.minute = self._minute
-            self._forget(did, rolling, rolling.settle(lengths=self.lengths))
+            self._forget(did, rolling, rolling.settle())
             self._changed[did] = None
         self.alerts.settle(self.dids, self._minute)
 
@@ -206,32 +183,29 @@ class Table:
             return [minute for minute in range(after + 1, until + 1) if minute in self._at]
         return [minute for minute in self._at if after < minute <= until]
 
-    def _expect(self, did: str) -> None:
-        """Its figures have changed: have them looked at once the minute is over."""
-        self.alerts.expect(did, self._minute + 1)
-
     def _look(self, did: str, rolling: Rolling) -> None:
         """Let the alerts look at a DID at each minute up to the present one."""
         while rolling.minute < self._minute and rolling.buckets:
             first = rolling.minute + 1
-            last = rolling.next_change(self._minute, lengths=self.lengths) if first < self._minute else first
+            last = rolling.next_change(self._minute) if first < self._minute else first
             sums = dict(zip(self.lengths, rolling.sums, strict=True))
             self.alerts.look(did, Held(first, last, sums, rolling.newest))
             if last == self._minute:
                 return
-            self._forget(did, rolling, rolling.advance(last, lengths=self.lengths))
+            self._forget(did, rolling, rolling.advance(last))
 
     def _advance(self, did: str, rolling: Rolling) -> None:
+        """Move a DID on to the present minute; its metrics are to be written if that changes them."""
         sums = list(rolling.sums)
         if self.alerts.watching:
             self._look(did, rolling)
-        dropped = rolling.advance(self._minute, lengths=self.lengths)
+        dropped = rolling.advance(self._minute)
         if dropped or rolling.kept:
             self._forget(did, rolling, dropped)
         if sums == rolling.sums:
             return
         if self.alerts.watching:
-            self._expect(did)
+            self.alerts.expect(did, self._minute + 1)
         if any(sums[n] != rolling.sums[n] for n in self._order):
             self._changed[did] = None
 
@@ -272,7 +246,7 @@ class Table:
         if not rolling.buckets:
             self._gone += [(did, kept) for kept in rolling.kept]
             del self.dids[did]
-        busy, longest_ms = rolling.busy(self.lengths)
+        busy, longest_ms = rolling.busy()
         tallies = rolling.tallies()
         spans = tuple([Span(tallies[n], busy[n]) for n in self._order])
         return Live(did, as_of, tuple([rolling.sums[n] for n in self._order]), spans, longest_ms)

@@ -6,10 +6,9 @@ from uuid import UUID, uuid5
 from schemas import encode
 from streams.alerts import Alert
 from streams.bucket import MINUTE_MS
-from streams.live import common_headers
+from streams.headers import Headers, cloud_event
 
-NAMESPACE: Final = UUID("0d1f5a3e-58c7-5b0a-9a0c-6f3f3f0d2c11")  # of all alerts' ids: changing it changes every id
-_TYPE: Final = b"phonon.did-alerts.v1"
+NAMESPACE: Final = UUID("0d1f5a3e-58c7-5b0a-9a0c-6f3f3f0d2c11")  # of all alerts' ids: another one changes every id
 
 
 def as_dict(alert: Alert, *, of_group: bool = False) -> dict[str, Any]:
@@ -35,10 +34,9 @@ def value(alert: Alert, header: bytes | None = None, *, of_group: bool = False) 
     return encode("DidAlert", as_dict(alert, of_group=of_group), prefix=header)
 
 
-def headers(alert: Alert) -> list[tuple[str, bytes]]:
-    """CloudEvents, binary mode: an episode's two records differ by their state."""
-    ce_id = f"{_id(alert)}:{alert.state}".encode()
-    return [("ce_id", ce_id), *common_headers(_TYPE, alert.as_of * MINUTE_MS)]
+def headers(alert: Alert) -> Headers:
+    """The record's headers; the two of an episode differ by their state."""
+    return cloud_event("DidAlert", f"{_id(alert)}:{alert.state}", alert.as_of * MINUTE_MS)
 
 
 def _id(alert: Alert) -> str:

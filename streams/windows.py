@@ -1,8 +1,8 @@
 """A DID's rolling sums over its minutes, for all windows at once. Pure: time is an argument.
 
 Minutes are whole numbers, ms since 1970 UTC // 60,000. At the minute of as_of, a window of n minutes holds the minutes
-(minute - n, minute]. A flow is added to its bucket and to the sum of each window that holds its minute; as time goes on
-what left is subtracted, once, and nothing comes back. So a record costs the same however long the windows are.
+(minute - n, minute]. A flow is added to its bucket and to the sum of each window that holds its minute; as time goes
+on, what leaves is subtracted, once, and nothing comes back. So a record costs the same however long the windows are.
 """
 
 from bisect import bisect_right
@@ -23,7 +23,7 @@ _NEVER: Final = -(1 << 63)
 
 
 class Flow(NamedTuple):
-    """What of a flow record counts. `event_id` is 16 bytes, `occurred_at` ms, `counts` one integer (see metrics).
+    """What counts of a flow record. `event_id` is 16 bytes, `occurred_at` ms, `counts` one integer (see metrics).
 
     `caller`: 64 bits, 0 for nobody. `alone`: it was answered, without an agent leg. `legs`: see lines. `tallies`: the
     numbers of its bins and path.
@@ -40,23 +40,24 @@ class Flow(NamedTuple):
 
 
 class Rolling:
-    """One DID: its buckets by place, the ids in them, and a sum per window (shortest first) as of `minute`.
+    """One DID: its buckets by place, the ids in them, and a sum per window as of `minute`. `lengths`: shortest first.
 
-    Tallies are by number, a count per window side by side in one integer, the shortest window lowest. What is no sum,
-    or one that later calls change, has modules of its own: callers and lines; None where no flow told of any.
+    Tallies are by number, the counts of all windows side by side in one integer, the shortest window lowest. What is no
+    sum, or one that later calls change, has modules of its own, callers and lines: None where no flow told of any.
     Buckets are packed but for those that are to be written to the log.
     """
 
     __slots__ = (
-        *("_callers", "_ids", "_lines", "_tallies"),
+        *("_callers", "_ids", "_lengths", "_lines", "_tallies"),
         *("buckets", "emitted_at", "kept", "minute", "newest", "sums"),
     )
 
-    def __init__(self, minute: int, windows: int) -> None:
+    def __init__(self, minute: int, lengths: Sequence[int]) -> None:
+        self._lengths = lengths
         self.minute = minute
         self.newest = _NEVER  # minute of a flow
         self.buckets: dict[int, Bucket | bytes] = {}
-        self.sums = [0] * windows
+        self.sums = [0] * len(lengths)
         self.emitted_at = float("-inf")  # when its metrics were last written, in the table's seconds
         self.kept: list[int] = []  # places to delete along with the last metrics
         self._ids = Ids()
@@ -65,7 +66,7 @@ class Rolling:
         self._lines: Lines | None = None
 
     def admit(self, minute: int, event_id: bytes) -> bool:
-        """Remember a flow that is to be counted; False where it is already, most likely in that minute."""
+        """Remember a flow that is to be counted; False where it was before, most likely in that minute."""
         if self._ids.put(event_id):
             return True
         likely = [self.buckets[place] for place in self._places(minute)]
@@ -74,7 +75,7 @@ class Rolling:
         self._ids.put_too(event_id)
         return True
 
-    def add(self, minute: int, flow: Flow, *, lengths: Sequence[int]) -> tuple[int, Bucket, Sequence[Change]]:
+    def add(self, minute: int, flow: Flow) -> tuple[int, Bucket, Sequence[Change]]:
         """Count a new flow of a minute that the largest window holds.
 
         Returns its bucket, the place of that, and what the flow changes of its caller's others.
@@ -97,7 +98,7 @@ class Rolling:
             bucket.calls += (caller, at % MINUTE_MS << 1 | alone)
         if legs:
             if self._lines is None:
-                self._lines = Lines(self.minute, len(lengths))
+                self._lines = Lines(self.minute, self._lengths)
             self._lines.note(legs)
             bucket.legs += legs
         if minute > self.newest:
@@ -105,13 +106,13 @@ class Rolling:
         bucket.counts += counts
         bucket.ids += event_id
         bucket.tallies += tallies
-        without = bisect_right(lengths, self.minute - minute)
+        without = bisect_right(self._lengths, self.minute - minute)
         self._sum(counts, without)
         self._tally(tallies, without)
         return place, bucket, changes
 
     def _sum(self, counts: int, without: int) -> None:
-        """Add to the windows but for the shortest ones. Those that hold the same share a sum: most DIDs woke today."""
+        """Add to all windows but so many of the shortest. Windows that hold the same share a sum, as most DIDs' do."""
         sums, before, after = self.sums, -1, -1
         for n in range(without, len(sums)):
             if sums[n] is not before:
@@ -119,15 +120,15 @@ class Rolling:
                 after = before + counts
             sums[n] = after
 
-    def change(self, minute: int, counts: int, *, lengths: Sequence[int]) -> tuple[int, Bucket]:
-        """Put one of one of the counts of a minute more or less; its bucket, one that has any of what gets less."""
+    def change(self, minute: int, counts: int) -> tuple[int, Bucket]:
+        """Change one of a minute's counts by one; the bucket it is changed in: for one less, one that has any."""
         needed = -counts * LANE_MASK if counts < 0 else 0
         for place in self._places(minute):
             bucket = self.buckets[place] = _opened(self.buckets[place])
             if not needed or bucket.counts & needed:
                 break
         bucket.counts += counts
-        self._sum(counts, bisect_right(lengths, self.minute - minute))
+        self._sum(counts, bisect_right(self._lengths, self.minute - minute))
         return place, bucket
 
     def tallies(self) -> list[list[tuple[int, int]]]:
@@ -143,22 +144,22 @@ class Rolling:
             found.append([one for one in held if one[1]])
         return found
 
-    def busy(self, lengths: Sequence[int]) -> tuple[list[Busy], int]:
+    def busy(self) -> tuple[list[Busy], int]:
         """How many legs were up at once in each window, and how long the longest was, ms."""
         if self._lines is None:
-            return [Busy(0, 0)] * len(lengths), 0
-        if self._lines.outdated(self.minute, lengths[-1]):
-            self._lines = Lines(self.minute, len(lengths))
+            return [Busy(0, 0)] * len(self._lengths), 0
+        if self._lines.outdated(self.minute):
+            self._lines = Lines(self.minute, self._lengths)
             for bucket in self.buckets.values():
                 self._lines.note(_opened(bucket).legs)
-        return self._lines.at(self.minute, lengths), self._lines.longest_ms
+        return self._lines.at(self.minute), self._lines.longest_ms
 
-    def advance(self, minute: int, *, lengths: Sequence[int]) -> list[int]:
-        """Go on to a later minute (an earlier one changes nothing); the places that left the largest window."""
+    def advance(self, minute: int) -> list[int]:
+        """Move on to a later minute (an earlier one changes nothing); the places that left the largest window."""
         if minute <= self.minute:
             return []
         left: list[int] = []
-        for n, length in enumerate(lengths):
+        for n, length in enumerate(self._lengths):
             left = self._between(self.minute - length, minute - length)
             for place in left:
                 bucket = _opened(self.buckets[place])
@@ -169,28 +170,28 @@ class Rolling:
             self._drop(left)
         return left
 
-    def next_change(self, until: int, *, lengths: Sequence[int]) -> int:
+    def next_change(self, until: int) -> int:
         """The first minute after its own, or else `until`, at which something leaves a window."""
-        at, buckets = self.minute, self.buckets
+        at, buckets, lengths = self.minute, self.buckets, self._lengths
         if (until - at) * len(lengths) <= len(buckets):
             ahead = (m for m in range(at + 1, until) if any((m - n) << PART_BITS in buckets for n in lengths))
             return next(ahead, until)
         leaving = ((place >> PART_BITS) + length for place in buckets for length in lengths)
         return min((minute for minute in leaving if at < minute < until), default=until)
 
-    def settle(self, *, lengths: Sequence[int]) -> list[int]:
+    def settle(self) -> list[int]:
         """Make ids and sums from the buckets, after a restore; the places that no window holds."""
-        oldest = self.minute - lengths[-1] + 1
+        oldest = self.minute - self._lengths[-1] + 1
         dropped = [place for place in self.buckets if place >> PART_BITS < oldest]
         for place in dropped:
             del self.buckets[place]
         self.newest = max(self.buckets, default=_NEVER) >> PART_BITS
         opened = {place: _opened(bucket) for place, bucket in self.buckets.items()}
         self._ids.restore([bucket.ids for bucket in opened.values()])
-        for n, length in enumerate(lengths):
+        for n, length in enumerate(self._lengths):
             first = (self.minute - length + 1) << PART_BITS
             self.sums[n] = sum([bucket.counts for place, bucket in opened.items() if place >= first])
-        self._recall(opened, lengths)
+        self._recall(opened)
         return dropped
 
     def _drop(self, places: Sequence[int]) -> None:
@@ -204,22 +205,22 @@ class Rolling:
         if self._ids.forget(gone):
             self._ids.restore([_opened(bucket).ids for bucket in self.buckets.values()])
 
-    def _recall(self, buckets: Mapping[int, Bucket], lengths: Sequence[int]) -> None:
+    def _recall(self, buckets: Mapping[int, Bucket]) -> None:
         """Make tallies, callers and lines from the buckets."""
         self._tallies = {}
         for place, bucket in buckets.items():
-            self._tally(bucket.tallies, bisect_right(lengths, self.minute - (place >> PART_BITS)))
+            self._tally(bucket.tallies, bisect_right(self._lengths, self.minute - (place >> PART_BITS)))
         calls = [one for place, bucket in buckets.items() for one in bucket.each_call(place >> PART_BITS)]
         if calls:
             self._callers = Callers()
             self._callers.restore(calls)
         for bucket in buckets.values():
             if bucket.legs:
-                self._lines = self._lines or Lines(self.minute, len(lengths))
+                self._lines = self._lines or Lines(self.minute, self._lengths)
                 self._lines.note(bucket.legs)
 
     def _tally(self, tallies: Iterable[int], without: int) -> None:
-        """Count tallies in the windows but for so many, the shortest ones."""
+        """Count tallies in all windows but so many of the shortest."""
         held, one = self._tallies, _one_in_each(len(self.sums))[without]
         for number in tallies:
             held[number] = held.get(number, 0) + one
@@ -262,7 +263,7 @@ class Rolling:
 
 @cache
 def _one_in_each(windows: int) -> tuple[int, ...]:
-    """One flow in each of so many windows; in each but the shortest; and so on."""
+    """What a flow adds to a tally in all of so many windows, in all but the shortest, and so on."""
     ones = [1 << n * _TALLY_BITS for n in range(windows)]
     return tuple(sum(ones[without:]) for without in range(windows))
 

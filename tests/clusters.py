@@ -9,8 +9,8 @@ import shutil
 import subprocess
 import tempfile
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -78,14 +78,8 @@ class Node:
 
     def format(self, cluster: str, *more: str) -> Child:
         """Make the empty log directory; the process that does."""
-        arguments = [
-            "kafka.tools.StorageTool",
-            "format",
-            f"--cluster-id={cluster}",
-            "-c",
-            str(self.folder / "properties"),
-            *more,
-        ]
+        arguments = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", *more]
+        arguments += ["-c", str(self.folder / "properties")]
         return Child("Kafka's storage tool", [*self._java, *arguments], log=self.folder / "log")
 
     def start(self) -> None:
@@ -115,13 +109,36 @@ def make_node(java: list[str], folder: Path, port: int, properties: str) -> Node
     return Node([*java[:1], f"-Dlog4j2.configurationFile={folder / 'log4j2.properties'}", *java[1:]], folder, port)
 
 
+def alone(folder: Path, controller: int) -> str:
+    """COMMON of a cluster of one node."""
+    voters = f"1@{LOOPBACK}:{controller}"
+    return COMMON.format(node=1, voters=voters, data=folder / "data", replication=1, in_sync=1)
+
+
+@contextmanager
+def running(*nodes: Node, users: Iterable[str] = ()) -> Iterator[None]:
+    """Format the nodes of one cluster, with these users, and run them until the block ends."""
+    cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    scram = [f"--add-scram=SCRAM-SHA-512=[name={name},password={PASSWORD}]" for name in users]
+    formatting = [node.format(cluster, *scram) for node in nodes]
+    for child in formatting:
+        child.wait_until(partial(ended, child), within_seconds=UP_WITHIN_SECONDS)
+    with ExitStack() as stack:
+        for node in nodes:
+            node.start()
+            stack.callback(node.kill)
+        for node in nodes:
+            node.wait()
+        yield
+
+
+def ended(child: Child) -> bool:
+    return child.returncode == 0
+
+
 def java_with_kafka(environ: Mapping[str, str], *options: str) -> list[str]:
     """The command that runs a class of Kafka's. Raises NoBroker."""
     return [find_java(environ), *options, "-cp", f"{kafka_jars(environ, print)}/*"]
-
-
-def cluster_id() -> str:
-    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
 
 
 # --- one node behind SCRAM and TLS
@@ -150,29 +167,18 @@ def secured(environ: Mapping[str, str]) -> Iterator[Secured]:
         folder = Path(name)
         make_certificates(folder)
         port, controller, outside = free_port(), free_port(), free_port()
-        voters = f"1@{LOOPBACK}:{controller}"
-        common = COMMON.format(node=1, voters=voters, data=folder / "data", replication=1, in_sync=1)
         addresses = {"host": LOOPBACK, "port": port, "controller": controller, "secured": outside}
-        properties = common + SECURED.format(**addresses, keystore=folder / "server.pem", user=USER)
-        node = make_node(java, folder / "1", port, properties)
-        users = [f"--add-scram=SCRAM-SHA-512=[name={name},password={PASSWORD}]" for name in (USER, *PROGRAMS)]
-        formatting = node.format(cluster_id(), *users)
-        formatting.wait_until(partial(ended, formatting), within_seconds=UP_WITHIN_SECONDS)
-        node.start()
-        try:
-            node.wait()
+        properties = SECURED.format(**addresses, keystore=folder / "server.pem", user=USER)
+        node = make_node(java, folder / "1", port, alone(folder, controller) + properties)
+        with running(node, users=(USER, *PROGRAMS)):
             yield Secured(outside, folder)
-        finally:
-            node.child.stop()
 
 
 def make_certificates(folder: Path) -> None:
     """A CA, a certificate of it for 127.0.0.1 with key and CA in one file, and a CA that signed nothing."""
     for name in ("ca", "other-ca"):
         subject = ["-days", "2", "-subj", f"/CN={name}", "-addext", "basicConstraints=critical,CA:TRUE"]
-        openssl(
-            folder, "req", "-x509", *NEW_KEY, "-keyout", f"{name}.key", "-out", f"{name}.pem", "-days", "2", *subject
-        )
+        openssl(folder, "req", "-x509", *NEW_KEY, "-keyout", f"{name}.key", "-out", f"{name}.pem", *subject)
     openssl(folder, "req", *NEW_KEY, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=kafka")
     (folder / "san").write_text(f"subjectAltName=IP:{LOOPBACK},DNS:localhost\n")
     signed_by = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"]
@@ -225,19 +231,12 @@ def managed(environ: Mapping[str, str]) -> Iterator[Node]:
         folder, port, controller = Path(name), free_port(), free_port()
         (folder / "Managed.java").write_text(POLICY)
         subprocess.run(["javac", "-cp", jars, "Managed.java"], cwd=folder, timeout=60, check=True)
-        voters = f"1@{LOOPBACK}:{controller}"
-        common = COMMON.format(node=1, voters=voters, data=folder / "data", replication=1, in_sync=1)
         listeners = PLAIN.format(host=LOOPBACK, port=port, controller=controller)
         policy = "create.topic.policy.class.name=Managed\n"
-        node = make_node([*java, f"{jars}:{folder}"], folder / "1", port, common + listeners + policy)
-        formatting = node.format(cluster_id())
-        formatting.wait_until(partial(ended, formatting), within_seconds=UP_WITHIN_SECONDS)
-        node.start()
-        try:
-            node.wait()
+        properties = alone(folder, controller) + listeners + policy
+        node = make_node([*java, f"{jars}:{folder}"], folder / "1", port, properties)
+        with running(node):
             yield node
-        finally:
-            node.kill()
 
 
 # --- three nodes
@@ -248,7 +247,7 @@ def three_nodes(environ: Mapping[str, str]) -> Iterator[list[Node]]:
     """Three nodes, each broker and controller, that replicate to each other. Raises NoBroker or ChildFailed."""
     java = java_with_kafka(environ, *SMALL_HEAP)
     with tempfile.TemporaryDirectory(prefix="phonon-three-", ignore_cleanup_errors=True) as name:
-        folder, cluster = Path(name), cluster_id()
+        folder = Path(name)
         controllers = {number: free_port() for number in (1, 2, 3)}
         voters = ",".join(f"{number}@{LOOPBACK}:{port}" for number, port in controllers.items())
         nodes = []
@@ -257,21 +256,5 @@ def three_nodes(environ: Mapping[str, str]) -> Iterator[list[Node]]:
             common = COMMON.format(node=number, voters=voters, data=folder / f"data-{number}", replication=3, in_sync=2)
             listeners = PLAIN.format(host=LOOPBACK, port=port, controller=controller)
             nodes.append(make_node(java, folder / str(number), port, common + listeners))
-        started = []
-        try:
-            formatting = [node.format(cluster) for node in nodes]
-            for child in formatting:
-                child.wait_until(partial(ended, child), within_seconds=UP_WITHIN_SECONDS)
-            for node in nodes:
-                node.start()
-                started.append(node)
-            for node in nodes:
-                node.wait()
+        with running(*nodes):
             yield nodes
-        finally:
-            for node in started:
-                node.kill()
-
-
-def ended(child: Child) -> bool:
-    return child.returncode == 0

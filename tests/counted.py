@@ -1,4 +1,4 @@
-"""What the workers read of a decoded flow record: by way of its bytes, as there is no other."""
+"""What the workers count of a decoded flow record, read from its bytes: there is no other way."""
 
 from schemas import encode
 from streams import flows

@@ -1,4 +1,4 @@
-"""A source of made-up figures in place of Kafka, for what is about the page alone: how it looks, and how fast it is.
+"""Made-up figures in place of Kafka, for what concerns the page alone: how it looks, and how fast it is.
 
     python -m tests.dashboard_fake [DIDS] [CHANGES_PER_SECOND] [PORT] [ALERTS]
 
@@ -25,6 +25,7 @@ from app.dashboard.source import Batch, Link, Source
 from schemas import SCHEMAS, encode
 from schemas.registry import Registry
 from schemas.settings import Settings, read_settings
+from tests.did_metrics import ratios
 
 WINDOWS = (("5m", 300), ("1h", 3600), ("24h", 86_400))
 FIELDS = SCHEMAS["DidMetrics"]["fields"][2]["type"]["items"]["fields"][4:]
@@ -32,23 +33,7 @@ LISTS = [field["name"] for field in FIELDS if isinstance(field["type"], dict)]
 BINS = [name for name in LISTS if name.endswith("_bins")]
 #: What a window says with one number.
 FIGURES = [field["name"] for field in FIELDS if field["name"] not in LISTS]
-RATIOS = {
-    "answer_seizure_ratio": ("answered", "attempts"),
-    "average_call_duration_ms": ("talk_ms", "answered"),
-    "short_call_ratio": ("short_calls", "answered"),
-    "average_ring_ms": ("ring_ms", "rung"),
-    "agent_answer_ratio": ("agent_answered", "agent_attempts"),
-    "abandonment_ratio": ("flows_abandoned", "flows_to_agent"),
-    "service_level": ("served_in_time", "flows_to_agent"),
-    "average_time_to_agent_ms": ("time_to_agent_ms", "agents_timed"),
-    "repeat_caller_ratio": ("repeat_callers", "callers"),
-    "containment_ratio": ("flows_contained", "flows_traceable"),
-    "no_input_ratio": ("flows_without_key", "flows_reached"),
-    "drop_off_ratio": ("flows_dropped_off", "flows_with_key"),
-    "average_time_to_first_key_ms": ("first_key_ms", "first_keys_timed"),
-    "average_time_after_last_key_ms": ("after_last_key_ms", "last_keys_timed"),
-}
-#: A voice menu: what callers choose at each place, and how often; nothing: they choose no more.
+#: A voice menu: what callers choose at each place, and how often; "" is for those who choose no more.
 MENU: dict[str, dict[str, int]] = {
     "": {"1": 46, "2": 31, "3": 14, "0": 5, "*": 1, "other": 3},
     "1": {"1": 40, "2": 25, "9": 8, "": 27},
@@ -144,7 +129,7 @@ class Line:
         return told | {"callers": int(kind < 0.88), "repeat_callers": int(kind < 0.09)}
 
     def _path(self) -> str | None:
-        """What the caller chose, of one who was reached."""
+        """What a caller who was reached chose."""
         if self.habits.random() < 0.12:
             return None
         path, choice = "", self._choice("")
@@ -195,7 +180,7 @@ class Line:
         windows = [
             {"name": name, "seconds": s, "start": end - s * 1000, "end": end}
             | counts
-            | ratios(counts)
+            | derived(counts)
             | {"menu": menu(paths)}
             | (legs | {"peak_legs": None} if group else legs)
             for (name, s), counts, paths, legs in zip(WINDOWS, self.counts, self.paths, busy(self.counts), strict=True)
@@ -205,7 +190,7 @@ class Line:
 
 
 def menu(paths: Counter[tuple[str, bool]]) -> list[dict[str, Any]]:
-    """The places that callers came by, as a worker tells them."""
+    """The places that callers came by, as a worker writes them."""
     flows, left = Counter[str](), Counter[str]()
     for (path, gone), number in paths.items():
         choices = path.split(">")
@@ -225,12 +210,10 @@ def busy(counts: list[dict[str, int]]) -> list[dict[str, Any]]:
     return found
 
 
-def ratios(counts: dict[str, int]) -> dict[str, Any]:
-    known = counts["attempts"] - counts["unknown_cause"]
-    effective = sum(counts[name] for name in ("answered", "busy", "no_answer", "rejected"))
-    found = {name: counts[a] / counts[b] if counts[b] else None for name, (a, b) in RATIOS.items()}
+def derived(counts: dict[str, int]) -> dict[str, Any]:
+    """What follows from the counts; no distributions."""
     times = {name: counts["talk_ms"] and 1000 + len(name) for name in FIGURES if re.search(r"_p\d\d_ms", name)}
-    return found | times | {"network_effectiveness_ratio": effective / known if known else None} | {b: [] for b in BINS}
+    return ratios(counts) | times | {name: [] for name in BINS}
 
 
 def lines(number: int, seed: int = 1) -> list[Line]:

@@ -9,19 +9,19 @@ from streams import paths
 from streams.bucket import MINUTE_MS
 from streams.histogram import EDGES, FIRST, KINDS, MIDDLE_OF, by_kind, percentiles
 from streams.histogram import PERCENTILES as PERCENTS
+from streams.live import Live
 from streams.metrics import COUNTS, PERCENTILES, RATIOS, Ratio, lanes
-from streams.table import Live
 
 Tallies = Iterable[tuple[int, int]]
 
 
 def number(kind: str, ms: int) -> int:
-    """The number of the bin that a call is in which took so long."""
+    """The number of the bin for a call that took so long."""
     return FIRST[kind] + bisect_right(EDGES, ms)
 
 
 def bins(tallies: Tallies) -> dict[str, list[tuple[int, int]]]:
-    """The histograms by kind: of the bins that are not empty the middle, ms, and how many calls."""
+    """The histograms by kind: the middle (ms) and the calls of each bin that is not empty."""
     kinds = zip(KINDS, by_kind(tallies), strict=True)
     return {kind: [(MIDDLE_OF[number_], calls) for number_, calls in held] for kind, held in kinds}
 

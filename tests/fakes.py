@@ -1,4 +1,4 @@
-"""Five-line fakes of what the receiver's parts talk to; each is proved by a test of the real thing beside it.
+"""Fakes of what the receiver's parts talk to, a few lines each; tests of the real things stand beside them.
 
 FakeProducer     as confluent_kafka.Producer: acknowledges when polled, or hangs, or refuses (tests/test_publish.py)
 FakePublisher    as app.publish.Publisher

@@ -7,10 +7,8 @@ import random
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import islice
@@ -22,10 +20,12 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 
 from app.demo.child import Child
 from app.demo.ports import free_port
+from benchmarks.processes import figure
 from schemas import decode, encode
 from schemas.topics import TOPICS, topic_name
 from tests.flow_oracle import MINUTE, Record, flow, mismatches
-from tests.processes import Processes
+from tests.patience import eventually
+from tests.processes import Processes, ask
 
 PARTITIONS = 4
 AGES_MS = (0, 2_000, 30_000, 5 * MINUTE - 20_000, 60 * MINUTE - 30_000, 23 * 60 * MINUTE)
@@ -42,7 +42,7 @@ class FlowTopic:
 
     @cached_property
     def _producer(self) -> Producer:
-        """In order and once, also where the broker crashes: another topic can be given the same."""
+        """In order and once, even where the broker crashes, so that another topic can be given the same."""
         return Producer({
             "bootstrap.servers": self.servers, "partitioner": "murmur2_random", "linger.ms": 5,
             "enable.idempotence": True,
@@ -97,7 +97,7 @@ class FlowTopic:
             future.result()
 
     def follow(self, other: "FlowTopic") -> None:
-        """Put what is new on another topic on this one: the same bytes in the same order with the same timestamps."""
+        """Copy what is new on another topic: the same bytes in the same order with the same timestamps."""
         for key, value, stamp in other.log[len(self.log) :]:
             self.put(key, value, timestamp=stamp)
         self.flush()
@@ -180,33 +180,21 @@ class Workers:
     def page(self, number: int, path: str) -> tuple[int, str]:
         """Status and text of a management page; (0, why) while nobody answers."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._ports[number]}{path}", timeout=3) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
+            return ask(self._ports[number], "GET", path)
         except OSError as error:
             return 0, str(error)
 
     def figure(self, number: int, name: str) -> float:
         """The sum of a figure over its labels."""
-        lines = self.page(number, "/metrics")[1].splitlines()
-        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.split("{")[0].split(" ")[0] == name)
+        return figure(f"http://127.0.0.1:{self._ports[number]}/metrics", name)
 
     def wait_ready(self, *numbers: int, within_seconds: float = 30.0) -> None:
         """Wait until they say they are ready."""
-        wait(lambda: all(self.page(number, "/readyz")[0] == 200 for number in numbers), within_seconds)
+        eventually(lambda: all(self.page(number, "/readyz")[0] == 200 for number in numbers), within_seconds)
 
     def wait_idle(self, within_seconds: float = 40.0) -> None:
         """Wait until all that run are ready, nothing is left to count and nothing to write."""
         time.sleep(1.5)  # a worker looks once a second how far the log reaches
         names = ("phonon_lag_records", "phonon_dids_waiting")
         self.wait_ready(*self.running, within_seconds=within_seconds)
-        wait(lambda: not any(self.figure(n, name) for n in self.running for name in names), within_seconds)
-
-
-def wait(until: Callable[[], bool], within_seconds: float) -> None:
-    """Ask five times a second."""
-    end = time.monotonic() + within_seconds
-    while not until():
-        assert time.monotonic() < end, f"not within {within_seconds} s"
-        time.sleep(0.2)
+        eventually(lambda: not any(self.figure(n, name) for n in self.running for name in names), within_seconds)

@@ -1,9 +1,9 @@
-"""The provider's calls as flow records, its own account of them, and two runs of workers that must end the same.
+"""The provider's calls as flow records, its own account of them, and what makes two runs of workers comparable.
 
 Flows are the receiver's: its pure middle reads what the synthetic provider would post, retries and odd deliveries too.
 The account is the provider's own bookkeeping, recounted; it has seen no code of the receiver or the workers.
-Two runs end in records that are equal, `as_of` too, once every DID has had a flow that happens `AHEAD` of now: a
-partition's clock stands there, as the contract says, until now gets there.
+Two runs end in equal records, `as_of` included, once every DID has had a flow that happens `AHEAD` of now: as the
+contract says, a partition's clock then stands there until now catches up.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ ENCODE = encoder("Flow")
 RULES = Rules(zone=ZoneInfo("Asia/Kolkata"), region="IN")
 AHEAD = timedelta(seconds=60)
 SPAN = timedelta(hours=22)
-RETRIES = timedelta(minutes=10)  # before now, so that what only the receiver knows the time of is no future
+RETRIES = timedelta(minutes=10)  # before now, so that no flow whose time only the receiver knows lies ahead
 
 
 class Provided:

@@ -16,7 +16,7 @@ POM = (
 
 
 def jars(name: str, dependencies: str, folder: Path, *options: str) -> Path:
-    """The folder of these dependencies (pom.xml's elements), by way of an empty one; else leave as `without_broker`."""
+    """The folder with these dependencies (elements of a pom.xml), fetched by way of an empty `folder`."""
     if not shutil.which("javac") or not shutil.which("mvn"):
         without_broker("no JDK or no Maven", os.environ)
     pom = POM.format(name=name, dependencies=dependencies)

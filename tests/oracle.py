@@ -1,6 +1,6 @@
 """The oracle of the fault tests: every 2xx is an obligation, and afterwards each one is looked up in Kafka.
 
-It sends deliveries at a steady rate whatever the receiver does (an open loop, as the provider), sends again what was
+It sends deliveries at a steady rate whatever the receiver does (an open loop, like the provider), sends again what was
 not taken, and now and then what was, in other words. It knows how many events of each kind a delivery must cause. It
 uses nothing of `app`, and of `schemas` only the codec.
 """
@@ -14,7 +14,7 @@ import time
 import uuid
 from collections import Counter, defaultdict, deque
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -54,7 +54,7 @@ class Phase:
         self.took[status].append((asked, seconds))
 
     def seconds(self, status: str, since: float = 0.0, until: float = math.inf) -> list[float]:
-        """What each such answer took of those asked for in that time, the quickest first."""
+        """How long such answers took to what was asked in that time, the quickest first."""
         return sorted(seconds for asked, seconds in self.took[status] if since <= asked <= until)
 
     def line(self) -> str:
@@ -246,14 +246,6 @@ def read_all(bootstrap_servers: str, prefix: str) -> Iterator[tuple[str, dict[st
                 place = (message.topic() or "", message.partition() or 0)
                 if (message.offset() or 0) + 1 >= left.get(place, 0):
                     left.pop(place, None)
-
-
-@contextmanager
-def closing(consumer: Any) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        consumer.close()
 
 
 def _document(flow_id: str, chance: random.Random) -> dict[str, Any]:

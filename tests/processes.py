@@ -8,10 +8,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
 
 from app.demo.child import Child
-from app.demo.ports import answers
+from app.demo.ports import LOOPBACK, answers
 
 OURS = ("PHONON_", "KAFKA_", "SCHEMA_REGISTRY_")
 SCRIPT = str(Path(sys.executable).with_name("phonon-events"))
@@ -37,6 +39,14 @@ def run_command(
         timeout=within_seconds,
         check=False,
     )
+
+
+def ask(port: int, method: str, path: str, body: bytes | None = None) -> tuple[int, str]:
+    """Status and text of an answer on loopback. Raises OSError where nobody gives one."""
+    with closing(HTTPConnection(LOOPBACK, port, timeout=10)) as connection:
+        connection.request(method, path, body)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
 
 
 class Processes:

@@ -33,7 +33,7 @@ def normal(rng: Random, dids: Iterable[str], begin: int, end: int, rate: float) 
 def outbound(
     rng: Random, did: str, ends: Iterable[int], *, answered: float, short: float | None = None
 ) -> list[Record]:
-    """Outbound calls of one DID that end then; of them so many are answered, and of these so many are short."""
+    """Outbound calls of one DID that end then: a share of them is answered, and of these a share is short."""
     calls, made = Calls(rng, [did]), list[Record]()
     for at in ends:
         wanted = rng.random() < answered

@@ -20,9 +20,11 @@ from pathlib import Path
 
 from app.demo.broker import jars
 from app.demo.kafka_node import KafkaNode
+from benchmarks.processes import children
 from tests import soak_workers
-from tests.faults import ANSWER_WITHIN_SECONDS, Receiver, made_topics, until
+from tests.faults import ANSWER_WITHIN_SECONDS, Receiver, made_topics
 from tests.oracle import Oracle, Phase
+from tests.patience import until
 from tests.processes import Processes
 
 PREFIX = "soak"
@@ -103,10 +105,8 @@ class Soak:
         await asyncio.sleep(3)
 
     def _kill_one_worker(self) -> None:
-        pid = self.receiver.child.pid
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        if children:
-            os.kill(int(self.chance.choice(children)), signal.SIGKILL)
+        if workers := children(self.receiver.child.pid):
+            os.kill(self.chance.choice(workers), signal.SIGKILL)
 
 
 async def soak(options: argparse.Namespace) -> int:

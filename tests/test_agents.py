@@ -3,7 +3,6 @@
 import asyncio
 import random
 import time
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -15,7 +14,7 @@ from faust.transport.drivers import aiokafka as driver
 from schemas import decode, encode, registry_header
 from schemas.refusals import WRONG_TIME
 from schemas.registry import RegistryError
-from schemas.settings import Window
+from schemas.settings import Window, read_settings
 from streams import changelog, chunks, framing, measures
 from streams.agents import count_flows
 from streams.changelog import Place, Sent, Writer
@@ -30,6 +29,7 @@ from streams.rules import NO_RULES
 from streams.table import Table
 from tests.fakes import FakeRegistry
 from tests.flow_oracle import flow
+from tests.patience import until
 
 NOW = 1_763_800_000_000
 SOURCE = "phonon.flow.v1"
@@ -42,7 +42,7 @@ class Shore:
     def __init__(self, *, next_offset: int = 100) -> None:
         self.sought: list[int] = []
         self.now = NOW
-        self.framing = Framing()
+        self.framing = Framing(read_settings({}))
         ports = Ports((Window("5m", 300),), NO_RULES, WRITTEN, self.seek, self.framing, lambda: self.now)
         self.partition = Partition(Place("group", "log", SOURCE, 3, {}), ports)
         self.table = self.partition.table = Table((5,))
@@ -276,12 +276,6 @@ async def test_what_is_counted_again_and_what_is_too_old_has_a_figure_of_its_own
     assert [counter._value.get() - was for counter, was in zip(counters, before, strict=True)] == [3, 2, 1]
 
 
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(3):
-        while not condition():  # noqa: ASYNC110 - what is waited for happens in a task and on a thread
-            await asyncio.sleep(0.01)
-
-
 async def test_from_a_schema_that_is_asked_for_nothing_is_counted_until_it_is_known(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -295,9 +289,9 @@ async def test_from_a_schema_that_is_asked_for_nothing_is_counted_until_it_is_kn
     assert (shore.flows, shore.table.next_offset, shore.sought) == (2, 102, [])
     await shore.partition.count(fetched(102, 3))
     assert (shore.flows, shore.table.next_offset) == (2, 102)
-    await until(lambda: shore.partition.asking)
+    await until(lambda: shore.partition.asking, 3)
     register.away = False
-    await until(lambda: shore.sought and shore.partition.asking is None)
+    await until(lambda: shore.sought and shore.partition.asking is None, 3)
     assert shore.sought == [102]
     await shore.partition.count(chunk._replace(at=time.monotonic()))
     assert (shore.flows, shore.table.next_offset) == (5, 105)

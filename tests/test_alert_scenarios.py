@@ -15,7 +15,8 @@ from streams import told
 from streams.rules import read_rules
 from tests import scenarios
 from tests.flow_oracle import MINUTE, Record
-from tests.flow_traffic import FlowTopic, Workers, wait
+from tests.flow_traffic import FlowTopic, Workers
+from tests.patience import eventually
 from tests.processes import Processes
 from tests.scenarios import HOUR
 from tests.test_alerts import Run
@@ -113,7 +114,7 @@ def test_each_story_rings_once_whatever_is_killed(
         for record in flows[number : number + len(flows) // 6]:
             topic.put(record["did"].encode(), encode("Flow", record))
         topic.flush()
-        wait(lambda: any(workers.figure(n, "phonon_flows_total") > 0 for n in workers.running), 30)
+        eventually(lambda: any(workers.figure(n, "phonon_flows_total") > 0 for n in workers.running), 30)
         time.sleep(0.3)
         if kills < 4:
             workers.running.pop(kills % 2).kill()
@@ -135,7 +136,7 @@ def test_each_story_rings_once_whatever_is_killed(
     assert topic.wrong() == []
     for child in workers.running.values():
         child.signal(signal.SIGTERM)
-    wait(lambda: all(child.returncode == 0 for child in workers.running.values()), 8)
+    eventually(lambda: all(child.returncode == 0 for child in workers.running.values()), 8)
 
 
 def test_rules_that_are_wrong_are_one_line_and_exit_code_2(process: Processes, tmp_path: Path) -> None:
@@ -148,7 +149,7 @@ def test_rules_that_are_wrong_are_one_line_and_exit_code_2(process: Processes, t
     }
     for path, line in lines.items():
         child = process("metrics", settings={"PHONON_ALERT_RULES": str(path)})
-        wait(lambda child=child: child.returncode is not None, 15)  # type: ignore[misc]
+        eventually(lambda child=child: child.returncode is not None, 15)  # type: ignore[misc]
         assert (child.returncode, child.output) == (2, line)
 
 

@@ -39,9 +39,13 @@ BUCKETS = st.builds(
 )
 
 
+def held(bucket: Bucket) -> tuple[object, ...]:
+    return bucket.counts, bucket.ids, bucket.calls, bucket.legs, bucket.tallies
+
+
 @given(BUCKETS)
 def test_unpack_undoes_pack(bucket: Bucket) -> None:
-    assert Bucket.unpack(bucket.pack()) == bucket
+    assert held(Bucket.unpack(bucket.pack())) == held(bucket)
 
 
 @given(st.lists(CALLS, max_size=5), st.integers(0, 10**8))
@@ -75,8 +79,8 @@ def test_the_first_released_format_is_read() -> None:
     recorded = bytes.fromhex("010602" + "00" * 12 + "a0fe0a" + "00" * 17 + "000102030405060708090a0b0c0d0e0f")
     bucket = Bucket.unpack(recorded)
     counts = dict(zip(COUNTS, [0] * len(COUNTS), strict=True)) | {"attempts": 3, "answered": 1, "talk_ms": 90_000}
-    assert bucket == Bucket(joined(tuple(counts.values())), bytes(range(16)))
-    assert Bucket.unpack(bucket.pack()) == bucket
+    assert held(bucket) == held(Bucket(joined(tuple(counts.values())), bytes(range(16))))
+    assert held(Bucket.unpack(bucket.pack())) == held(bucket)
 
 
 def test_the_second_format_is_read() -> None:
@@ -86,8 +90,8 @@ def test_the_second_format_is_read() -> None:
     counts = dict(zip(COUNTS, [0] * len(COUNTS), strict=True)) | {"attempts": 3, "answered": 1, "talk_ms": 90_000}
     bins = [number("talk", 30_000), number("talk", 90_000), number("ring", 5_000)]
     bucket = Bucket(joined(counts.values()), bytes(range(16)), tallies=bins)
-    assert Bucket.unpack(recorded) == bucket
-    assert Bucket.unpack(bucket.pack()) == bucket
+    assert held(Bucket.unpack(recorded)) == held(bucket)
+    assert held(Bucket.unpack(bucket.pack())) == held(bucket)
 
 
 def test_the_third_format_is_read() -> None:
@@ -97,7 +101,7 @@ def test_the_third_format_is_read() -> None:
     for attempts, recorded in ((2, SMALL), (300, LARGE)):
         total = joined((counts | {"attempts": attempts}).values())
         bucket = Bucket(total, bytes(range(32)), calls, legs, tallies)
-        assert Bucket.unpack(bytes.fromhex(recorded)) == bucket
+        assert held(Bucket.unpack(bytes.fromhex(recorded))) == held(bucket)
         assert bucket.pack().hex() == recorded
 
 

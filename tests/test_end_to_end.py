@@ -8,7 +8,7 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import pytest
 
 from app.demo.ports import free_port
 from tests import recount
+from tests.patience import eventually
 from tests.processes import Processes, run_command
 
 pytestmark = pytest.mark.broker
@@ -86,16 +87,10 @@ def site(kafka: Any, prefix: str, process: Processes, tmp_path: Path) -> Site:
     return place
 
 
-def eventually(found: Callable[[], Any], *, within_seconds: float = PATIENCE_SECONDS) -> Any:
-    deadline = time.monotonic() + within_seconds
-    while not (answer := found()) and time.monotonic() < deadline:
-        time.sleep(0.5)
-    return answer
-
-
 def test_the_providers_sample_becomes_its_eight_events_and_one_attempt(site: Site) -> None:
     site.run("send", str(SAMPLE))
-    records = eventually(lambda: site.records("did-metrics")) and site.records()
+    eventually(lambda: site.records("did-metrics"), PATIENCE_SECONDS)
+    records = site.records()
     events = Counter(record["record"] for record in records)
     metrics = events.pop("DidMetrics")
     assert metrics >= 1

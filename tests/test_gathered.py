@@ -15,11 +15,11 @@ from streams.alerts import FIRING, RESOLVED, Alert
 from streams.gathered import Gathered
 from streams.groups import Groups
 from streams.lines import Busy
+from streams.live import NO_SPAN, Live, Span
 from streams.metrics import COUNTS, joined, lanes
 from streams.paths import LEFT, number
 from streams.ranking import Ranking
 from streams.rules import Rule, read_rules
-from streams.table import NO_SPAN, Live, Span
 
 MINUTE = 60_000
 START = 30_000 * 60 * MINUTE

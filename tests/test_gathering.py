@@ -21,10 +21,11 @@ from streams.failures import CLOCK_PAUSE_SECONDS
 from streams.framing import Framing
 from streams.gathering import Gathering
 from streams.groups_file import GroupsFile
-from streams.table import NO_SPAN, Live
+from streams.live import NO_SPAN, Live
 from tests.fakes import FakeRegistry
 from tests.flow_oracle import MINUTE, Record, flow
-from tests.flow_traffic import FlowTopic, Workers, wait
+from tests.flow_traffic import FlowTopic, Workers
+from tests.patience import eventually
 from tests.processes import Processes
 from tests.recount import of_rounded, ratios
 
@@ -87,12 +88,12 @@ def wait_summed(topic: FlowTopic, *names: str) -> None:
         dids = latest(topic, "DidMetrics")
         return latest(topic, "GroupMetrics") == {name: summed(name, dids) for name in names}
 
-    wait(same, 30)
+    eventually(same, 30)
 
 
 def owner(workers: Workers) -> int:
     """The worker that adds up the groups, once there is one."""
-    wait(lambda: any(workers.figure(n, "phonon_groups") for n in workers.running), 30)
+    eventually(lambda: any(workers.figure(n, "phonon_groups") for n in workers.running), 30)
     return next(n for n in workers.running if workers.figure(n, "phonon_groups"))
 
 
@@ -117,7 +118,7 @@ def test_groups_are_the_sums_of_their_dids_whoever_is_killed_and_however_the_map
     topic.send(topic.flows(600))
     topic.flush()
     killed = owner(workers)
-    wait(lambda: bool(latest(topic, "GroupMetrics")), 30)
+    eventually(lambda: bool(latest(topic, "GroupMetrics")), 30)
     workers.running.pop(killed).kill()
     topic.send(topic.flows(600))
     topic.flush()
@@ -131,7 +132,7 @@ def test_groups_are_the_sums_of_their_dids_whoever_is_killed_and_however_the_map
     file.write_text(SECOND, encoding="utf-8")
     wait_summed(topic, "group/all", "group/top")
     file.write_text(BROKEN, encoding="utf-8")
-    wait(lambda: workers.figure(survivor, "phonon_groups_file_refused") == 1, 5)
+    eventually(lambda: workers.figure(survivor, "phonon_groups_file_refused") == 1, 5)
     topic.send(topic.flows(100))
     topic.flush()
     workers.wait_idle()
@@ -141,7 +142,7 @@ def test_groups_are_the_sums_of_their_dids_whoever_is_killed_and_however_the_map
 
     message = topic.messages("GroupMetrics")[-1]
     assert dict(message.headers())["ce_type"] == b"phonon.group-metrics.v1"
-    wait(lambda: latest(topic, "DidRanking").get("flows:24h", {}).get("best") == most_flows(topic), 15)
+    eventually(lambda: latest(topic, "DidRanking").get("flows:24h", {}).get("best") == most_flows(topic), 15)
     ranking = latest(topic, "DidRanking")
     assert set(ranking) == {"flows:24h", "answer_seizure_ratio:1h"}
     assert (ranking["flows:24h"]["least"], len(ranking["flows:24h"]["worst"])) == (1, 5)
@@ -188,7 +189,9 @@ def test_a_group_rings_once_though_its_owner_is_killed_before_and_after(
             record = flow(topic.rng, did, at) | {"legs": [leg], "reached": answered, "agent_reached": False}
             topic.put(did.encode(), encode("Flow", record))
         topic.flush()
-        wait(lambda: latest(topic, "GroupMetrics").get("group/two", {}).get("as_of", 0) // MINUTE >= at // MINUTE, 60)
+        eventually(
+            lambda: latest(topic, "GroupMetrics").get("group/two", {}).get("as_of", 0) // MINUTE >= at // MINUTE, 60
+        )
         time.sleep(1.2)  # a round, so that each minute is looked at before the next
 
     def kill() -> None:
@@ -201,12 +204,12 @@ def test_a_group_rings_once_though_its_owner_is_killed_before_and_after(
     kill()
     minute(2, answered=False)
     minute(4, answered=False)
-    wait(lambda: len(topic.messages("DidAlert")) == 1, 10)
+    eventually(lambda: len(topic.messages("DidAlert")) == 1, 10)
     kill()
     minute(5, answered=False)
     minute(12, answered=True)
     minute(14, answered=True)
-    wait(lambda: len(topic.messages("DidAlert")) == 2, 10)
+    eventually(lambda: len(topic.messages("DidAlert")) == 2, 10)
     kill()
     minute(15, answered=True)
     messages = topic.read("DidAlert")
@@ -264,7 +267,7 @@ async def test_that_a_schema_registry_is_away_is_said_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It was said every two seconds."""
-    windows, framing, registry = (Window("5m", 300),), Framing(), FakeRegistry({7: "DidMetrics"})
+    windows, framing, registry = (Window("5m", 300),), Framing(read_settings({})), FakeRegistry({7: "DidMetrics"})
     framing._registry, framing.resolve = cast(Any, registry), registry.resolve
     monkeypatch.setattr("streams.framing.LOOK_UP_SECONDS", 0.001)
     ports = gathering.Ports(windows, (), (), gathering.Topics("m", "g", "r", "a"), GroupsFile(None), framing)
@@ -287,7 +290,7 @@ def test_what_is_wrong_with_groups_and_rankings_is_one_line_and_exit_code_2(proc
         ({"PHONON_ALERT_RULES": str(rules)}, f"PHONON_ALERT_RULES: {rules}: 'nobody answers' is about groups, and "),
     )
     children = [process("metrics", settings=settings) for settings, _ in wrong]
-    wait(lambda: all(child.returncode is not None for child in children), 30)
+    eventually(lambda: all(child.returncode is not None for child in children), 30)
     for child, (_, line) in zip(children, wrong, strict=True):
         assert (child.returncode, child.output.count("\n")) == (2, 1)
         assert child.output.startswith(f"settings: {line}")

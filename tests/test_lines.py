@@ -29,7 +29,7 @@ def brute(up: list[tuple[int, int]], minute: int) -> list[Busy]:
 def test_figures_are_brute_force_and_a_fresh_start_has_the_same(steps: list[tuple[int, list[Any]]]) -> None:
     """Each step goes on by minutes, then takes legs of flows some minutes old, long ones and impossible ones too."""
     now, up, noted = 100, list[tuple[int, int]](), list[list[int]]()
-    lines = Lines(now, len(LENGTHS))
+    lines = Lines(now, LENGTHS)
     for onward, legs in steps:
         now += onward
         for age, second, seconds, beyond in legs:
@@ -40,32 +40,32 @@ def test_figures_are_brute_force_and_a_fresh_start_has_the_same(steps: list[tupl
             noted.append([start, end])
             lines.note(noted[-1])
             up.append((start, end))
-        if lines.outdated(now, LENGTHS[-1]):
+        if lines.outdated(now):
             lines = fresh(now, noted)
-        assert lines.at(now, LENGTHS) == brute(up, now)
+        assert lines.at(now) == brute(up, now)
         again = fresh(now, noted)
-        assert again.at(now, LENGTHS) == brute(up, now)
+        assert again.at(now) == brute(up, now)
         oldest = (now - LENGTHS[-1] + 1) * MINUTE_MS
         longest = max((end - start for start, end in up if end > oldest and end > start), default=0)
-        if longest or not lines.outdated(now, LENGTHS[-1]):
+        if longest or not lines.outdated(now):
             assert (lines.longest_ms, again.longest_ms) == (longest, longest)
 
 
 def fresh(minute: int, noted: list[list[int]]) -> Lines:
-    lines = Lines(minute, len(LENGTHS))
+    lines = Lines(minute, LENGTHS)
     for legs in reversed(noted):
         lines.note(legs)
     return lines
 
 
 def test_a_leg_that_ends_as_another_starts_is_not_up_with_it() -> None:
-    lines = Lines(0, len(LENGTHS))
+    lines = Lines(0, LENGTHS)
     lines.note([0, 10_000, 10_000, 20_000, 5_000, 6_000])
-    assert lines.at(0, LENGTHS) == [Busy(2, 21_000)] * 3
+    assert lines.at(0) == [Busy(2, 21_000)] * 3
 
 
 def test_what_ended_before_it_began_never_was_up() -> None:
-    lines = Lines(0, len(LENGTHS))
+    lines = Lines(0, LENGTHS)
     lines.note([-(10**15), 60_000, 1, 1, 2, 1])
-    assert lines.at(0, LENGTHS)[0] == Busy(1, 2 * MINUTE_MS)
+    assert lines.at(0)[0] == Busy(1, 2 * MINUTE_MS)
     assert lines.longest_ms == 10**15 + 60_000

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.request import urlopen
 
@@ -21,6 +22,7 @@ from app.notify.source import MOST_AHEAD
 from app.topics import create_topics
 from schemas.settings import read_settings
 from schemas.topics import topic_name
+from tests import patience
 from tests.alerts import DID, value, webhook_id
 from tests.processes import Processes
 
@@ -146,11 +148,7 @@ def site(kafka: Broker, prefix: str, process: Processes) -> Site:
     return made
 
 
-def eventually(true: Callable[[], object], within_seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + within_seconds
-    while not true():
-        assert time.monotonic() < deadline, "it did not come true"
-        time.sleep(0.05)
+eventually = partial(patience.eventually, within_seconds=20)
 
 
 @pytest.mark.broker

@@ -29,10 +29,11 @@ from app.listen import KEEP_ALIVE_SECONDS
 from schemas.settings import NAMES
 from tests.clusters import make_certificates
 from tests.conftest import without_broker
-from tests.faults import Receiver, made_topics, until
+from tests.faults import Receiver, made_topics
 from tests.oracle import Oracle, read_all
+from tests.patience import eventually, until
 from tests.processes import Processes
-from tests.test_receiver_process import PATH, SAMPLE, wait_until
+from tests.test_receiver_process import PATH, SAMPLE
 
 pytestmark = pytest.mark.broker
 
@@ -279,7 +280,7 @@ def test_what_a_sender_did_not_wait_for_is_stored_even_where_the_first_receiver_
         assert front.raw(f"{HEAD % 1}Content-Length: {len(body)}\r\n\r\n".encode() + body, seconds=0.1) == b""
     front.receivers[0].child.kill()
     front.receivers[1].child.signal(signal.SIGCONT)
-    wait_until(lambda: sent <= flow_ids(kafka, prefix))
+    eventually(lambda: sent <= flow_ids(kafka, prefix), 10)
 
 
 def flow_ids(kafka: Broker, prefix: str) -> set[str]:

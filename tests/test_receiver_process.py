@@ -12,7 +12,8 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from app.demo.ports import answers, free_port
 from app.openapi import MEANINGS
 from app.topics import create_topics
 from schemas.settings import read_settings
+from tests import patience
 from tests.oracle import EVENTS, Oracle, Phase, read_all
 from tests.processes import Processes
 
@@ -80,11 +82,7 @@ def ports(kafka: Broker, prefix: str, tmp_path: Path) -> Ports:
     return Ports(tmp_path, kafka.bootstrap_servers, prefix)
 
 
-def wait_until(condition: Callable[[], object], within_seconds: float = 10) -> None:
-    deadline = time.monotonic() + within_seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {within_seconds:g} s"
-        time.sleep(0.05)
+eventually = partial(patience.eventually, within_seconds=10)
 
 
 def exit_of(child: Child) -> tuple[int | None, str]:
@@ -122,7 +120,7 @@ def test_uvicorn_serves_it_as_well(process: Processes, ports: Ports) -> None:
     settings = ports.settings | {"PHONON_TOKEN": "a-token-in-the-path"}
     child = process.command([uvicorn, "app.main:app", "--port", str(ports.webhook)], settings=settings)
     child.wait_until(lambda: answers(ports.ready), within_seconds=20)
-    wait_until(lambda: answers(f"http://127.0.0.1:{ports.webhook}/openapi.json"))
+    eventually(lambda: answers(f"http://127.0.0.1:{ports.webhook}/openapi.json"))
     assert ports.post(path=f"{PATH}/a-token-in-the-path")[0] == 200
     child.stop()
     assert '"status": 200' in child.output
@@ -136,7 +134,7 @@ def test_uvicorn_believes_no_proxy_that_we_do_not(process: Processes, ports: Por
     settings = ports.settings | {"PHONON_ALLOWED_IPS": "10.0.0.0/8", "PHONON_TRUSTED_PROXIES": proxies}
     child = process.command([uvicorn, "app.main:app", "--port", str(ports.webhook)], settings=settings)
     child.wait_until(lambda: answers(ports.ready), within_seconds=20)
-    wait_until(lambda: answers(f"http://127.0.0.1:{ports.webhook}/openapi.json"))
+    eventually(lambda: answers(f"http://127.0.0.1:{ports.webhook}/openapi.json"))
     assert ports.post(x_forwarded_for="10.1.2.3")[0] == status
     assert ports.post(x_forwarded_for="10.1.2.3:4711")[0] == status
     assert ports.post(x_forwarded_for="10.1.2.3, 192.0.2.1")[0] == 401
@@ -151,7 +149,7 @@ def test_a_missing_topic_is_a_reason_and_deliveries_are_spooled(
     assert "is missing: phonon-events topics create" in ports.get("/readyz")[1]
     assert ports.post()[0] == 202
     create_topics(read_settings({"KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers, "PHONON_TOPIC_PREFIX": prefix}))
-    wait_until(lambda: not list(ports.spool.glob("*.spool")))
+    eventually(lambda: not list(ports.spool.glob("*.spool")))
     assert ports.post()[0] == 200
 
 
@@ -192,7 +190,7 @@ def test_a_taken_port_ends_with_1_and_one_line(process: Processes, tmp_path: Pat
 def test_a_taken_management_port_is_said_and_kills_nobody(process: Processes, ports: Ports) -> None:
     with socket.create_server(("127.0.0.1", ports.management)):
         child = process("serve", settings=ports.settings)
-        wait_until(lambda: "can't be served" in child.output)
+        eventually(lambda: "can't be served" in child.output)
         assert ports.post()[0] in (200, 202)
     child.wait_until(lambda: answers(ports.ready), within_seconds=10)
     assert child.output.count("can't be served") == 1
@@ -205,18 +203,18 @@ def test_a_disk_that_takes_no_lock_takes_the_management_port_from_nobody(process
 
 def test_two_workers_are_one_receiver(process: Processes, ports: Ports) -> None:
     child = process("serve", "--workers", "2", settings=ports.settings, ready=ports.ready)
-    wait_until(lambda: len(workers_of(child)) == 2)
+    eventually(lambda: len(workers_of(child)) == 2)
     for _ in range(40):
         assert ports.post()[0] == 200
-    wait_until(lambda: 'phonon_deliveries_total{status="200"} 40.0' in ports.get("/metrics")[1])
+    eventually(lambda: 'phonon_deliveries_total{status="200"} 40.0' in ports.get("/metrics")[1])
     victims = workers_of(child)
     os.kill(victims[0], signal.SIGKILL)
-    wait_until(lambda: set(workers_of(child)) - set(victims))
+    eventually(lambda: set(workers_of(child)) - set(victims))
     os.kill(victims[1], signal.SIGKILL)
-    wait_until(lambda: len(set(workers_of(child)) - set(victims)) == 2)
-    wait_until(lambda: answers(ports.ready))
+    eventually(lambda: len(set(workers_of(child)) - set(victims)) == 2)
+    eventually(lambda: answers(ports.ready))
     assert ports.post()[0] == 200
-    wait_until(lambda: 'phonon_deliveries_total{status="200"} 41.0' in ports.get("/metrics")[1])
+    eventually(lambda: 'phonon_deliveries_total{status="200"} 41.0' in ports.get("/metrics")[1])
     assert child.stop() == 0
 
 
@@ -227,7 +225,7 @@ def test_two_workers_that_stop_refuse_who_comes_too_late(process: Processes, por
     with socket.create_connection(("127.0.0.1", ports.webhook)) as slow:  # its body may take 8 s: one worker lives on
         slow.sendall(b"POST %s HTTP/1.1\r\nHost: t\r\nContent-Length: 9\r\n\r\n{" % PATH.encode())
         child.signal(signal.SIGTERM)
-        wait_until(lambda: refuses(ports.webhook))
+        eventually(lambda: refuses(ports.webhook))
         assert not select.select([slow], [], [], 0)[0], "refused only when the last worker was gone"
         slow.sendall(b" not JSON")
         assert slow.recv(4096).startswith(b"HTTP/1.1 400 ")
@@ -241,9 +239,9 @@ def refuses(port: int) -> bool:
 
 def test_a_stop_while_a_dead_worker_is_replaced_reaches_the_new_one(process: Processes, ports: Ports) -> None:
     child = process("serve", "--workers", "2", settings=ports.settings, ready=ports.ready)
-    wait_until(lambda: len(workers_of(child)) == 2)
+    eventually(lambda: len(workers_of(child)) == 2)
     os.kill(workers_of(child)[0], signal.SIGKILL)
-    wait_until(lambda: "starting another" in child.output)
+    eventually(lambda: "starting another" in child.output)
     os.kill(child.pid, signal.SIGTERM)
     assert child.wait(10) == 0
 
@@ -384,7 +382,7 @@ def test_a_large_delivery_does_not_hold_up_the_others(process: Processes, ports:
     assert status in (200, 202)
     assert reply["stored"] in ("kafka", "spool")
     assert max(seconds) < 1.5, "others wait for a large delivery"
-    wait_until(lambda: not list(ports.spool.glob("*.spool")), 30)
+    eventually(lambda: not list(ports.spool.glob("*.spool")), within_seconds=30)
 
 
 def test_nothing_that_was_sent_is_in_logs_or_metrics(process: Processes, ports: Ports) -> None:
@@ -405,7 +403,7 @@ def test_nothing_that_was_sent_is_in_logs_or_metrics(process: Processes, ports: 
     spooled.write_bytes(spooled.read_bytes().replace(b"phonon-uuid", b"phonon-guid", 1))
 
     child = process("serve", settings=settings, ready=ports.ready)
-    wait_until(lambda: not list(ports.spool.glob("*.spool")))
+    eventually(lambda: not list(ports.spool.glob("*.spool")))
     assert len(list((ports.spool / "aside").iterdir())) == 1
     assert ports.post(path=path, authorization=word)[0] == 200
     assert ports.post(json.dumps(odd).encode(), path=path, authorization=word)[0] == 200

@@ -11,8 +11,9 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,11 @@ from schemas import SCHEMAS, Undecodable, UnknownId, canonical_text, decode, enc
 from schemas.registry import Headers, Refused, Registry, RegistryError
 from schemas.settings import read_settings
 from schemas.topics import TOPICS, topic_name
+from tests import patience
 from tests.apicurio import Door, apicurio
 from tests.conftest import opened
 from tests.fakes import FakeProducer
-from tests.processes import Processes
+from tests.processes import Processes, ask
 
 pytestmark = pytest.mark.broker
 
@@ -271,13 +273,15 @@ class Site:
 
     def post(self) -> tuple[int, dict[str, Any]]:
         self.posted += 1
-        return ask(self.port, "POST", "/webhooks/phonon", SAMPLE)
+        status, text = ask(self.port, "POST", "/webhooks/phonon", SAMPLE)
+        return status, json.loads(text)
 
     def readiness(self, port: int) -> tuple[int, dict[str, Any]]:
         try:
-            return ask(port, "GET", "/readyz")
+            status, text = ask(port, "GET", "/readyz")
         except OSError:
             return 0, {}
+        return status, json.loads(text)
 
     def messages(self, *records: str) -> list[Message]:
         """All that stands on the topics of these records now; of all records without any."""
@@ -305,18 +309,7 @@ class Site:
         return windows[-1]
 
 
-def ask(port: int, method: str, path: str, body: bytes | None = None) -> tuple[int, dict[str, Any]]:
-    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
-        connection.request(method, path, body)
-        answer = connection.getresponse()
-        return answer.status, json.loads(answer.read())
-
-
-def eventually(condition: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {PATIENCE_SECONDS:g} s"
-        time.sleep(0.1)
+eventually = partial(patience.eventually, within_seconds=PATIENCE_SECONDS)
 
 
 def test_a_consumer_that_knows_only_the_registry_reads_all_and_nothing_is_lost_while_it_is_away(

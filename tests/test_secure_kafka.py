@@ -5,13 +5,12 @@ the log and in readiness, never a traceback, and never a secret.
 """
 
 import asyncio
-import http.client
 import json
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -40,11 +39,11 @@ from schemas.settings import read_settings
 from schemas.topics import TOPICS, topic_name
 from streams import changelog, connection
 from streams.changelog import Place
-from tests import recount
+from tests import patience, recount
 from tests.clusters import PASSWORD, PROGRAMS, USER, Node, Secured, managed, secured, three_nodes
 from tests.conftest import opened
 from tests.oracle import Oracle, read_all
-from tests.processes import Processes, run_command
+from tests.processes import Processes, ask, run_command
 
 pytestmark = pytest.mark.broker
 
@@ -109,18 +108,7 @@ class Site:
             return 0, ""
 
 
-def ask(port: int, method: str, path: str, body: bytes | None = None) -> tuple[int, str]:
-    with closing(http.client.HTTPConnection(LOOPBACK, port, timeout=10)) as connection:
-        connection.request(method, path, body)
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode()
-
-
-def eventually(condition: Callable[[], Any], within_seconds: float = PATIENCE_SECONDS) -> None:
-    deadline = time.monotonic() + within_seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {within_seconds:g} s"
-        time.sleep(0.1)
+eventually = partial(patience.eventually, within_seconds=PATIENCE_SECONDS)
 
 
 def test_every_program_works_over_scram_and_tls(
@@ -249,7 +237,7 @@ def test_what_kafka_refuses_is_one_line_that_names_the_setting(
     assert site.readiness(site.worker_port)[0] == 503
     for child in (worker, receiver):
         assert child.returncode is None
-        eventually(partial(said, child, line), 5)
+        eventually(partial(said, child, line), within_seconds=5)
         assert len([one for one in child.output.splitlines() if one.strip()]) <= 2, child.output
         assert PASSWORD not in child.output
         assert WRONG not in child.output
@@ -335,8 +323,4 @@ def said(child: Child, line: str) -> bool:
     return line in child.output
 
 
-async def until(condition: Callable[[], bool], within_seconds: float = PATIENCE_SECONDS) -> None:
-    deadline = time.monotonic() + within_seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {within_seconds:g} s"
-        await asyncio.sleep(0.05)
+until = partial(patience.until, within_seconds=PATIENCE_SECONDS)

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
@@ -21,6 +21,7 @@ from app.outcomes import Full, SpoolFailed, SpoolStatus
 from app.outlet import Outlet, SparingStatus, status
 from app.segment import Row, frame
 from app.spool import ASIDE, IDLE_SECONDS, Spool, prepare, segments, used_bytes
+from tests.patience import until
 
 
 class Crash(BaseException):
@@ -232,8 +233,8 @@ async def test_the_share_of_the_disk_is_never_exceeded_and_comes_back(tmp_path: 
     assert spool.refusal
     outlet = Outlet(tmp_path)
     outlet.mark_sent(list(outlet.waiting()))
-    await until(lambda: outlet.sweep() == 0 and not list(tmp_path.glob("*.spool")))
-    await until(lambda: not spool.refusal)
+    await until(lambda: outlet.sweep() == 0 and not list(tmp_path.glob("*.spool")), 10)
+    await until(lambda: not spool.refusal, 10)
     await spool.keep(Row(1, "", b"again"))
     spool.stop()
     assert bodies(tmp_path) == [b"again"]
@@ -329,7 +330,7 @@ async def test_a_disk_that_lets_nothing_be_removed_either_is_said_and_used_again
             with pytest.raises(SpoolFailed):
                 await opened.keep(Row(2, "", b"second"))
         else:
-            await until(lambda: opened._writer is None)
+            await until(lambda: opened._writer is None, 10)
         beside = os.open(opened.folder, os.O_RDONLY)
         assert beside == descriptor, "the number of the descriptor that was closed is another file's now"
         await asyncio.sleep(3 * IDLE_SECONDS)
@@ -377,9 +378,9 @@ async def test_a_spool_that_is_not_needed_says_that_it_can_not_be_written(
     spool.start()
     shutil.rmtree(spool.folder)
     spool.folder.touch()
-    await until(lambda: spool.refusal == "the disk fails (File exists)")
+    await until(lambda: spool.refusal == "the disk fails (File exists)", 10)
     spool.folder.unlink()
-    await until(lambda: not spool.refusal)
+    await until(lambda: not spool.refusal, 10)
     await asyncio.to_thread(spool.stop)
 
 
@@ -561,12 +562,6 @@ def test_what_another_process_deletes_meanwhile_is_passed_over(tmp_path: Path, m
     monkeypatch.setattr(os, "scandir", lambda place: nullcontext(entries if place == tmp_path else []))
     other.unlink()
     assert used_bytes(tmp_path) == 5
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - what is waited for happens in a thread and on the disk
-            await asyncio.sleep(0.05)
 
 
 def test_a_large_spool_is_not_read_at_every_question(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ import pytest
 
 from app.demo.kafka_node import KafkaNode
 from tests import golden
-from tests.flow_traffic import FlowTopic, Workers, wait
+from tests.flow_traffic import FlowTopic, Workers
+from tests.patience import eventually
 from tests.processes import Processes
 from tests.worker_faults import Faults
 
@@ -60,4 +61,4 @@ def test_what_comes_out_is_the_same_whatever_dies(
     assert too_long == {}
     for child in workers.running.values():
         child.signal(signal.SIGTERM)
-    wait(lambda: all(child.returncode == 0 for child in workers.running.values()), 8)
+    eventually(lambda: all(child.returncode == 0 for child in workers.running.values()), 8)

@@ -26,9 +26,9 @@ from schemas.settings import Window
 from streams import flows, latest, live
 from streams.decoding import FEW, SHORT, Reader, compile_reader, enums
 from streams.lines import Busy
+from streams.live import NO_SPAN, Live, Span
 from streams.metrics import COUNTS, ONE, joined
 from streams.paths import CHOICES, number
-from streams.table import NO_SPAN, Live, Span
 from tests.did_metrics import as_dict, window_metrics
 from tests.flow_oracle import flow
 from tests.recount import recount

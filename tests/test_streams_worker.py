@@ -16,7 +16,8 @@ from app.demo.ports import free_port
 from schemas import encode
 from schemas.topics import topic_name
 from tests.flow_oracle import MINUTE, Record, flow
-from tests.flow_traffic import PARTITIONS, FlowTopic, Workers, wait
+from tests.flow_traffic import PARTITIONS, FlowTopic, Workers
+from tests.patience import eventually
 from tests.processes import Processes
 
 pytestmark = pytest.mark.broker
@@ -47,7 +48,7 @@ def grow(admin: AdminClient, *names: str) -> None:
 def refused(workers: Workers) -> str:
     """What a worker says that does not start."""
     child = workers.start(0)
-    wait(lambda: child.returncode == 1, 30)
+    eventually(lambda: child.returncode == 1, 30)
     return child.output
 
 
@@ -62,7 +63,7 @@ def count(topic: FlowTopic, workers: Workers) -> None:
 def stopped(child: Child) -> int | None:
     """SIGTERM, and the exit code within a few seconds."""
     child.signal(signal.SIGTERM)
-    wait(lambda: child.returncode is not None, 8)
+    eventually(lambda: child.returncode is not None, 8)
     return child.returncode
 
 
@@ -75,7 +76,7 @@ def test_counts_rejects_restarts_and_forgets(topic: FlowTopic, workers: Workers)
     topic.put(b"+912243692987", None)
     topic.send(topic.flows(1000))
     topic.flush()
-    wait(lambda: workers.figure(0, "phonon_flows_total") >= len({r["event_id"] for r in topic.sent}), 30)
+    eventually(lambda: workers.figure(0, "phonon_flows_total") >= len({r["event_id"] for r in topic.sent}), 30)
     workers.wait_idle()
     assert topic.wrong() == []
     rejected = topic.read("Rejected")
@@ -158,7 +159,7 @@ def test_an_end_of_the_log_that_holds_no_records_is_passed(topic: FlowTopic, wor
     topic.flush()
     topic.cut_off()
     child.signal(signal.SIGCONT)
-    wait(lambda: workers.figure(0, "phonon_records_expired_total") >= len(lost), 40)  # ready, until it has looked
+    eventually(lambda: workers.figure(0, "phonon_records_expired_total") >= len(lost), 40)  # ready, until it has looked
     workers.wait_idle()
     assert workers.figure(0, "phonon_records_expired_total") == len(lost)
     count(topic, workers)
@@ -177,7 +178,7 @@ def test_a_topic_that_goes_or_grows_while_a_worker_runs_is_named(
         future.result()
     topic.send(topic.flows(100))
     topic.flush()
-    wait(lambda: f"topic {metrics} is missing" in workers.page(0, "/readyz")[1], 40)
+    eventually(lambda: f"topic {metrics} is missing" in workers.page(0, "/readyz")[1], 40)
     topic.create(metrics)
     workers.wait_idle(60)
     assert topic.wrong() == []
@@ -190,7 +191,7 @@ def test_a_topic_that_goes_or_grows_while_a_worker_runs_is_named(
     assert f"{topic_name(topic.prefix, 'DidAlert')} {counts}: give it as many" in refused(workers)
     grow(admin, topic_name(topic.prefix, "DidAlert"))
     astray = workers.start(0)
-    wait(lambda: "their figures are wrong" in astray.output, 30)
+    eventually(lambda: "their figures are wrong" in astray.output, 30)
 
 
 #: `python -m streams`, whose next heartbeat fails as nobody foresaw once a file is there.
@@ -220,9 +221,9 @@ def test_after_an_error_in_its_group_a_worker_joins_it_again(
     workers.wait_ready(0)
     count(topic, workers)
     fails.touch()
-    wait(lambda: child.output.count("partitions owned: 0, 1, 2, 3") == 2, 20)
+    eventually(lambda: child.output.count("partitions owned: 0, 1, 2, 3") == 2, 20)
     workers.start(1)
-    wait(lambda: [workers.figure(number, "phonon_partitions") for number in (0, 1)] == [2, 2], 20)
+    eventually(lambda: [workers.figure(number, "phonon_partitions") for number in (0, 1)] == [2, 2], 20)
     workers.wait_ready(0, 1)
     count(topic, workers)
     assert child.output.count("it joins again") == 1
@@ -255,13 +256,13 @@ def test_a_partition_without_a_leader_holds_up_no_other_and_not_the_end(
         time.sleep(1)
         topic.send(topic.flows(200))
         topic.flush()
-        wait(lambda: topic.wrong() == [], 20)
+        eventually(lambda: topic.wrong() == [], 20)
     why = "partition 1: Kafka does not say how far its log reaches"
-    wait(lambda: why in workers.page(0, "/readyz")[1], 30)
-    wait(lambda: f"not ready: {why}" in child.output, 15)
+    eventually(lambda: why in workers.page(0, "/readyz")[1], 30)
+    eventually(lambda: f"not ready: {why}" in child.output, 15)
     leaderless.unlink()
     workers.wait_ready(0)
-    wait(lambda: "ready again" in child.output, 5)
+    eventually(lambda: "ready again" in child.output, 5)
     leaderless.touch()
     time.sleep(2)
     assert stopped(child) == 0
@@ -275,7 +276,7 @@ def test_fausts_own_command_names_missing_topics_and_a_did_is_written_a_last_tim
     workers = Workers(process, topic, tmp_path / "deep")
     faust = str(Path(sys.executable).with_name("faust"))
     child = workers.start(0, faust, "-A", "streams.app", "worker", "-l", "info")
-    wait(lambda: f"topic {prefix}.flow.v1 is missing" in child.output, 15)
+    eventually(lambda: f"topic {prefix}.flow.v1 is missing" in child.output, 15)
     topic.create()
     now = time.time_ns() // 1_000_000
     quiet = flow(topic.rng, "+912243600001", now - 24 * 60 * MINUTE)
@@ -283,10 +284,10 @@ def test_fausts_own_command_names_missing_topics_and_a_did_is_written_a_last_tim
     later = flow(topic.rng, "+912243600002", now)
     topic.put(b"key", encode("Flow", quiet))
     topic.flush()
-    wait(lambda: workers.figure(0, "phonon_did_metrics_written_total") == 1, 30)
+    eventually(lambda: workers.figure(0, "phonon_did_metrics_written_total") == 1, 30)
     topic.put(b"key", encode("Flow", later))
     topic.flush()
-    wait(lambda: workers.figure(0, "phonon_flows_total") == 2, 10)
+    eventually(lambda: workers.figure(0, "phonon_flows_total") == 2, 10)
     workers.wait_idle()
     latest = topic.latest()
     assert [window["flows"] for window in latest["+912243600001"]["windows"]] == [0, 0, 0]
@@ -300,10 +301,10 @@ def test_a_missing_broker_is_waited_for(process: Processes, tmp_path: Path) -> N
     topic = FlowTopic(f"127.0.0.1:{free_port()}", "nowhere")
     workers = Workers(process, topic, tmp_path, PHONON_LOG_FORMAT="json")
     child = workers.start(0)
-    wait(lambda: workers.page(0, "/healthz")[0] == 200, 15)
+    eventually(lambda: workers.page(0, "/healthz")[0] == 200, 15)
     assert workers.page(0, "/readyz")[0] == 503
-    wait(lambda: "no answer from Kafka" in json.loads(workers.page(0, "/readyz")[1])["reason"], 15)
-    wait(lambda: "no answer from Kafka" in child.output, 15)
+    eventually(lambda: "no answer from Kafka" in json.loads(workers.page(0, "/readyz")[1])["reason"], 15)
+    eventually(lambda: "no answer from Kafka" in child.output, 15)
     line = next(line for line in child.output.splitlines() if "no answer" in line)
     assert json.loads(line)["level"] == "WARNING"
     assert stopped(child) == 0
@@ -316,7 +317,7 @@ def test_a_taken_management_port_is_one_line(process: Processes, tmp_path: Path)
         port = str(taken.getsockname()[1])
         settings = {"PHONON_MANAGEMENT_PORT": port, "PHONON_STATE_DIR": str(tmp_path)}
         child = process.command([sys.executable, "-m", "streams"], settings=settings)
-        wait(lambda: child.returncode is not None, 15)
+        eventually(lambda: child.returncode is not None, 15)
     assert child.returncode == 1
     assert child.output.count("\n") == 1
     assert f"PHONON_MANAGEMENT_PORT: cannot listen on 127.0.0.1:{port}" in child.output
@@ -329,7 +330,7 @@ def test_a_taken_management_port_is_one_line(process: Processes, tmp_path: Path)
 )
 def test_wrong_settings_are_one_line_and_exit_code_2(command: list[str], process: Processes) -> None:
     child = process.command([sys.executable, *command], settings={"PHONON_WINDOWS": "5x"})
-    wait(lambda: child.returncode is not None, 15)
+    eventually(lambda: child.returncode is not None, 15)
     assert child.returncode == 2
     assert child.output.startswith("settings: PHONON_WINDOWS is '5x'")
     assert child.output.count("\n") == 1

@@ -15,7 +15,7 @@ from app.topics import Cluster, Difference, _described, check_topics, create_top
 from schemas.refusals import NOT_PERMITTED
 from schemas.settings import Settings, read_settings
 from schemas.topics import TOPICS, changelog_name, topic_name
-from tests.flow_traffic import wait
+from tests.patience import eventually
 
 pytestmark = pytest.mark.broker
 
@@ -90,7 +90,7 @@ def test_the_topic_of_the_workers_state_is_looked_at_where_it_is(configured: Con
     assert Difference(name, "cleanup.policy", "compact", "delete") in create_topics(settings)
     assert check_topics(settings) == []
     admin.create_partitions([NewPartitions(name, 4)])[name].result()
-    wait(lambda: bool(check_topics(settings)), 8)  # until the broker has heard of its own work
+    eventually(lambda: bool(check_topics(settings)), 8)  # until the broker has heard of its own work
     with pytest.raises(ClusterError, match=r"changelog: partitions is 4, needed 3"):
         create_topics(settings)
 

@@ -10,22 +10,22 @@ LENGTHS = (5, 60, 1440)
 MINUTES = st.one_of(st.integers(0, 20), st.integers(0, 200), st.integers(0, 4000))
 
 
-def add(rolling: Rolling, minute: int, event_id: bytes, counts: int, lengths: tuple[int, ...]) -> tuple[int, Bucket]:
+def add(rolling: Rolling, minute: int, event_id: bytes, counts: int) -> tuple[int, Bucket]:
     """Count a flow of that minute of which nothing else is known."""
     rolling.admit(minute, event_id)
     flow = Flow("", event_id, minute * MINUTE_MS, counts, 0, False, [], [])
-    return rolling.add(minute, flow, lengths=lengths)[:2]
+    return rolling.add(minute, flow)[:2]
 
 
 @given(st.lists(st.tuples(MINUTES, MINUTES, st.integers(1, 9))))
 def test_rolling_sums_are_a_sum_over_all_flows(steps: list[tuple[int, int, int]]) -> None:
     """Each step goes on by some minutes, then adds a flow that is some minutes old."""
-    rolling, flows, now = Rolling(0, len(LENGTHS)), [], 0
+    rolling, flows, now = Rolling(0, LENGTHS), [], 0
     for number, (onward, age, counts) in enumerate(steps):
         now += onward
-        rolling.advance(now, lengths=LENGTHS)
+        rolling.advance(now)
         if age < LENGTHS[-1]:
-            add(rolling, now - age, number.to_bytes(16, "big"), counts, LENGTHS)
+            add(rolling, now - age, number.to_bytes(16, "big"), counts)
             flows.append((now - age, number, counts))
         assert rolling.sums == [sum(c for minute, _, c in flows if now - length < minute <= now) for length in LENGTHS]
     held = {number for minute, number, _ in flows if now - LENGTHS[-1] < minute}
@@ -34,14 +34,14 @@ def test_rolling_sums_are_a_sum_over_all_flows(steps: list[tuple[int, int, int]]
 
 @given(st.lists(st.tuples(st.integers(0, 100), st.integers(1, 9)), min_size=1), st.integers(0, 300))
 def test_settling_a_restored_did_gives_what_was(flows: list[tuple[int, int]], onward: int) -> None:
-    lived = Rolling(100, len(LENGTHS))
+    lived = Rolling(100, LENGTHS)
     for number, (age, counts) in enumerate(flows):
-        add(lived, 100 - age, number.to_bytes(16, "big"), counts, LENGTHS)
-    lived.advance(100 + onward, lengths=LENGTHS)
-    restored = Rolling(100 + onward, len(LENGTHS))
+        add(lived, 100 - age, number.to_bytes(16, "big"), counts)
+    lived.advance(100 + onward)
+    restored = Rolling(100 + onward, LENGTHS)
     for place, bucket in reversed(lived.buckets.items()):
         restored.buckets[place] = packed(bucket)
-    assert restored.settle(lengths=LENGTHS) == []
+    assert restored.settle() == []
     assert restored.sums == lived.sums
     assert {place: packed(bucket) for place, bucket in lived.buckets.items()} == restored.buckets
     for number, (age, _) in enumerate(flows):
@@ -56,30 +56,30 @@ def packed(bucket: Bucket | bytes) -> bytes:
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 99)), max_size=300), st.data())
 def test_ids_are_held_as_long_as_their_buckets(flows: list[tuple[int, int]], data: st.DataObject) -> None:
     """Packed or not, in its own minute or another; ids that share their first half are told apart."""
-    rolling, held = Rolling(0, 1), {}
+    rolling, held = Rolling(0, (4,)), {}
     for minute, number in flows:
         event_id = (number % 3).to_bytes(8, "big") + number.to_bytes(8, "big")
         assert rolling.admit(data.draw(st.sampled_from((minute, 3))), event_id) == (event_id not in held)
         if event_id not in held:
             held[event_id] = minute
-            place, bucket = add(rolling, minute, event_id, 1, (4,))
+            place, bucket = add(rolling, minute, event_id, 1)
             if number % 2:
                 rolling.buckets[place] = bucket.pack()
-    rolling.advance(5, lengths=(4,))
+    rolling.advance(5)
     assert rolling.sums == [sum(minute > 1 for minute in held.values())]
     assert [id_ for id_ in held if not rolling.admit(3, id_)] == [id_ for id_, minute in held.items() if minute > 1]
 
 
 def test_time_going_back_changes_nothing() -> None:
-    rolling = Rolling(10, 1)
-    add(rolling, 10, bytes(16), 1, (5,))
-    assert rolling.advance(9, lengths=(5,)) == []
+    rolling = Rolling(10, (5,))
+    add(rolling, 10, bytes(16), 1)
+    assert rolling.advance(9) == []
     assert (rolling.minute, rolling.sums) == (10, [1])
 
 
 def test_a_busy_minute_has_several_buckets_that_leave_together() -> None:
-    rolling = Rolling(0, 1)
-    places = [add(rolling, 0, n.to_bytes(16, "big"), 1, (5,))[0] for n in range(600)]
+    rolling = Rolling(0, (5,))
+    places = [add(rolling, 0, n.to_bytes(16, "big"), 1)[0] for n in range(600)]
     assert [len(bucket.each_id()) for bucket in rolling.buckets.values() if isinstance(bucket, Bucket)] == [
         256,
         256,
@@ -87,7 +87,7 @@ def test_a_busy_minute_has_several_buckets_that_leave_together() -> None:
     ]
     assert set(places) == {0, 1, 2}
     rolling.buckets = {place: packed(bucket) for place, bucket in rolling.buckets.items()}
-    assert add(rolling, 0, b"another one, yes", 1, (5,))[0] == 2
-    assert rolling.advance(5, lengths=(5,)) == [0, 1, 2]
+    assert add(rolling, 0, b"another one, yes", 1)[0] == 2
+    assert rolling.advance(5) == [0, 1, 2]
     assert (rolling.sums, rolling.buckets) == ([0], {})
     assert rolling.admit(0, bytes(16))

@@ -1,4 +1,4 @@
-"""What happens to workers, one fault after the other, and the longest silence in the metrics that each of them makes.
+"""The faults of workers, one after the other, and the longest silence in the metrics that each of them causes.
 
 A silence is the longest time between two metrics records of one partition, by Kafka's timestamps, while flows come in
 steadily; half a second of calm follows each fault. After it there are two workers again, 0 and 1, both ready.
@@ -13,7 +13,8 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from app.demo.kafka_node import KafkaNode
-from tests.flow_traffic import PARTITIONS, FlowTopic, Workers, wait
+from tests.flow_traffic import PARTITIONS, FlowTopic, Workers
+from tests.patience import eventually
 
 TAKEN_OVER_WITHIN_SECONDS = 30.0
 CALM_SECONDS = 0.5
@@ -81,7 +82,7 @@ class Faults:
             self.workers.wait_ready(0, 1, within_seconds=60)
 
     def broker_hang(self) -> None:
-        """The broker hangs until all sessions are over: back, it names no brokers, and partitions change hands."""
+        """The broker hangs until all sessions are over. Once back, it names no brokers, and partitions change hands."""
         with self._phase("broker hangs"):
             self.broker.pause()
             time.sleep(HANGS_SECONDS)
@@ -116,10 +117,10 @@ class Faults:
         children = [self.workers.running.pop(number) for number in numbers]
         for child in children:
             child.signal(signal.SIGTERM)
-        wait(lambda: all(child.returncode == 0 for child in children), 10)
+        eventually(lambda: all(child.returncode == 0 for child in children), 10)
 
     def _owns_all(self, number: int) -> None:
-        wait(lambda: self.workers.figure(number, "phonon_partitions") == PARTITIONS, TAKEN_OVER_WITHIN_SECONDS)
+        eventually(lambda: self.workers.figure(number, "phonon_partitions") == PARTITIONS, TAKEN_OVER_WITHIN_SECONDS)
         self.workers.wait_ready(number)
 
 
