@@ -44,7 +44,7 @@ class Management:
     readiness: Callable[[], Readiness]
     spool_status: Callable[[], SpoolStatus]
     metrics: Metrics
-    spool_limit_bytes: int = 0
+    spool_limit_bytes: int
 
     async def __call__(self, scope: Any, _receive: Receive, send: Callable[[Any], Awaitable[None]]) -> None:
         """Answer one request."""

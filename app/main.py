@@ -221,7 +221,7 @@ async def _ended(task: "asyncio.Task[None]") -> None:
     await asyncio.wait([task])
 
 
-def serve(settings: Settings, workers: int = 1) -> int:
+def serve(settings: Settings, workers: int) -> int:
     """Serve until told to stop; the exit code. Raises SettingsError or CantListen."""
     check(settings)
     listener = listen(settings.host, settings.port)

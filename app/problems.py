@@ -55,8 +55,8 @@ class Problem(Exception):  # noqa: N818 - it names what the sender is told, not 
 class Refused(Problem):
     """Credentials missing or wrong, or an address outside the list: one and the same answer for all of them."""
 
-    def __init__(self, *, closes: bool = False) -> None:
-        super().__init__(401, "credentials are missing or wrong", closes=closes)
+    def __init__(self) -> None:
+        super().__init__(401, "credentials are missing or wrong")
 
 
 @dataclass(frozen=True, slots=True)
