@@ -30,7 +30,7 @@ class Row(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A frame: where it begins and ends, and its row, None once it was sent; or damaged bytes, with no state and row."""
+    """Where a frame begins and ends, and its row, None once it was sent; or damaged bytes, without state or row."""
 
     start: int
     end: int
