@@ -107,7 +107,7 @@ class Drainer:
             began = time.monotonic()
             trying = self.publisher.state is State.TRYING
             most = 1 if trying else max(1, min(MOST_AT_ONCE, self.rate // 10))
-            batch = await asyncio.to_thread(_next, waiting, most)
+            batch = await asyncio.to_thread(list, islice(waiting, most))
             if not batch:
                 break
             published = await self._publish(batch)
@@ -148,7 +148,3 @@ class Drainer:
         async with self._turns:
             await asyncio.sleep(0)  # deliveries that have just come go first
             return make()
-
-
-def _next(waiting: Iterator[Waiting], most: int) -> list[Waiting]:
-    return list(islice(waiting, most))

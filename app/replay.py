@@ -237,7 +237,7 @@ async def _publish(settings: Settings, pipeline: Pipeline, groups: Iterable[Grou
     try:
         await _until_healthy(publisher)
         source, most = iter(groups), max(1, min(MOST_AT_ONCE, int(how.rate // 10)))
-        while batch := await asyncio.to_thread(_next, source, most):
+        while batch := await asyncio.to_thread(list, islice(source, most)):
             began = time.monotonic()
             await asyncio.gather(*(_published(publisher, group, outcome) for group in batch))
             await asyncio.sleep(max(len(batch) / how.rate - (time.monotonic() - began), 0))
@@ -274,7 +274,3 @@ async def _until_healthy(publisher: Publisher) -> None:
 
 def _not_taken(reason: object) -> str:
     return f"Kafka does not take records: {reason}"
-
-
-def _next(source: Iterator[Group], most: int) -> Sequence[Group]:
-    return list(islice(source, most))
