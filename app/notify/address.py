@@ -56,8 +56,7 @@ class Address:
 
     def begin(self) -> None:
         """Forget what waits: it is somebody else's now. That it wants to be left alone holds for what comes."""
-        rest_until, self.lane = self.lane.rest_until, Lane()
-        self.lane.rest_until = rest_until
+        self.lane = Lane(self.lane.rest_until)
 
     def add(self, arrived: Arrived) -> None:
         """Take a message to send."""

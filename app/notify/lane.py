@@ -22,9 +22,9 @@ class Waiting:
 class Lane:
     """The messages of one address. Times are seconds of one clock."""
 
-    def __init__(self) -> None:
+    def __init__(self, rest_until: float = 0.0) -> None:
         self.waiting = 0
-        self.rest_until = 0.0
+        self.rest_until = rest_until
         self._queues: dict[str, deque[Waiting]] = {}
         self._due: list[tuple[float, int, str]] = []
         self._pushed = 0
