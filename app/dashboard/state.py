@@ -63,7 +63,7 @@ class State:
             self.as_of = max(self.as_of, record.as_of)
             row = self.rows.pop(record.did, None)  # to the end: it changed last
             if row is None:
-                row = Row(record, self.revision, -(-self.samples // self.stride) * self.stride)
+                row = Row(record, self.revision, self._next_point())
             row.latest, row.revision = record, self.revision
             self.rows[record.did] = row
         for did in gone:
@@ -75,7 +75,11 @@ class State:
             self.windows = windows
             for row in self.rows.values():
                 row.trend, row.history = array("q"), array("f")
-                row.first = -(-self.samples // self.stride) * self.stride
+                row.first = self._next_point()
+
+    def _next_point(self) -> int:
+        """The number of the next sample that histories keep: a multiple of the stride."""
+        return -(-self.samples // self.stride) * self.stride
 
     def changes(self, since: int) -> list[Row]:
         """The rows that changed after that revision, the last changed first."""
