@@ -8,10 +8,10 @@ to reach a stopped broker sooner or later connects to itself (TCP's simultaneous
 port back.
 """
 
-import http.client
 import random
 import socket
-from urllib.parse import urlsplit
+
+from app.dashboard.scrape import page
 
 LOOPBACK = "127.0.0.1"
 LOWEST, HIGHEST = 15_000, 32_000
@@ -44,14 +44,6 @@ def free_port(prefer: int | None = None) -> int:
     raise OSError(f"no free port between {LOWEST} and {HIGHEST}")
 
 
-def answers(url: str, *, within_seconds: float = 1.0) -> bool:
+def answers(url: str) -> bool:
     """Tell whether a plain GET of the address gets a 200."""
-    address = urlsplit(url)
-    connection = http.client.HTTPConnection(address.hostname or LOOPBACK, address.port or 80, timeout=within_seconds)
-    try:
-        connection.request("GET", address.path or "/")
-        return connection.getresponse().status == http.client.OK
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
+    return page(url) is not None

@@ -71,10 +71,8 @@ def _run(settings: Settings, console: Console, stack: ExitStack, *, rate: float,
     kafka = stack.enter_context(broker(outer, say=say, port=KAFKA_PORT))
     environment = parts.environment(outer, settings, kafka, directory)
     ours = read_settings(environment)
-    if kafka.real:
-        create_topics(ours)
-    else:
-        ask_for_topics(ours)
+    make_topics = ask_for_topics if kafka.kind == "mock" else create_topics
+    make_topics(ours)
     running = Parts(environment, directory, stack, kafka)
     running.start(ours, rate=rate, seed=seed)
     for line in parts.addresses(ours, kafka, running.worker_port, datetime.now(UTC)):
