@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 from app.body import Receive
 from app.metrics import Metrics
 from app.outcomes import SpoolStatus
-from app.problems import Problem, Reply, problem_reply
+from app.problems import Problem, problem_reply
+from app.reply import JSON, Reply, reply
 
 
 class Readiness(NamedTuple):
@@ -48,9 +49,11 @@ class Management:
 
     async def __call__(self, scope: Any, _receive: Receive, send: Callable[[Any], Awaitable[None]]) -> None:
         """Answer one request."""
-        reply = await self._reply(scope["path"], scope["method"])
-        await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
-        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else reply.body})
+        answer = await self._reply(scope["path"], scope["method"])
+        if scope["method"] == "HEAD":
+            answer = answer._replace(body=b"")
+        for message in answer.messages():
+            await send(message)
 
     async def _reply(self, path: str, method: str) -> Reply:
         if path not in ("/healthz", "/readyz", "/metrics"):
@@ -63,7 +66,7 @@ class Management:
             return readiness_reply(self.readiness())
         self.metrics.bring_over()
         body = await asyncio.to_thread(self._exposition)
-        return _reply(200, body, b"text/plain; version=0.0.4; charset=utf-8")
+        return reply(200, b"text/plain; version=0.0.4; charset=utf-8", body)
 
     def _exposition(self) -> bytes:
         spool: dict[str, float] = {
@@ -83,8 +86,4 @@ class Management:
 
 
 def _json(status: int, content: dict[str, Any]) -> Reply:
-    return _reply(status, json.dumps(content).encode(), b"application/json")
-
-
-def _reply(status: int, body: bytes, content_type: bytes) -> Reply:
-    return Reply(status, [(b"content-type", content_type), (b"content-length", b"%d" % len(body))], body)
+    return reply(status, JSON, json.dumps(content).encode())

@@ -30,11 +30,12 @@ from app.openapi import openapi
 from app.outcomes import SpoolFailed
 from app.outlet import Outlet, SparingStatus, status
 from app.pipeline import make_pipeline
-from app.problems import Problem, Reply, problem_reply
+from app.problems import Problem, problem_reply
 from app.producer import open_producer, producer_config
 from app.publish import Publisher, needed_topics
 from app.records import NAMES, Records
 from app.refused import RefusedBodies
+from app.reply import JSON, reply
 from app.spool import Spool, prepare
 from app.urls import url_of
 from app.webhook import Limits, Scope, Send, Webhook
@@ -43,8 +44,6 @@ from schemas.env_file import read_env_file
 from schemas.registry import Headers, Registry
 from schemas.settings import Settings, SettingsError, read_settings
 from schemas.topics import record_limit_bytes
-
-__all__ = ["Receiver", "app", "check", "check_producer", "drain", "serve"]  # noqa: F822 - app is made on demand
 
 OBSERVE_SECONDS: Final = 1.0
 GARBAGE_THRESHOLD: Final = 50_000  # deliveries make no cycles: looking for them every 700 objects costs 4 %
@@ -194,26 +193,22 @@ class _Document:
     """Serves one document."""
 
     def __init__(self, content: dict[str, Any]) -> None:
-        self.body = json.dumps(content).encode()
+        self.reply = reply(200, JSON, json.dumps(content).encode())
 
     async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
         """Answer one request."""
-        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(self.body))]
-        reply = Reply(200, headers, self.body)
+        answer = self.reply
         if scope["method"] not in ("GET", "HEAD"):
-            reply = problem_reply(Problem(405, "only GET"), allow="GET, HEAD")
-        await _answer(reply, send)
+            answer = problem_reply(Problem(405, "only GET"), allow="GET, HEAD")
+        for message in answer.messages():
+            await send(message)
 
 
 async def _not_found(scope: Scope, _receive: Receive, send: Send) -> None:
     """Answer what has no route."""
     if scope["type"] == "http":
-        await _answer(problem_reply(Problem(404, "there is nothing here")), send)
-
-
-async def _answer(reply: Reply, send: Send) -> None:
-    await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
-    await send({"type": "http.response.body", "body": reply.body})
+        for message in problem_reply(Problem(404, "there is nothing here")).messages():
+            await send(message)
 
 
 async def _ended(task: "asyncio.Task[None]") -> None:

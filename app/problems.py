@@ -6,9 +6,10 @@ sent: it names the rule, not the value. The form is `application/problem+json` (
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
+
+from app.reply import Reply, reply
 
 CONTENT_TYPE: Final = b"application/problem+json"
 CHALLENGE: Final = b'Basic realm="phonon", Bearer realm="phonon"'
@@ -59,17 +60,8 @@ class Refused(Problem):
         super().__init__(401, "credentials are missing or wrong")
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """A whole HTTP answer: status, headers, body."""
-
-    status: int
-    headers: list[tuple[bytes, bytes]]
-    body: bytes
-
-
-def problem_reply(problem: Problem, *, allow: str = "") -> Reply:
-    """The reply that says a problem; `allow` lists the methods that a 405 must name."""
+def problem_reply(problem: Problem, *, allow: str = "", challenge: bytes = CHALLENGE) -> Reply:
+    """The reply that says a problem; a 405 must name the methods that are allowed, a 401 how to prove oneself."""
     title = TITLES[problem.status]
     body = json.dumps(
         {
@@ -79,13 +71,13 @@ def problem_reply(problem: Problem, *, allow: str = "") -> Reply:
             "detail": problem.detail,
         }
     ).encode()
-    headers = [(b"content-type", CONTENT_TYPE), (b"content-length", b"%d" % len(body))]
+    said = reply(problem.status, CONTENT_TYPE, body)
     if ADVICE[problem.status] == "retry":
-        headers.append((b"retry-after", b"%d" % RETRY_AFTER_SECONDS))
+        said.headers.append((b"retry-after", b"%d" % RETRY_AFTER_SECONDS))
     if problem.status == 401:
-        headers.append((b"www-authenticate", CHALLENGE))
+        said.headers.append((b"www-authenticate", challenge))
     if allow:
-        headers.append((b"allow", allow.encode()))
+        said.headers.append((b"allow", allow.encode()))
     if problem.closes:
-        headers.append((b"connection", b"close"))
-    return Reply(problem.status, headers, body)
+        said.headers.append((b"connection", b"close"))
+    return said

@@ -24,7 +24,8 @@ from app.log_line import log_delivery
 from app.metrics import Metrics
 from app.outcomes import Full, Keeps, Publishes, SpoolFailed, State, Unacknowledged, Unpublishable
 from app.pipeline import UNREADABLE, Made, Pipeline
-from app.problems import Problem, Reply, problem_reply
+from app.problems import Problem, problem_reply
+from app.reply import JSON, Reply, reply
 from app.segment import Row
 
 log = logging.getLogger(__name__)
@@ -96,19 +97,22 @@ class Webhook:
         """Answer one request."""
         delivery = Delivery(scope, time.monotonic(), dict(scope["headers"]))
         try:
-            reply = await self._answer(delivery, receive)
+            answer = await self._answer(delivery, receive)
         except Gone:
             self.metrics.count("phonon_deliveries_total", "gone")
             return
         except Problem as problem:
-            reply = problem_reply(problem, allow="POST" if problem.status == 405 else "")
+            answer = problem_reply(problem, allow="POST" if problem.status == 405 else "")
         except Exception as error:  # noqa: BLE001 - the last resort: the sender must hear something, and retry
-            reply = self._failed(error)
+            answer = self._failed(error)
         seconds = time.monotonic() - delivery.began
-        self.metrics.count("phonon_deliveries_total", str(reply.status))
+        self.metrics.count("phonon_deliveries_total", str(answer.status))
         self.metrics.observe("phonon_answer_seconds", seconds)
-        log_delivery(reply.status, delivery.flow_id, delivery.made, seconds)
-        await self._send(reply, send)
+        log_delivery(answer.status, delivery.flow_id, delivery.made, seconds)
+        if self.stopping:
+            answer.headers.append((b"connection", b"close"))
+        for message in answer.messages():
+            await send(message)
 
     async def _answer(self, delivery: Delivery, receive: Receive) -> Reply:
         """Straight down: verify, read, make, publish or keep."""
@@ -224,17 +228,10 @@ class Webhook:
         self.metrics.count("phonon_failures_total", where)
         log.error("failed in %s", where, exc_info=(type(error), error, error.__traceback__))
 
-    async def _send(self, reply: Reply, send: Send) -> None:
-        headers = [*reply.headers, (b"connection", b"close")] if self.stopping else reply.headers
-        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-        await send({"type": "http.response.body", "body": reply.body})
-
 
 def _reply(status: int, delivery: Delivery, stored: str) -> Reply:
     body: dict[str, Any] = {"flow_id": delivery.flow_id, "stored": stored}
     if delivery.made:
         split = delivery.made.split
         body |= {"flow_id": split.flow_id, "events": split.counts(), "rejected": len(split.rejected)}
-    content = msgspec.json.encode(body)
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(content))]
-    return Reply(status, headers, content)
+    return reply(status, JSON, msgspec.json.encode(body))

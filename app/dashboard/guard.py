@@ -6,13 +6,13 @@ Without a credential only loopback is served, and only under a loopback name: ot
 name of its own at 127.0.0.1 and read us through the visitor's browser (DNS rebinding).
 """
 
-from typing import Any, Final
+from typing import Final
 
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.credentials import Credentials, read_credentials, verify_sender
-from app.problems import Problem, Refused, problem_reply
+from app.problems import Problem, problem_reply
 from app.urls import url_of
 from schemas.settings import Settings
 
@@ -63,13 +63,14 @@ class Guard:
             await send(message)
 
         if scope["type"] != "http" or scope["path"] in OPEN_PATHS:
-            await self._app(scope, receive, send if scope["type"] != "http" else dressed)
+            await self._app(scope, receive, dressed)
             return
         last = scope["path"].rpartition("/")[2]
         try:
             scope = self._verified(scope)
         except Problem as problem:
-            await _refuse(problem, dressed)
+            for message in problem_reply(problem, challenge=CHALLENGE).messages():
+                await dressed(message)
             return
         if not scope["path"]:  # the token without a slash behind it: relative addresses need one
             await RedirectResponse(f"{last}/", 307)(scope, receive, dressed)
@@ -100,12 +101,3 @@ def _local(headers: list[tuple[bytes, bytes]]) -> bool:
     host = next((value for name, value in headers if name == b"host"), b"")
     name = host[: host.find(b"]") + 1] if host.startswith(b"[") else host.partition(b":")[0]
     return name.lower() in LOCAL_NAMES
-
-
-async def _refuse(problem: Problem, send: Any) -> None:
-    reply = problem_reply(problem)
-    headers = [(name, value) for name, value in reply.headers if name != b"www-authenticate"]
-    if isinstance(problem, Refused):
-        headers.append((b"www-authenticate", CHALLENGE))
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    await send({"type": "http.response.body", "body": reply.body})
