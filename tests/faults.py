@@ -9,7 +9,6 @@ import asyncio
 import re
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from app.demo.broker import Broker
@@ -20,6 +19,7 @@ from app.listen import LINGER_SECONDS
 from app.topics import create_topics
 from schemas.settings import read_settings
 from tests.oracle import Oracle, Phase
+from tests.patience import until
 from tests.processes import Processes
 
 RATE = 120
@@ -105,14 +105,6 @@ class Outage:
         seconds = phase.seconds("202", self._noticed, self._over)
         assert len(seconds) > RATE
         assert seconds[len(seconds) * 3 // 4] < AT_ONCE_SECONDS, phase.line()
-
-
-async def until(condition: Callable[[], bool], within_seconds: float, told: Callable[[], str] = str) -> None:
-    """Wait for a condition, or fail with what is told of why."""
-    deadline = time.monotonic() + within_seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {within_seconds:g} s\n{told()}"
-        await asyncio.sleep(0.05)
 
 
 def made_topics(kafka: Broker, prefix: str) -> None:

@@ -21,8 +21,9 @@ from pathlib import Path
 from app.demo.broker import jars
 from app.demo.kafka_node import KafkaNode
 from tests import soak_workers
-from tests.faults import ANSWER_WITHIN_SECONDS, Receiver, made_topics, until
+from tests.faults import ANSWER_WITHIN_SECONDS, Receiver, made_topics
 from tests.oracle import Oracle, Phase
+from tests.patience import until
 from tests.processes import Processes
 
 PREFIX = "soak"

@@ -22,6 +22,7 @@ from app.topics import create_topics
 from schemas.settings import read_settings
 from schemas.topics import topic_name
 from tests.alerts import DID, value, webhook_id
+from tests.patience import eventually
 from tests.processes import Processes
 
 PARTITIONS = 3
@@ -144,13 +145,6 @@ def site(kafka: Broker, prefix: str, process: Processes) -> Site:
     made = Site(kafka, prefix, process)
     create_topics(read_settings(made.settings("http://127.0.0.1/")))
     return made
-
-
-def eventually(true: Callable[[], object], within_seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + within_seconds
-    while not true():
-        assert time.monotonic() < deadline, "it did not come true"
-        time.sleep(0.05)
 
 
 @pytest.mark.broker

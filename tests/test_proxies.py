@@ -29,8 +29,9 @@ from app.listen import KEEP_ALIVE_SECONDS
 from schemas.settings import NAMES
 from tests.clusters import make_certificates
 from tests.conftest import without_broker
-from tests.faults import Receiver, made_topics, until
+from tests.faults import Receiver, made_topics
 from tests.oracle import Oracle, read_all
+from tests.patience import until
 from tests.processes import Processes
 from tests.test_receiver_process import PATH, SAMPLE, wait_until
 

@@ -12,7 +12,8 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,14 @@ from app.openapi import MEANINGS
 from app.topics import create_topics
 from schemas.settings import read_settings
 from tests.oracle import EVENTS, Oracle, Phase, read_all
+from tests.patience import eventually
 from tests.processes import Processes
 
 pytestmark = pytest.mark.broker
 
 SAMPLE = (Path(__file__).parent / "deliveries" / "sample.json").read_bytes()
 PATH = "/webhooks/phonon"
+wait_until = partial(eventually, within_seconds=10)
 NOWHERE = "127.0.0.1:9"
 
 
@@ -78,13 +81,6 @@ class Ports:
 def ports(kafka: Broker, prefix: str, tmp_path: Path) -> Ports:
     create_topics(read_settings({"KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers, "PHONON_TOPIC_PREFIX": prefix}))
     return Ports(tmp_path, kafka.bootstrap_servers, prefix)
-
-
-def wait_until(condition: Callable[[], object], within_seconds: float = 10) -> None:
-    deadline = time.monotonic() + within_seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {within_seconds:g} s"
-        time.sleep(0.05)
 
 
 def exit_of(child: Child) -> tuple[int | None, str]:
@@ -384,7 +380,7 @@ def test_a_large_delivery_does_not_hold_up_the_others(process: Processes, ports:
     assert status in (200, 202)
     assert reply["stored"] in ("kafka", "spool")
     assert max(seconds) < 1.5, "others wait for a large delivery"
-    wait_until(lambda: not list(ports.spool.glob("*.spool")), 30)
+    wait_until(lambda: not list(ports.spool.glob("*.spool")), within_seconds=30)
 
 
 def test_nothing_that_was_sent_is_in_logs_or_metrics(process: Processes, ports: Ports) -> None:

@@ -11,8 +11,9 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from schemas import SCHEMAS, Undecodable, UnknownId, canonical_text, decode, enc
 from schemas.registry import Headers, Refused, Registry, RegistryError
 from schemas.settings import read_settings
 from schemas.topics import TOPICS, topic_name
+from tests import patience
 from tests.apicurio import Door, apicurio
 from tests.conftest import opened
 from tests.fakes import FakeProducer
@@ -44,6 +46,7 @@ SAMPLE = (Path(__file__).parent / "deliveries" / "sample.json").read_bytes()
 SAMPLE_DID = "+912243692987"
 EVENTS = {"CallLeg": 2, "Dtmf": 1, "Sms": 1, "Email": 1, "FlowKey": 1, "Recording": 1, "Flow": 1}
 PATIENCE_SECONDS = 40.0
+eventually = partial(patience.eventually, within_seconds=PATIENCE_SECONDS)
 
 
 @pytest.fixture(scope="session")
@@ -310,13 +313,6 @@ def ask(port: int, method: str, path: str, body: bytes | None = None) -> tuple[i
         connection.request(method, path, body)
         answer = connection.getresponse()
         return answer.status, json.loads(answer.read())
-
-
-def eventually(condition: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {PATIENCE_SECONDS:g} s"
-        time.sleep(0.1)
 
 
 def test_a_consumer_that_knows_only_the_registry_reads_all_and_nothing_is_lost_while_it_is_away(

@@ -10,7 +10,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from functools import partial
 from itertools import product
@@ -40,7 +40,7 @@ from schemas.settings import read_settings
 from schemas.topics import TOPICS, topic_name
 from streams import changelog, connection
 from streams.changelog import Place
-from tests import recount
+from tests import patience, recount
 from tests.clusters import PASSWORD, PROGRAMS, USER, Node, Secured, managed, secured, three_nodes
 from tests.conftest import opened
 from tests.oracle import Oracle, read_all
@@ -50,6 +50,8 @@ pytestmark = pytest.mark.broker
 
 SAMPLE = (Path(__file__).parent / "deliveries" / "sample.json").read_bytes()
 PATIENCE_SECONDS = 40.0
+eventually = partial(patience.eventually, within_seconds=PATIENCE_SECONDS)
+until = partial(patience.until, within_seconds=PATIENCE_SECONDS)
 WRONG = "not-the-pass"
 RATE = 40
 
@@ -114,13 +116,6 @@ def ask(port: int, method: str, path: str, body: bytes | None = None) -> tuple[i
         connection.request(method, path, body)
         answer = connection.getresponse()
         return answer.status, answer.read().decode()
-
-
-def eventually(condition: Callable[[], Any], within_seconds: float = PATIENCE_SECONDS) -> None:
-    deadline = time.monotonic() + within_seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {within_seconds:g} s"
-        time.sleep(0.1)
 
 
 def test_every_program_works_over_scram_and_tls(
@@ -249,7 +244,7 @@ def test_what_kafka_refuses_is_one_line_that_names_the_setting(
     assert site.readiness(site.worker_port)[0] == 503
     for child in (worker, receiver):
         assert child.returncode is None
-        eventually(partial(said, child, line), 5)
+        eventually(partial(said, child, line), within_seconds=5)
         assert len([one for one in child.output.splitlines() if one.strip()]) <= 2, child.output
         assert PASSWORD not in child.output
         assert WRONG not in child.output
@@ -333,10 +328,3 @@ def want_three_replicas(servers: str, topic: str) -> None:
 
 def said(child: Child, line: str) -> bool:
     return line in child.output
-
-
-async def until(condition: Callable[[], bool], within_seconds: float = PATIENCE_SECONDS) -> None:
-    deadline = time.monotonic() + within_seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {within_seconds:g} s"
-        await asyncio.sleep(0.05)
