@@ -1,7 +1,7 @@
 """What each refusal means to the sender: one table of problems, by status, and one way to say them.
 
-Pure. The table is the error half of the README's status table. A problem's text never holds anything that was
-sent: it names the rule, not the value. The form is `application/problem+json` (RFC 9457).
+Pure. The table is the error half of the README's. A problem's text never holds anything that was sent: it names the
+rule, not the value. The form is `application/problem+json` (RFC 9457).
 """
 
 import json
@@ -14,20 +14,8 @@ from app.reply import Reply, reply
 CONTENT_TYPE: Final = b"application/problem+json"
 CHALLENGE: Final = b'Basic realm="phonon", Bearer realm="phonon"'
 
-#: Status -> what the sender should do. Statuses that are not in here are never sent.
-ADVICE: Final[Mapping[int, str]] = MappingProxyType(
-    {
-        400: "fix it",
-        401: "fix it",
-        404: "fix it",
-        405: "fix it",
-        413: "fix it",
-        422: "fix it",
-        503: "retry",
-        507: "retry",
-    }
-)
-#: Status -> title, of which the type is made. Python's own phrases are others from 3.13 on; a type stays what it was.
+#: Status -> title, from which the type is made; no other status is sent. Not Python's phrases, some of which changed in
+#: 3.13: a type stays what it was.
 TITLES: Final[Mapping[int, str]] = MappingProxyType(
     {
         400: "Bad Request",
@@ -40,11 +28,13 @@ TITLES: Final[Mapping[int, str]] = MappingProxyType(
         507: "Insufficient Storage",
     }
 )
+#: Status -> what the sender should do.
+ADVICE: Final[Mapping[int, str]] = MappingProxyType({s: "retry" if s >= 500 else "fix it" for s in TITLES})
 RETRY_AFTER_SECONDS: Final = 2
 
 
 class Problem(Exception):  # noqa: N818 - it names what the sender is told, not an error of ours
-    """A refusal with its status. `closes`: the connection can't be used on, as the body was not read to its end."""
+    """A refusal with its status. `closes`: the connection can't be kept, as the body was not read to its end."""
 
     def __init__(self, status: int, detail: str, *, closes: bool = False) -> None:
         super().__init__(detail)

@@ -229,9 +229,7 @@ def _object(body: bytes) -> dict[str, Any]:
 def _reason(failure: BaseException) -> str:
     if isinstance(failure, TimeoutError):
         return f"no answer within {ANSWER_TIMEOUT_S:g} s"
-    if isinstance(
-        failure, (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError)
-    ):  # its own text is the address, which may hold a token
-        return "not an address"
+    if isinstance(failure, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):
+        return "not an address"  # the error's own text is the address, which may hold a token
     cause = failure.os_error if isinstance(failure, aiohttp.ClientConnectorError) else failure
     return " ".join((getattr(cause, "strerror", None) or str(cause) or type(cause).__name__).split())

@@ -83,12 +83,11 @@ class Guard:
         if not credentials.configured and not credentials.anonymous and not _local(scope["headers"]):
             raise Problem(404, "this page is served under a loopback name only")
         token, path = None, scope["path"]
-        if credentials.token is not None:
+        in_header = credentials.basic is None and _bearer(scope["headers"])
+        if credentials.token is not None and not in_header:
             token, slash, rest = path[1:].partition("/")
             if slash or token:
                 path = f"/{rest}" if slash else ""
-        if credentials.token is not None and credentials.basic is None and _bearer(scope["headers"]):
-            token, path = None, scope["path"]
         verify_sender(credentials, scope["headers"], peer=(scope["client"] or ("",))[0], path_token=token)
         return {**scope, "path": path, "raw_path": path.encode()}
 
