@@ -29,7 +29,7 @@ HEADERS: Final = [
 ]
 CHALLENGE: Final = b'Basic realm="phonon-events", charset="UTF-8"'
 LOCAL_NAMES: Final = (b"localhost", b"127.0.0.1", b"[::1]")
-#: For probes; they say nothing but yes or no.
+#: For probes: they say only yes or no.
 OPEN_PATHS: Final = ("/healthz", "/readyz")
 
 

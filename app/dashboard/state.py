@@ -1,9 +1,9 @@
-"""All that the page knows: the last record of every DID, how each got there since the process started, and the alerts.
+"""All that the page knows: the last record of every DID, its history since the process started, and the alerts.
 
 Pure: time and samples come from outside. Bounded: a DID has one row, a short trend (TREND points) and a history that
 covers everything since the start with at most MOST_POINTS points: when it is full, every second one goes and the
 spacing doubles. There are no queues: a row remembers the revision in which it changed, and whoever has seen revision n
-asks for what came later. A browser that reads slowly therefore costs nothing and gets each DID once.
+asks for what came later. So a browser that reads slowly costs nothing, and gets each DID once.
 """
 
 from array import array

@@ -1,7 +1,7 @@
 """What is told of an alert: a DidAlert record as the JSON of a Standard Webhooks message. Pure.
 
-An episode has two messages, each with an id of its own made from what happened, so that a message sent again is known
-by it. The id holds no full stop: it is signed together with time and body, with full stops between them.
+An episode has two messages, each with an id of its own made from what happened, so that a message that is sent again is
+recognised. The id holds no full stop: it is signed together with time and body, joined by full stops.
 Source: Standard Webhooks 1.0, "Payload structure" and "Webhook metadata".
 """
 
