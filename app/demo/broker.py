@@ -5,7 +5,7 @@ docker  a container through testcontainers, if an engine answers
 jars    Apache Kafka's own jars with the machine's Java, fetched by Maven into a cache
 mock    librdkafka's built-in cluster: not a Kafka, and it says so
 
-Each kind is a context manager that raises `NoBroker` when it can't be had here; the last may always be had.
+Each kind is a context manager that raises `NoBroker` where it can't be had; the last always can.
 """
 
 import os

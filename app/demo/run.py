@@ -1,7 +1,7 @@
 """`phonon-events demo`: a broker, a metrics worker, the receiver, the live page and gentle traffic, until Ctrl-C.
 
-All are processes of their own, started as a user starts them, in a temporary directory that goes with them. They stop
-in the order of the data, so that nothing is left half done: traffic, page, receiver, worker, broker.
+Each is a process of its own, started as a user starts it, in a temporary directory that goes with them. They stop in
+the order of the data, so that nothing is left half done: traffic, page, receiver, worker, broker.
 """
 
 import os
