@@ -69,7 +69,7 @@ class Drainer:
                     self._said = ""
                 except Exception as error:  # noqa: BLE001 - nobody else would ever drain again
                     pause = OTHER_DRAINS_SECONDS
-                    self.outlet.release()  # a disk that takes no marks is not opened again: else all is sent each time
+                    self.outlet.release()  # a disk that takes no marks gives no lock either: else all is sent each time
                     self._note(error)
                 await asyncio.sleep(pause)
         finally:

@@ -73,7 +73,7 @@ class Management:
             "phonon_spool_writable": not self.readiness().spool,
             "phonon_spool_limit_bytes": self.spool_limit_bytes,
         }
-        with suppress(OSError):  # of a disk that can't be read there are no figures
+        with suppress(OSError):  # a disk that can't be read has no figures
             status = self.spool_status()
             spool |= {
                 "phonon_spool_rows": status.rows,

@@ -66,7 +66,7 @@ def check_producer(settings: Settings) -> None:
 
 
 def make_publisher(settings: Settings, records: Records, *, raw: bool = False) -> Publisher:
-    """The publisher, of raw bodies too or not; it has nothing to do with the network before it is started."""
+    """The publisher, of raw bodies too or not. It sends nothing before it is started."""
     return Publisher(
         partial(open_producer, producer_config(settings)),
         topics=needed_topics(settings.topic_prefix, raw=raw),
@@ -77,7 +77,7 @@ def make_publisher(settings: Settings, records: Records, *, raw: bool = False) -
 
 
 def registration(settings: Settings, records: Records) -> Callable[[], str]:
-    """What must be done before the first record is published: its schema is in the registry, if there is one."""
+    """What must be done before the first record is published: where there is a registry, it learns the schemas."""
     if settings.schema_registry_url is None:
         return lambda: ""
     headers = Headers(Registry(settings.schema_registry_url), settings, NAMES)

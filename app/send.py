@@ -80,7 +80,7 @@ class Outcome:
 
 
 def said(answer: dict[str, Any]) -> str:
-    """What a problem's answer says."""
+    """The words of an answer that tells a problem."""
     return str(answer.get("detail") or answer.get("title") or "")
 
 
@@ -114,7 +114,7 @@ class Sender:
     ) -> Outcome:
         """Posts all bodies, at most `concurrency` at once and `rate` a second. Raises Unreachable.
 
-        `done` is told of each final answer: the body's number from 0, the status, and what the answer says of it.
+        `done` is told of each final answer: the body's number from 0, the status, and the answer's words.
         """
         waiting: Waiting = asyncio.Queue(2 * concurrency)
         timeout = aiohttp.ClientTimeout(total=ANSWER_TIMEOUT_S)
@@ -127,7 +127,7 @@ class Sender:
                     await _feed(bodies, waiting, concurrency, rate)
             except* Unreachable as failures:
                 raise Unreachable(str(failures.exceptions[0])) from None
-            except* OSError as failures:  # of whoever is told what is done
+            except* OSError as failures:  # from `done`
                 raise failures.exceptions[0] from None
         return self.outcome
 
@@ -179,10 +179,10 @@ async def _feed(bodies: Iterable[bytes], waiting: Waiting, workers: int, rate: f
 
 
 class _Bodies:
-    """Takes bodies from where they come from, on a thread: a pipe may keep us waiting, the answers may not.
+    """Takes bodies from their source on a thread: a pipe may keep us waiting, and answers must not wait for it.
 
-    It is a thread that nobody waits for at the end, as asyncio does for those of `to_thread`: a pipe that says nothing
-    would keep an interrupt, or a receiver that is not there, from ending the command.
+    At the end nobody waits for that thread, as asyncio does for those of `to_thread`: a silent pipe would keep an
+    interrupt, or a receiver that is not there, from ending the command.
     """
 
     def __init__(self, bodies: Iterable[bytes]) -> None:

@@ -2,7 +2,7 @@
 
 Its rules:
 - One fsync for all that wait (group commit), in one thread per process, so that the loop never waits for a disk. The
-  writer is given one group a commit: handing it every row made both threads wait for each other's GIL.
+  writer is given a group a commit: handed over row by row, both threads waited for each other's GIL.
 - Every process writes segments of its own and holds their lock; whoever drains (app/outlet.py) reads all, and deletes a
   segment only when each of its rows was marked as sent and nobody holds its lock. So workers share a spool without
   waiting for each other, and what a dead host left is drained like any other.
@@ -35,10 +35,10 @@ SEGMENT_BYTES: Final = 8 * 1024 * 1024
 IDLE_SECONDS: Final = 0.5
 MOST_IN_GROUP: Final = 512
 #: How often the disk is asked what the spool takes of it, and how many processes may use one: each takes no more than
-#: its share of the room until it asks again. To ask is a dozen system calls, and in each the loop's thread goes on.
+#: its share of the room until it asks again. Asking is a dozen system calls, and each gives the GIL away.
 LOOK_SECONDS: Final = 1.0
 SHARERS: Final = 32
-#: What must have room, on the disk and in our share of it, for the spool to be ready: more than nearly all rows.
+#: The room that a ready spool has, on the disk and in its share of it: more than nearly any row takes.
 PROBE_BYTES: Final = 64 * 1024
 #: How often that is looked at while the spool is not needed.
 PROBE_SECONDS: Final = 30.0
@@ -103,7 +103,7 @@ class Spool:
         self._step = step  # tests: called between any two steps, may raise
         self._writer: _Writer | None = None
         self._probe_at = 0.0
-        self._surely, self._look_at = 0, 0.0  # bytes that there is room for until then, whatever others write
+        self._surely, self._look_at = 0, 0.0  # bytes that there is room for until that time, whatever others write
         self._count = 0
         self._waiting: list[Ask] = []
         self._writing = False
@@ -269,7 +269,7 @@ class Spool:
             self._look()
 
     def _look(self) -> None:
-        """Whether the spool takes rows now; asked while it need not, so that somebody mends it before it must."""
+        """Whether the spool takes rows now; asked while none come, so that somebody mends it before they do."""
         self._probe_at = time.monotonic() + PROBE_SECONDS
         try:
             self._probe()
@@ -280,7 +280,7 @@ class Spool:
             self.refusal = self.refusal or str(error)
 
     def _probe(self) -> None:
-        """Raises unless the spool takes a row of an ordinary size; of a small share, a quarter of it."""
+        """Raises unless the spool takes PROBE_BYTES; where its share is small, a quarter of that."""
         prepare(self.folder)  # somebody may have deleted it
         if used_bytes(self.folder) + min(PROBE_BYTES, self._most_bytes // 4) > self._most_bytes:
             raise Full("PHONON_SPOOL_MAX_BYTES is reached")

@@ -38,8 +38,9 @@ LARGE_WAITING: Final = 8
 BODIES_BYTES: Final = 64 * 1024 * 1024
 #: Shares of the answer time: until the body is read, and until Kafka has acknowledged; the rest is the spool's.
 READ_SHARE: Final = 0.5
-SLOW_SHARE: Final = 0.25
 PUBLISH_SHARE: Final = 0.8
+#: Who comes to publish before this share is over needs no timer: the publisher gives up after two more such shares.
+SLOW_SHARE: Final = 0.25
 MARGIN_SECONDS: Final = 0.1
 
 #: What ends a delivery without an answer of its own: error -> status and detail.
@@ -62,7 +63,7 @@ class Limits:
 
 
 class Delivery(msgspec.Struct):
-    """One POST on its way through. `flow_id` is that of one that is kept without being made into records."""
+    """One POST on its way through. `flow_id` is set where it is spooled without having been made into records."""
 
     scope: Scope
     began: float
@@ -134,7 +135,7 @@ class Webhook:
             self.budget.give(held)
 
     async def _received(self, delivery: Delivery, receive: Receive) -> bytes:
-        """The raw body of someone who may post, as far as headers tell."""
+        """The raw body of somebody who may post, as far as the headers tell."""
         scope, headers = delivery.scope, delivery.headers
         if scope["method"] != "POST":
             raise Problem(405, "only POST")
