@@ -9,7 +9,6 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import islice
 from typing import Final, Protocol
 
@@ -142,9 +141,8 @@ class Drainer:
 
     async def _made(self, row: Row) -> Made:
         """A row's records. Made here, one row after the other: a thread for each would cost as much as making them."""
-        make = partial(self.pipeline, row.body, received_at=row.received_at, traceparent=row.traceparent)
         if self.pipeline.is_large(row.body):
-            return await asyncio.to_thread(make)
+            return await asyncio.to_thread(self.pipeline, row)
         async with self._turns:
             await asyncio.sleep(0)  # deliveries that have just come go first
-            return make()
+            return self.pipeline(row)

@@ -29,7 +29,7 @@ from app.metrics import Metrics
 from app.openapi import openapi
 from app.outcomes import SpoolFailed
 from app.outlet import Outlet, SparingStatus, status
-from app.pipeline import make_pipeline
+from app.pipeline import Pipeline, make_pipeline
 from app.problems import Problem, problem_reply
 from app.producer import open_producer, producer_config
 from app.publish import Publisher, needed_topics
@@ -65,14 +65,14 @@ def check_producer(settings: Settings) -> None:
     open_producer(producer_config(settings), {})
 
 
-def make_publisher(settings: Settings, records: Records, *, raw: bool = False) -> Publisher:
-    """The publisher, of raw bodies too or not. It sends nothing before it is started."""
+def make_publisher(settings: Settings, pipeline: Pipeline) -> Publisher:
+    """The publisher of what a pipeline makes. It sends nothing before it is started."""
     return Publisher(
         partial(open_producer, producer_config(settings)),
-        topics=needed_topics(settings.topic_prefix, raw=raw),
+        topics=needed_topics(settings.topic_prefix, raw=pipeline.raw is not None),
         stall_after=min(settings.stall_after, settings.answer_within / 4),
         most_bytes=record_limit_bytes(settings.max_body_bytes),
-        before=registration(settings, records),
+        before=registration(settings, pipeline.encode),
     )
 
 
@@ -99,7 +99,7 @@ class Receiver:
         self.metrics = Metrics()
         self.spool = Spool(settings.spool_dir, most_bytes=settings.spool_max_bytes)
         self.pipeline = make_pipeline(settings)
-        self.publisher = make_publisher(settings, self.pipeline.encode, raw=settings.raw_topic)
+        self.publisher = make_publisher(settings, self.pipeline)
         self.refused = RefusedBodies(
             settings.spool_dir,
             spool_bytes=settings.spool_max_bytes if (settings.content, settings.numbers) == ("keep", "keep") else 0,
@@ -261,7 +261,7 @@ async def _drain(settings: Settings, progress: Callable[[int, int], None]) -> in
         done += rows
         progress(done, total)
 
-    publisher = make_publisher(settings, pipeline.encode, raw=settings.raw_topic)
+    publisher = make_publisher(settings, pipeline)
     drainer = Drainer(
         outlet=outlet,
         pipeline=pipeline,

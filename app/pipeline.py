@@ -15,6 +15,7 @@ from app.json_text import NotJson
 from app.privacy import Privacy, redact
 from app.raw import Raw
 from app.records import Record, Records
+from app.segment import Row
 from app.split import Rules, Split, flow_id_of, split
 from app.telephony import REGIONS
 from schemas import HEADERS
@@ -44,12 +45,12 @@ class Pipeline:
     encode: Records
     raw: Raw | None = None
 
-    def __call__(self, body: bytes, *, received_at: int, traceparent: str) -> Made:
-        """The records of a body; received_at in ms. Raises the exceptions of UNREADABLE."""
-        parts = redact(split(read_document(body), received_at=received_at, rules=self.rules), self.privacy)
-        records = self.encode(parts, traceparent.encode() or None)
+    def __call__(self, row: Row) -> Made:
+        """The records of a body as it was received. Raises the exceptions of UNREADABLE."""
+        parts = redact(split(read_document(row.body), received_at=row.received_at, rules=self.rules), self.privacy)
+        records = self.encode(parts, row.traceparent.encode() or None)
         if self.raw and records:  # none: nobody knows yet how to frame them
-            records.insert(0, self.raw(body, records, flow_id=parts.flow_id, received_at=received_at))
+            records.insert(0, self.raw(row, records, flow_id=parts.flow_id))
         return Made(parts, records)
 
     def is_large(self, body: bytes) -> bool:

@@ -105,11 +105,11 @@ def replay_raw(settings: Settings, span: Span, how: How) -> Outcome:
 def _split_again(message: Message, span: Span, pipeline: Pipeline, outcome: Outcome) -> Iterator[Group]:
     headers: Any = message.headers() or ()
     try:
-        at = received(headers)
-        if not span.holds(at.at_ms):
+        row = received(message.value() or b"", headers)
+        if not span.holds(row.received_at):
             outcome.elsewhen += 1
             return
-        made = pipeline(message.value() or b"", received_at=at.at_ms, traceparent=at.traceparent)
+        made = pipeline(row)
     except ValueError as error:
         outcome.left[str(error)] += 1
         return
@@ -232,7 +232,7 @@ async def _publish(settings: Settings, pipeline: Pipeline, groups: Iterable[Grou
         for group in groups:
             outcome.published.update(record.topic for record in group)
         return
-    publisher = make_publisher(settings, pipeline.encode)
+    publisher = make_publisher(settings, pipeline)
     await publisher.start()
     try:
         await _until_healthy(publisher)

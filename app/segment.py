@@ -22,7 +22,7 @@ MOST_PAYLOAD_BYTES: Final = 1 << 28
 
 
 class Row(NamedTuple):
-    """A delivery that waits: when it was received (ms), its traceparent ("" if none), its body after inflating."""
+    """A delivery as it was received: when (ms), its traceparent ("" if none), its body after inflating."""
 
     received_at: int
     traceparent: str

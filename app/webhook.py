@@ -186,7 +186,7 @@ class Webhook:
             if self.publisher.state is State.DOWN:
                 delivery.flow_id = self.pipeline.look(row.body)
                 raise Unacknowledged("Kafka is down")
-            delivery.made = self.pipeline(row.body, received_at=row.received_at, traceparent=row.traceparent)
+            delivery.made = self.pipeline(row)
             if time.monotonic() - delivery.began < self.limits.answer_seconds * SLOW_SHARE:
                 await self._acknowledged(delivery.made)  # the publisher's own clock is enough, and costs no timer
                 return
@@ -202,10 +202,7 @@ class Webhook:
             raise Unacknowledged("too many large deliveries at once")
         self._large += 1
         try:
-            make = self._thread.submit(
-                self.pipeline, row.body, received_at=row.received_at, traceparent=row.traceparent
-            )
-            return await asyncio.wrap_future(make)
+            return await asyncio.wrap_future(self._thread.submit(self.pipeline, row))
         finally:
             self._large -= 1
 
