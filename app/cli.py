@@ -214,8 +214,7 @@ def send(
             if output:
                 click.echo(f"{sum(1 for _ in bodies)} deliveries written to {output}")
                 return
-            outcome = posting.post(settings, url, bodies, synthetic, pace)
-            complaint = "" if outcome.accepted else outcome.complaint
+            complaint = posting.post(settings, url, bodies, synthetic, pace).complaint
     if complaint:
         raise Failed(complaint)
 

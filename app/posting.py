@@ -127,7 +127,7 @@ def post_files(settings: Settings, url: str, names: Sequence[str], state: str | 
     if sent.sources.skipped:
         click.echo(f"posted before, not again: {sent.sources.skipped}")
     unreadable = f"can't be read to their end: {sent.unreadable} of the files" if sent.unreadable else ""
-    return "; ".join(filter(None, (unreadable, "" if outcome.accepted else outcome.complaint)))
+    return "; ".join(filter(None, (unreadable, outcome.complaint)))
 
 
 def post(

@@ -53,19 +53,16 @@ class Outcome:
     retries: int = 0
 
     @property
-    def accepted(self) -> bool:
-        """Whether every delivery was."""
-        return all(status in ACCEPTED for status in self.statuses)
-
-    @property
     def total(self) -> int:
         """Deliveries that got a final answer."""
         return self.statuses.total()
 
     @property
     def complaint(self) -> str:
-        """One line on the deliveries that were not accepted."""
+        """One line on the deliveries that were not accepted; empty if all were."""
         refused = {status: number for status, number in self.statuses.items() if status not in ACCEPTED}
+        if not refused:
+            return ""
         reasons = "; ".join(f"{status}: {self.details[status] or 'no reason given'}" for status in sorted(refused))
         return f"{sum(refused.values())} of {self.total} deliveries not accepted; {reasons}"
 
