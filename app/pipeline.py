@@ -60,7 +60,7 @@ class Pipeline:
         return len(body) > LARGE_COMMAS and body.count(b",") > LARGE_COMMAS
 
     @staticmethod
-    def look(body: bytes) -> str:
+    def flow_id(body: bytes) -> str:
         """The flow_id of a body that is only spooled now; it must not be large. Raises what a call would."""
         return flow_id_of(read_document(body))  # a body that is not large never has too many rows
 

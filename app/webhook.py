@@ -184,7 +184,7 @@ class Webhook:
                     await self._acknowledged(delivery.made)
                 return
             if self.publisher.state is State.DOWN:
-                delivery.flow_id = self.pipeline.look(row.body)
+                delivery.flow_id = self.pipeline.flow_id(row.body)
                 raise Unacknowledged("Kafka is down")
             delivery.made = self.pipeline(row)
             if time.monotonic() - delivery.began < self.limits.answer_seconds * SLOW_SHARE:
