@@ -189,13 +189,14 @@ class Publisher:
         return countdown.future
 
     def _refusal(self, error: Exception) -> Exception:
-        if isinstance(error, KafkaException) and error.args[0].code() in PERMANENT:
-            return Unpublishable(error.args[0].name())
-        if isinstance(error, KafkaException):
-            self._fatal |= error.args[0].code() == KafkaError._FATAL
-            self.fall(self._why(error.args[0]), late=True)
-            return Unacknowledged(self.reason)
-        return Unacknowledged("the producer's queue is full")
+        if isinstance(error, BufferError):
+            return Unacknowledged("the producer's queue is full")
+        refused = error.args[0]
+        if refused.code() in PERMANENT:
+            return Unpublishable(refused.name())
+        self._fatal |= refused.code() == KafkaError._FATAL
+        self.fall(self._why(refused), late=True)
+        return Unacknowledged(self.reason)
 
     def settle(self, countdown: Countdown) -> None:
         """All callbacks of a delivery came in: tell who waits for it, and learn from it."""

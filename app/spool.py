@@ -166,16 +166,15 @@ class Spool:
         self.close()
 
     def _answer(self, given: Sequence[Ask]) -> None:
-        outcome: Exception | None = None
+        futures = [future for _, future in given]
         kept = 0
+        late: Exception = Full("the spool is full")  # what those hear whose rows did not fit
         try:
             kept = self.commit([row for row, _ in given])
         except (Full, SpoolFailed) as error:
-            outcome = error
+            late = error
         except Exception as error:  # noqa: BLE001 - whatever it was, nothing was kept, and those who wait must know
-            outcome = SpoolFailed(type(error).__name__)
-        futures = [future for _, future in given]
-        late = outcome or Full("the spool is full")
+            late = SpoolFailed(type(error).__name__)
         self.refusal = "" if kept == len(given) else str(late)
         try:
             futures[0].get_loop().call_soon_threadsafe(self._resolve, futures, kept, late)
@@ -249,10 +248,8 @@ class Spool:
         """After a failure the segment's tail is unknown: cut it off, and never write to it again."""
         if self._writer is None:
             return
-        try:
+        with suppress(OSError):
             os.ftruncate(self._writer.descriptor, self._writer.size)
-        except OSError:
-            pass
         self.close()
 
     def close(self) -> None:
