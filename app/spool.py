@@ -38,7 +38,7 @@ MOST_IN_GROUP: Final = 512
 #: its share of the room until it asks again. Asking is a dozen system calls, and each gives the GIL away.
 LOOK_SECONDS: Final = 1.0
 SHARERS: Final = 32
-#: The room that a ready spool has, on the disk and in its share of it: more than nearly any row takes.
+#: The room that a ready spool has, on the disk and in its share of it: more than almost any row takes.
 PROBE_BYTES: Final = 64 * 1024
 #: How often that is looked at while the spool is not needed.
 PROBE_SECONDS: Final = 30.0

@@ -189,6 +189,7 @@ def test_a_taken_management_port_is_said_and_kills_nobody(process: Processes, po
     with socket.create_server(("127.0.0.1", ports.management)):
         child = process("serve", settings=ports.settings)
         wait_until(lambda: "can't be served" in child.output)
+        wait_until(lambda: answers(f"http://127.0.0.1:{ports.webhook}/openapi.json"))  # it is said just before that
         assert ports.post()[0] in (200, 202)
     child.wait_until(lambda: answers(ports.ready), within_seconds=10)
     assert child.output.count("can't be served") == 1
