@@ -114,7 +114,7 @@ NOTHING: Final = cast(dict[str, str], MappingProxyType({}))
 
 
 class Notes(Struct, gc=False):
-    """What is odd about a row: anomalies, and by sent name the JSON text of what is unknown or unreadable.; its place.
+    """What is odd about a row: anomalies, and by sent name the JSON text of what is unknown or unreadable; its place.
 
     Readers take a value of the struct and return None for null, for absent, and for what they can't read and so note.
     """

@@ -40,9 +40,9 @@ _WORD: Final = re.compile(
     re.DOTALL,
 )
 #: A number or an escape. It begins with one character of a set, which is found in a fifth of the time of a choice: no
-#: other thread runs meanwhile. "+" with less than seven digits is found too, and is none.
+#: other thread runs meanwhile. "+" with less than seven digits matches too, and is no number.
 _DIGITS_OF_WORD: Final = re.compile(r"[+0-9\\](?:(?<=\\)(?:u[0-9a-fA-F]{4}|.)|(?<!\\)[0-9]{6,})")
-#: What of JSON text may hold a number: a text, or a number that is none to a telephone.
+#: The parts of JSON text that may hold a telephone number: texts and numbers.
 _JSON_VALUE: Final = re.compile(r'["0-9-](?:(?<=")[^"\\]*+(?:\\.[^"\\]*+)*+"|(?<!")[0-9.eE+-]*+)', re.DOTALL)
 
 #: How many characters longer tokens may make a text, or all of `extra`: topics take four MiB above copies of the body.

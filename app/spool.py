@@ -45,7 +45,7 @@ PROBE_SECONDS: Final = 30.0
 SUFFIX: Final = ".spool"
 ASIDE: Final = "aside"
 
-#: A row to be kept, and who waits for that.
+#: A row to keep, and whoever waits for that.
 Ask = tuple[Row, "asyncio.Future[None]"]
 
 

@@ -88,7 +88,7 @@ _RESTS: Final = Memo(_rest, 4096)
 
 
 def instant(text: str, zone: tzinfo) -> int | None:
-    """ISO 8601 as ms since 1970 UTC, cut to whole ms; None where it is none. Without offset, it is in `zone`.
+    """ISO 8601 as ms since 1970 UTC, cut to whole ms; None for any other text. Without offset, it is in `zone`.
 
     Calls come second by second, so that a time is nearly always two look-ups, at a quarter of what reading it costs.
     """
@@ -165,7 +165,7 @@ def _is_valid(number: str) -> bool:
 
 
 def cause_code(text: str | None) -> int | None:
-    """The hangup cause as a number, None where it is none."""
+    """The hangup cause as a number, None for any other text."""
     if text in _CODES:
         return _CODES[text]
     match = _CODE.fullmatch(text) if text else None

@@ -21,7 +21,7 @@ as_json: Final = msgspec.json.Encoder().encode
 
 
 class Notification(NamedTuple):
-    """One message: its webhook-id, of which alert, its body, and when Kafka got the record, ms."""
+    """One message: its webhook-id, its alert, its body, and when Kafka got the record, ms."""
 
     id: str
     alert_id: str

@@ -82,7 +82,7 @@ class Source:
         self._thread.start()
 
     def stop(self) -> None:
-        """Commit what is settled and end; not waited for where Kafka is away."""
+        """Commit what is settled, and end; a Kafka that is away is not waited for."""
         self._stop.set()
         self._thread.join(STOP_SECONDS)
 
