@@ -1,7 +1,7 @@
 """The body of a request: read within a limit and a time, inflated within the same limit.
 
-`inflate` is pure. Both stop at the limit instead of finding out afterwards: a stream without end and a gzip bomb cost
-no more than a body of the largest allowed size.
+`inflate` is pure. Both stop at the limit instead of finding out afterwards: an endless stream and a gzip bomb cost no
+more than the largest body that is allowed.
 """
 
 import zlib

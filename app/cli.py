@@ -151,7 +151,7 @@ def tail(names: tuple[str, ...], from_beginning: bool, since: int | None, count:
     """
     settings = _settings()
     if from_beginning and since is not None:
-        raise click.UsageError("give --from-beginning or --since, one of the two", click.get_current_context())
+        raise click.UsageError("give --from-beginning or --since, one of the two")
     from app.cluster import ClusterError
     from app.tail import Span, UnknownTopic, full_names
     from app.tail import tail as read
@@ -159,7 +159,7 @@ def tail(names: tuple[str, ...], from_beginning: bool, since: int | None, count:
     try:
         wanted = full_names(settings.topic_prefix, names)
     except UnknownTopic as unknown:
-        raise click.UsageError(str(unknown), click.get_current_context()) from None
+        raise click.UsageError(str(unknown)) from None
     with foreseen(ClusterError):
         span = Span(from_beginning=from_beginning, since=since, count=count, follow=not no_follow)
         read(settings, wanted, sys.stdout, span)
@@ -238,21 +238,19 @@ def send(
             if output:
                 click.echo(f"{sum(1 for _ in bodies)} deliveries written to {output}")
                 return
-            outcome = posting.post(settings, url, bodies, synthetic, pace)
-            complaint = "" if outcome.accepted else outcome.complaint
+            complaint = posting.post(settings, url, bodies, synthetic, pace).complaint
     if complaint:
         raise Failed(complaint)
 
 
 def _check_send(files: tuple[str, ...], synthetic: int | None, written: str | None, resume: str | None) -> None:
     """Options that don't go together."""
-    context = click.get_current_context()
     if bool(files) == bool(synthetic):
-        raise click.UsageError("give FILES or --synthetic N, one of the two", context)
+        raise click.UsageError("give FILES or --synthetic N, one of the two")
     if files and written:
-        raise click.UsageError("--output and --expected need --synthetic", context)
+        raise click.UsageError("--output and --expected need --synthetic")
     if resume and (synthetic or not all(Path(name).is_file() or Path(name).is_dir() for name in files)):
-        raise click.UsageError("--resume needs files: a pipe can't be read from where it stopped", context)
+        raise click.UsageError("--resume needs files: a pipe can't be read from where it stopped")
 
 
 @cli.command()
@@ -274,7 +272,7 @@ def replay(
     """
     settings = _settings()
     if from_raw == from_rejected:
-        raise click.UsageError("give --from-raw or --from-rejected, one of the two", click.get_current_context())
+        raise click.UsageError("give --from-raw or --from-rejected, one of the two")
     from app.cluster import ClusterError
     from app.replay import How, ReplayFailed, Span, replay_raw, replay_rejected
 

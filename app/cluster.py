@@ -16,9 +16,9 @@ ANSWER_WITHIN_S: Final = 8.0
 LOOK_S: Final = 1.0
 PAUSE_S: Final = 0.1
 UNREACHABLE: Final = frozenset({KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN})
-#: What a broker says of a partition that was made just now, or whose leader has just died.
+#: What a broker says of a partition that was just made, or whose leader has just died.
 NO_LEADER: Final = frozenset({KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE})
-#: How long until a broker that is not there counts as such, and librdkafka's own lines kept off the terminal.
+#: A broker that is not there counts as such after 5 s; librdkafka's own lines stay off the terminal.
 CLIENT: Final = {"socket.connection.setup.timeout.ms": "5000", "log_level": "0"}
 
 PRODUCER_ONLY: Final = (
@@ -30,7 +30,7 @@ PRODUCER_ONLY: Final = (
     "message.timeout.ms",
 )
 
-#: A consumer that only looks: it commits nothing, sees what is committed, and hears where a partition ends.
+#: A consumer that only looks: it commits nothing, sees only what is committed, and is told where a partition ends.
 ONLOOKER: Final = {
     "enable_auto_commit": "false",
     "enable_auto_offset_store": "false",
@@ -56,14 +56,14 @@ class Errors:
     def __init__(self, servers: str) -> None:
         self.servers = servers
         self.reason = ""
-        self._silent = "is KAFKA_SECURITY_PROTOCOL right?"  # what nothing but silence may mean
+        self._silent = "is KAFKA_SECURITY_PROTOCOL right?"  # what mere silence may mean
 
     def __call__(self, error: KafkaError) -> None:
-        told = "" if error.code() == KafkaError._ALL_BROKERS_DOWN else one_line(error)  # that says nothing
+        told = "" if error.code() == KafkaError._ALL_BROKERS_DOWN else one_line(error)  # that one explains nothing
         self.reason = refusal(error) or self.reason or told
 
     def well(self) -> None:
-        """Kafka has answered: nothing is wrong, and the settings never were."""
+        """Kafka has answered: nothing is wrong now, and the settings are right."""
         self.reason, self._silent = "", "it did before: it hangs, or the network is cut"
 
     @property
@@ -99,7 +99,7 @@ class Client(Protocol):
 
 
 def ask(client: Client, errors: Errors, question: Callable[[], Answer]) -> Answer:
-    """The cluster's answer; raises ClusterError in one line where there is none. Asks again of who is no leader yet."""
+    """The cluster's answer; asks again while there is no leader. Raises ClusterError where there is no answer."""
     deadline = time.monotonic() + ANSWER_WITHIN_S
     while True:
         try:
@@ -131,7 +131,7 @@ def look(client: Client, errors: Errors) -> Any:
 
 def begin_at(consumer: Consumer, places: list[TopicPartition], at_ms: int) -> None:
     """Moves each place to its first record with a timestamp of then or later; it stays where there is none."""
-    asked = [TopicPartition(p.topic, p.partition, max(at_ms, 0)) for p in places]  # below 0 are words of Kafka's
+    asked = [TopicPartition(p.topic, p.partition, max(at_ms, 0)) for p in places]  # below 0 is no time to Kafka
     answers = consumer.offsets_for_times(asked, timeout=ANSWER_WITHIN_S)
     found = {(p.topic, p.partition): p.offset for p in answers}
     for place in places:

@@ -1,7 +1,7 @@
 """Who may post, and how we sign what we post: pure functions over raw bytes, headers and keyword-only time.
 
 Rules: a check returns nothing or raises `Refused`, so that its outcome can't be an ignored bool; every credential that
-is configured must pass; all comparisons take the same time for a near miss as for a far one; nothing is parsed before.
+is configured must pass; all comparisons take as long for a near miss as for a far one; no body is parsed before.
 No I/O and no clock, so that property tests can walk through every order of rotation and every second of the window.
 
 Two steps, because only the signature needs the body: `verify_sender` before the body is read, so that a stranger can't
@@ -25,8 +25,8 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Headers = Mapping[bytes, bytes]
 
 REPLAY_WINDOW_SECONDS: Final = 300
-SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - what all of them begin with
-#: More signatures than any rotation needs are not looked at.
+SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - all of them begin with it
+#: Further signatures are not looked at: no rotation needs more.
 MOST_SIGNATURES: Final = 16
 #: What keeps the receiver's door.
 KEYS: Final = "PHONON_BASIC_AUTH, PHONON_TOKEN, PHONON_SIGNING_SECRET or PHONON_ALLOWED_IPS"

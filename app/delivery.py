@@ -43,7 +43,7 @@ SECTIONS: Final = ("callDetails", "smsDetails", "emailDetails", "keys", "recordi
 KNOWN: Final = frozenset({FLOW_ID, *SECTIONS})
 PRESSES: Final = "dtmfPressesd"
 ADDRESSES: Final = "addresses"
-#: What a field beside `body` is called where one in it has its name: as a path says it, one level up.
+#: Before the name of a field beside `body` where one in it has the same name: as in a path, one level up.
 BESIDE: Final = "../"
 MOST_ROWS: Final = 50_000
 
@@ -65,7 +65,7 @@ class TooManyRows(ValueError):  # noqa: N818 - it names what the delivery has
 class Document(Struct, gc=False):
     """A delivery's document, and what stood around it where it was wrapped in `body`.
 
-    Of a usual one the rows are read already, and there is nothing else in it: its fields are not kept.
+    A usual one holds nothing but its rows, and they are read already: its fields are not kept.
     """
 
     fields: dict[str, Any]
@@ -114,7 +114,7 @@ NOTHING: Final = cast(dict[str, str], MappingProxyType({}))
 
 
 class Notes(Struct, gc=False):
-    """What is odd about a row: anomalies, and JSON text by sent name of what nobody took or could read; and its place.
+    """What is odd about a row: anomalies, and by sent name the JSON text of what is unknown or unreadable; its place.
 
     Readers take a value of the struct and return None for null, for absent, and for what they can't read and so note.
     """

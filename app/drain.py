@@ -9,7 +9,6 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import islice
 from typing import Final, Protocol
 
@@ -69,7 +68,7 @@ class Drainer:
                     self._said = ""
                 except Exception as error:  # noqa: BLE001 - nobody else would ever drain again
                     pause = OTHER_DRAINS_SECONDS
-                    self.outlet.release()  # a disk that takes no marks is not opened again: else all is sent each time
+                    self.outlet.release()  # a disk that takes no marks gives no lock either: else all is sent each time
                     self._note(error)
                 await asyncio.sleep(pause)
         finally:
@@ -107,7 +106,7 @@ class Drainer:
             began = time.monotonic()
             trying = self.publisher.state is State.TRYING
             most = 1 if trying else max(1, min(MOST_AT_ONCE, self.rate // 10))
-            batch = await asyncio.to_thread(_next, waiting, most)
+            batch = await asyncio.to_thread(list, islice(waiting, most))
             if not batch:
                 break
             published = await self._publish(batch)
@@ -142,13 +141,8 @@ class Drainer:
 
     async def _made(self, row: Row) -> Made:
         """A row's records. Made here, one row after the other: a thread for each would cost as much as making them."""
-        make = partial(self.pipeline, row.body, received_at=row.received_at, traceparent=row.traceparent)
         if self.pipeline.is_large(row.body):
-            return await asyncio.to_thread(make)
+            return await asyncio.to_thread(self.pipeline, row)
         async with self._turns:
             await asyncio.sleep(0)  # deliveries that have just come go first
-            return make()
-
-
-def _next(waiting: Iterator[Waiting], most: int) -> list[Waiting]:
-    return list(islice(waiting, most))
+            return self.pipeline(row)

@@ -28,7 +28,7 @@ class WrongSettings(click.ClickException):
 
 
 def exit_code(command: click.Command, arguments: list[str]) -> int:
-    """Of a command line, once it has run; whatever was raised has become one line on stderr."""
+    """The exit code of a command line, which it runs; whatever that raises becomes one line on stderr."""
     try:
         return _invoked(command, arguments)
     except (KeyboardInterrupt, click.Abort):
@@ -72,7 +72,7 @@ def foreseen(*failures: type[Exception]) -> Iterator[None]:
         yield
     except SettingsError as wrong:
         raise WrongSettings(str(wrong)) from None
-    except BrokenPipeError:  # no failure, but whoever reads us has had enough
+    except BrokenPipeError:  # no failure: whoever reads us has had enough
         raise
     except failures as failure:
         if isinstance(failure, OSError) and failure.filename:

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 from app.body import Receive
 from app.metrics import Metrics
 from app.outcomes import SpoolStatus
-from app.problems import Problem, Reply, problem_reply
+from app.problems import Problem, problem_reply
+from app.reply import JSON, Reply, reply
 
 
 class Readiness(NamedTuple):
@@ -44,13 +45,15 @@ class Management:
     readiness: Callable[[], Readiness]
     spool_status: Callable[[], SpoolStatus]
     metrics: Metrics
-    spool_limit_bytes: int = 0
+    spool_limit_bytes: int
 
     async def __call__(self, scope: Any, _receive: Receive, send: Callable[[Any], Awaitable[None]]) -> None:
         """Answer one request."""
-        reply = await self._reply(scope["path"], scope["method"])
-        await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
-        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else reply.body})
+        answer = await self._reply(scope["path"], scope["method"])
+        if scope["method"] == "HEAD":
+            answer = answer._replace(body=b"")
+        for message in answer.messages():
+            await send(message)
 
     async def _reply(self, path: str, method: str) -> Reply:
         if path not in ("/healthz", "/readyz", "/metrics"):
@@ -63,14 +66,14 @@ class Management:
             return readiness_reply(self.readiness())
         self.metrics.bring_over()
         body = await asyncio.to_thread(self._exposition)
-        return _reply(200, body, b"text/plain; version=0.0.4; charset=utf-8")
+        return reply(200, b"text/plain; version=0.0.4; charset=utf-8", body)
 
     def _exposition(self) -> bytes:
         spool: dict[str, float] = {
             "phonon_spool_writable": not self.readiness().spool,
             "phonon_spool_limit_bytes": self.spool_limit_bytes,
         }
-        with suppress(OSError):  # of a disk that can't be read there are no figures
+        with suppress(OSError):  # a disk that can't be read has no figures
             status = self.spool_status()
             spool |= {
                 "phonon_spool_rows": status.rows,
@@ -83,8 +86,4 @@ class Management:
 
 
 def _json(status: int, content: dict[str, Any]) -> Reply:
-    return _reply(status, json.dumps(content).encode(), b"application/json")
-
-
-def _reply(status: int, body: bytes, content_type: bytes) -> Reply:
-    return Reply(status, [(b"content-type", content_type), (b"content-length", b"%d" % len(body))], body)
+    return reply(status, JSON, json.dumps(content).encode())

@@ -12,7 +12,7 @@ from uuid import UUID
 import msgspec
 
 NAMESPACE: Final = UUID("5d6cf9a5-6a53-5b8e-9f0e-3f1d1c3f7a10")  # of all our ids: changing it changes every id
-#: What every id's digest begins with: a copy costs half of what another beginning does.
+#: The beginning of every id's digest: a copy of it costs half of beginning anew.
 _BEGUN: Final = hashlib.sha1(NAMESPACE.bytes, usedforsecurity=False)
 _json: Final = msgspec.json.Encoder().encode
 #: The digest's digits between the UUID's own, in one step: slice by slice the pure middle costs 2.5 % more.

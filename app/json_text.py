@@ -1,4 +1,4 @@
-"""JSON in and out, of any JSON there is: what Python has no value for stays as its text.
+"""JSON in and out, any JSON there is: what Python has no value for stays as its text.
 
 Pure. msgspec reads nearly everything; what it refuses though it is JSON (1e400, integers of thousands of digits,
 unpaired surrogates) is read once more by the standard library, and such a value becomes a `msgspec.Raw` of its text.

@@ -1,6 +1,6 @@
-"""librdkafka's errors in words that name the setting to look at: why Kafka does not let us in, or it takes no property.
+"""librdkafka's errors in words that name the setting to look at: why Kafka does not let us in, which property is wrong.
 
-What Kafka refuses librdkafka tells only to its error callback, many times, and then times out: whoever waits for an
+librdkafka tells what Kafka refuses only to its error callback, many times, and then times out: whoever waits for an
 answer asks here what the silence means. No I/O.
 """
 
@@ -24,7 +24,7 @@ _UNAUTHORIZED: Final = frozenset(
     }
 )
 
-#: Properties of which librdkafka speaks by another name than the one that was set (its CONFIGURATION.md: "Alias for").
+#: Properties that librdkafka calls by another name than the one that was set (its CONFIGURATION.md: "Alias for").
 ALIASES: Final[Mapping[str, str]] = MappingProxyType(
     {
         "acks": "request.required.acks",
@@ -41,7 +41,7 @@ _QUOTED: Final = re.compile(r'["`]([a-z][a-z0-9._]*)["`]')
 
 
 def refusal(error: KafkaError) -> str:
-    """What Kafka refuses, to follow "Kafka"; nothing where it is just away."""
+    """What Kafka refuses, as words to follow "Kafka"; empty where it is just away."""
     text = str(error.str())
     if error.code() in _UNAUTHORIZED:
         return NOT_PERMITTED
@@ -62,7 +62,7 @@ def property_of(name: str) -> str:
 
 
 def refused_property(said: str, properties: Iterable[str]) -> str:
-    """What librdkafka says of one of these properties, after the setting that is to be mended."""
+    """What librdkafka says of one of these properties, behind the name of the setting to mend."""
     named = set(map(property_of, _QUOTED.findall(said)))
     meant = [name for name in properties if property_of(name) in named]
     settings = " or ".join(map(kafka_setting, meant))

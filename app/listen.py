@@ -26,26 +26,23 @@ from schemas.settings import Settings
 log = logging.getLogger(__name__)
 
 LINGER_SECONDS: Final = 2.0
-#: A group gets a signal at once from the terminal and from its parent: that is one signal.
+#: Ctrl-C comes to a worker from the terminal and from its parent: within so long that is one signal.
 SAME_SIGNAL_SECONDS: Final = 0.5
 GRACEFUL_SECONDS: Final = 15
 #: Above the time that any usual proxy keeps a connection: nginx and AWS 60 s, Traefik 90, Caddy 120, Oracle 300, Google
 #: 600 and not to be changed. If we hang up first, a delivery that is just coming is lost and answered 502: behind Go's
-#: proxy 3 in 480 of those that came within 50 ms of it. A connection that rests takes 8 kB.
+#: proxy 3 in 480 of those that came within 50 ms of it. A resting connection takes 8 kB.
 KEEP_ALIVE_SECONDS: Final = 620
 RETRY_SECONDS: Final = 1.0
 BACKLOG: Final = 2048
 
 
 class CantListen(Exception):  # noqa: N818 - it says what the matter is
-    """There is no listening at that address; the text is one line."""
+    """Nothing can listen at that address; the text is one line."""
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket at that address, which listens once a server is ready: before, senders are refused, not kept waiting.
-
-    Raises CantListen.
-    """
+    """A socket at that address. Senders are refused, not kept waiting, until a server listens. Raises CantListen."""
     try:
         return _bound(host, port)
     except OSError as error:
@@ -86,8 +83,8 @@ def server_config(app: Any, *, lifespan: str = "on", graceful_seconds: int = GRA
 class TruePeer:
     """An app in a uvicorn that somebody else started, which by default believes X-Forwarded-For from loopback.
 
-    Whom to believe is for PHONON_TRUSTED_PROXIES alone to say. So where a request has that header, the peer is who the
-    connection says, and nobody where we can't ask it.
+    PHONON_TRUSTED_PROXIES alone says whom to believe. So where a request has that header, the peer is the connection's
+    own, or nobody where we can't ask it.
     """
 
     def __init__(self, app: Any) -> None:
@@ -137,7 +134,7 @@ class GentleServer(uvicorn.Server):
 
 
 class _Inner(uvicorn.Server):
-    """A server inside another one's loop: signals are not its business."""
+    """A server inside another's loop: signals are not its business."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -148,8 +145,8 @@ class _Inner(uvicorn.Server):
 async def serve_management(app: Any, settings: Settings) -> None:
     """Serve the management port, or wait to take over from the worker that does.
 
-    The lock says which worker's turn it is; so a port that is taken all the same is another program's, and said once.
-    On a disk that takes no lock it is whose port it is first.
+    The lock says which worker's turn it is; a port that is taken all the same is another program's, which is said once.
+    On a disk that takes no lock, the first to have the port serves it.
     """
     host, port = settings.management_host, settings.management_port
     path = Path(settings.spool_dir) / f"management-{port}.lock"

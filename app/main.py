@@ -29,12 +29,13 @@ from app.metrics import Metrics
 from app.openapi import openapi
 from app.outcomes import SpoolFailed
 from app.outlet import Outlet, SparingStatus, status
-from app.pipeline import make_pipeline
-from app.problems import Problem, Reply, problem_reply
+from app.pipeline import Pipeline, make_pipeline
+from app.problems import Problem, problem_reply
 from app.producer import open_producer, producer_config
 from app.publish import Publisher, needed_topics
 from app.records import NAMES, Records
 from app.refused import RefusedBodies
+from app.reply import JSON, reply
 from app.spool import Spool, prepare
 from app.urls import url_of
 from app.webhook import Limits, Scope, Send, Webhook
@@ -43,8 +44,6 @@ from schemas.env_file import read_env_file
 from schemas.registry import Headers, Registry
 from schemas.settings import Settings, SettingsError, read_settings
 from schemas.topics import record_limit_bytes
-
-__all__ = ["Receiver", "app", "check", "check_producer", "drain", "serve"]  # noqa: F822 - app is made on demand
 
 OBSERVE_SECONDS: Final = 1.0
 GARBAGE_THRESHOLD: Final = 50_000  # deliveries make no cycles: looking for them every 700 objects costs 4 %
@@ -66,19 +65,19 @@ def check_producer(settings: Settings) -> None:
     open_producer(producer_config(settings), {})
 
 
-def make_publisher(settings: Settings, records: Records, *, raw: bool = False) -> Publisher:
-    """The publisher, of raw bodies too or not; it has nothing to do with the network before it is started."""
+def make_publisher(settings: Settings, pipeline: Pipeline) -> Publisher:
+    """The publisher of what a pipeline makes. It sends nothing before it is started."""
     return Publisher(
         partial(open_producer, producer_config(settings)),
-        topics=needed_topics(settings.topic_prefix, raw=raw),
+        topics=needed_topics(settings.topic_prefix, raw=pipeline.raw is not None),
         stall_after=min(settings.stall_after, settings.answer_within / 4),
         most_bytes=record_limit_bytes(settings.max_body_bytes),
-        before=registration(settings, records),
+        before=registration(settings, pipeline.encode),
     )
 
 
 def registration(settings: Settings, records: Records) -> Callable[[], str]:
-    """What must be done before the first record is published: its schema is in the registry, if there is one."""
+    """What must be done before the first record is published: where there is a registry, it learns the schemas."""
     if settings.schema_registry_url is None:
         return lambda: ""
     headers = Headers(Registry(settings.schema_registry_url), settings, NAMES)
@@ -100,7 +99,7 @@ class Receiver:
         self.metrics = Metrics()
         self.spool = Spool(settings.spool_dir, most_bytes=settings.spool_max_bytes)
         self.pipeline = make_pipeline(settings)
-        self.publisher = make_publisher(settings, self.pipeline.encode, raw=settings.raw_topic)
+        self.publisher = make_publisher(settings, self.pipeline)
         self.refused = RefusedBodies(
             settings.spool_dir,
             spool_bytes=settings.spool_max_bytes if (settings.content, settings.numbers) == ("keep", "keep") else 0,
@@ -194,26 +193,22 @@ class _Document:
     """Serves one document."""
 
     def __init__(self, content: dict[str, Any]) -> None:
-        self.body = json.dumps(content).encode()
+        self.reply = reply(200, JSON, json.dumps(content).encode())
 
     async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
         """Answer one request."""
-        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(self.body))]
-        reply = Reply(200, headers, self.body)
+        answer = self.reply
         if scope["method"] not in ("GET", "HEAD"):
-            reply = problem_reply(Problem(405, "only GET"), allow="GET, HEAD")
-        await _answer(reply, send)
+            answer = problem_reply(Problem(405, "only GET"), allow="GET, HEAD")
+        for message in answer.messages():
+            await send(message)
 
 
 async def _not_found(scope: Scope, _receive: Receive, send: Send) -> None:
     """Answer what has no route."""
     if scope["type"] == "http":
-        await _answer(problem_reply(Problem(404, "there is nothing here")), send)
-
-
-async def _answer(reply: Reply, send: Send) -> None:
-    await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
-    await send({"type": "http.response.body", "body": reply.body})
+        for message in problem_reply(Problem(404, "there is nothing here")).messages():
+            await send(message)
 
 
 async def _ended(task: "asyncio.Task[None]") -> None:
@@ -221,7 +216,7 @@ async def _ended(task: "asyncio.Task[None]") -> None:
     await asyncio.wait([task])
 
 
-def serve(settings: Settings, workers: int = 1) -> int:
+def serve(settings: Settings, workers: int) -> int:
     """Serve until told to stop; the exit code. Raises SettingsError or CantListen."""
     check(settings)
     listener = listen(settings.host, settings.port)
@@ -266,7 +261,7 @@ async def _drain(settings: Settings, progress: Callable[[int, int], None]) -> in
         done += rows
         progress(done, total)
 
-    publisher = make_publisher(settings, pipeline.encode, raw=settings.raw_topic)
+    publisher = make_publisher(settings, pipeline)
     drainer = Drainer(
         outlet=outlet,
         pipeline=pipeline,

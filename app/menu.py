@@ -1,8 +1,8 @@
 """What a caller did in the voice menu: the first choices, how long the first took, how long the call went on after.
 
-Pure. Four keys or more, each within ENTRY_GAP_MS of the one before, are somebody's number being typed and no choices
-in a menu: of such a run only DATA is told, so that no metric ever holds an account number or a PIN. A key whose time is
-not known counts as typed at once with the one before; a text of several characters is one choice only if it is none.
+Pure. Four keys or more, each within ENTRY_GAP_MS of the one before, are somebody typing a number, not choosing from a
+menu: such a run is told as DATA, so that no metric ever holds an account number or a PIN. A key without a time belongs
+to the run before it. A press of several characters is that many keys of a run, else one choice: OTHER.
 Source: issue 8, point 3; times are ms since 1970 UTC, spans ms.
 """
 
@@ -63,7 +63,7 @@ def menu(legs: Sequence[OnLeg]) -> Menu:
 
 
 def hidden(told: str) -> str:
-    """A path of which only the length is told."""
+    """A path that tells only its length."""
     return SEPARATOR.join([HIDDEN] * len(told.split(SEPARATOR)))
 
 

@@ -90,9 +90,9 @@ BY_NAME: Final = {metric.name: metric for metric in METRICS}
 
 
 class Metrics:
-    """The metrics of one process. Counts are gathered in a dict and brought over once a second, and when asked for:
+    """The metrics of one process. Counts are gathered in a dict, and brought over once a second and when asked for.
 
-    one delivery counts a dozen things, and a counter that several threads and processes share costs 1 to 3 µs each.
+    One delivery counts a dozen things, and a counter that several threads and processes share costs 1 to 3 µs each.
     """
 
     def __init__(self) -> None:
@@ -107,7 +107,7 @@ class Metrics:
         self._gathered[name, label] += by
 
     def bring_over(self) -> None:
-        """Make the counts gathered so far visible to whoever asks, whichever process is asked. On the loop's thread."""
+        """Make the counts gathered so far visible, whichever process is asked for them. On the loop's thread."""
         while self._gathered:
             (name, label), by = self._gathered.popitem()
             parent = self._parents[name]
@@ -122,7 +122,7 @@ class Metrics:
         self._parents[name].set(value)
 
     def anomalies(self, kinds: Iterable[str]) -> None:
-        """Count anomalies; what does not look like a kind of ours counts as other."""
+        """Count anomalies; what does not look like one of our kinds counts as other."""
         for kind in kinds:
             self.count("phonon_anomalies_total", kind if KIND.fullmatch(kind) else "other")
 

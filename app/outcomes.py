@@ -41,7 +41,7 @@ class State(enum.Enum):
 class SpoolStatus:
     """What waits: deliveries, bytes of their bodies, seconds since the oldest was received; files set aside.
 
-    `disk_bytes` is what all of it takes of the disk, what is sent and not yet deleted included.
+    `disk_bytes`: what the spool takes of the disk, with what is sent and not yet deleted.
     """
 
     rows: int

@@ -1,7 +1,7 @@
 """A spool from outside: what waits in it, whoever wrote it; rows are marked as sent, and segments deleted.
 
 The drainer's side of spool.py, whose rules hold here too: marking and deleting need no free disk, and what can't be
-read is set aside, in the way of nothing.
+read is set aside, where it is in nobody's way.
 """
 
 import fcntl
@@ -9,7 +9,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from heapq import merge
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def status(folder: Path, *, now: float | None = None) -> SpoolStatus:
 
 
 class SparingStatus:
-    """`status` for whoever asks often: it reads all that waits, and so does it at most a twentieth of the time."""
+    """`status` for those who ask often. It reads all that waits, so it is taken for at most a twentieth of the time."""
 
     def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._folder = folder
@@ -79,7 +79,7 @@ class Outlet:
     """
 
     folder: Path
-    _lock: int = field(default=-1)
+    _lock: int = -1
 
     def acquire(self) -> bool:
         """Become the one drainer of this spool, or learn that another process is it."""
@@ -123,8 +123,8 @@ class Outlet:
     def sweep(self) -> int:
         """Delete the segments that nobody writes to and no row waits in; the number of damages set aside from them.
 
-        One whose damage can't be set aside stays, and is in the way of no other: room may come from these. Raises
-        OSError for it afterwards.
+        One whose damage can't be set aside stays, and the others go all the same: that may make room. Raises OSError
+        for it afterwards.
         """
         damaged, failure = 0, None
         for path in segments(self.folder):

@@ -77,7 +77,7 @@ class Past:
             found = self._consumer.consume(BATCH, POLL_S)
             if wanted := [message for message in found if self._is_wanted(message)]:
                 return wanted
-            # what others write to a partition that was read to its end is no sign of those that were not
+            # what others write to a partition that was read to its end is no sign of life from the rest
             waited = time.monotonic() - asked if found else POLL_S
             silent_s = silent_s + waited if len(self._ends) == partitions else 0.0
             if silent_s > ANSWER_WITHIN_S:

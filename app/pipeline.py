@@ -1,6 +1,6 @@
 """bytes -> records: the pure middle of the receiver in one call, for a delivery that just came and for a spooled one.
 
-Both go through the same function with the same received_at, so that both make the same records with the same ids.
+With the same received_at both become the same records with the same ids.
 """
 
 from collections.abc import Mapping
@@ -15,6 +15,7 @@ from app.json_text import NotJson
 from app.privacy import Privacy, redact
 from app.raw import Raw
 from app.records import Record, Records
+from app.segment import Row
 from app.split import Rules, Split, flow_id_of, split
 from app.telephony import REGIONS
 from schemas import HEADERS
@@ -37,19 +38,19 @@ class Made(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """read, split, redact and encode, by one set of rules; `raw`: the body goes along."""
+    """read, split, redact and encode, by one set of rules; with `raw` the body itself is a record too."""
 
     rules: Rules
     privacy: Privacy
     encode: Records
     raw: Raw | None = None
 
-    def __call__(self, body: bytes, *, received_at: int, traceparent: str) -> Made:
-        """The records of a body; received_at in ms. Raises the exceptions of UNREADABLE."""
-        parts = redact(split(read_document(body), received_at=received_at, rules=self.rules), self.privacy)
-        records = self.encode(parts, traceparent.encode() or None)
-        if self.raw and records:  # without any it is not known yet how to frame them
-            records.insert(0, self.raw(body, records, flow_id=parts.flow_id, received_at=received_at))
+    def __call__(self, row: Row) -> Made:
+        """The records of a body as it was received. Raises the exceptions of UNREADABLE."""
+        parts = redact(split(read_document(row.body), received_at=row.received_at, rules=self.rules), self.privacy)
+        records = self.encode(parts, row.traceparent.encode() or None)
+        if self.raw and records:  # none: nobody knows yet how to frame them
+            records.insert(0, self.raw(row, records, flow_id=parts.flow_id))
         return Made(parts, records)
 
     def is_large(self, body: bytes) -> bool:
@@ -59,8 +60,8 @@ class Pipeline:
         return len(body) > LARGE_COMMAS and body.count(b",") > LARGE_COMMAS
 
     @staticmethod
-    def look(body: bytes) -> str:
-        """The flow_id of a body that is only to be kept; it must not be large. Raises what a call would."""
+    def flow_id(body: bytes) -> str:
+        """The flow_id of a body that is only spooled now; it must not be large. Raises what a call would."""
         return flow_id_of(read_document(body))  # a body that is not large never has too many rows
 
 

@@ -27,7 +27,7 @@ from app.sources import Progress, Sources, Trouble, expand
 from app.terminal import table
 from schemas.settings import Settings
 
-#: Larger files are not read twice only to know how many deliveries there are.
+#: Beyond this size files are not read twice, only to know how many deliveries there are.
 COUNT_BYTES = 256 * 1024 * 1024
 MOST_TOLD = 20
 PHRASES = {int(status): status.phrase for status in HTTPStatus}
@@ -61,7 +61,7 @@ def synthetic(n: int, traffic: Traffic) -> Iterator[Delivery]:
 
 
 def write(deliveries: Iterable[Delivery], output: str | None, expected: str | None) -> Iterator[bytes]:
-    """Writes down the deliveries, and what each must become, as they pass by; yields their bodies."""
+    """Yields the deliveries' bodies, and as they pass by writes them down, and what each must become."""
     with ExitStack() as stack:
         bodies, records = (stack.enter_context(Path(p).open("wb")) if p else None for p in (output, expected))
         for delivery in deliveries:
@@ -115,7 +115,7 @@ def files(names: Sequence[str], progress: Progress) -> Files:
 
 
 def post_files(settings: Settings, url: str, names: Sequence[str], state: str | None, pace: Pace) -> str:
-    """Posts what files hold and shows the table; returns what was wrong. Raises Unreachable, NoState, OSError."""
+    """Posts what files hold, and shows the table; returns what was wrong. Raises Unreachable, NoState, OSError."""
     progress = Progress(Path(state) if state else None, url).load()
     sent = files(names, progress)
     try:
@@ -127,7 +127,7 @@ def post_files(settings: Settings, url: str, names: Sequence[str], state: str | 
     if sent.sources.skipped:
         click.echo(f"posted before, not again: {sent.sources.skipped}")
     unreadable = f"can't be read to their end: {sent.unreadable} of the files" if sent.unreadable else ""
-    return "; ".join(filter(None, (unreadable, "" if outcome.accepted else outcome.complaint)))
+    return "; ".join(filter(None, (unreadable, outcome.complaint)))
 
 
 def post(

@@ -1,10 +1,10 @@
-"""What leaves of content and numbers, where the settings say so: a pass over finished events, after their ids are made.
+"""Takes content and numbers out where the settings say so: a pass over finished events, after their ids are made.
 
 Pure. Ids come from what was sent, so turning a setting on never makes an old event look new. DIDs stay: they are ours.
 Under `drop` SMS texts, e-mail subjects and contents, keys pressed and their labels, key values and the query of
 recording URLs go; under `pseudonymise` callee numbers and recipients become tokens, also inside recording names; so do
-all numbers and e-mail addresses in what nobody knows or could read, since whose they are is not known there.
-With a key a flow tells its caller by the same token, whether numbers are kept or not: callers can be counted then.
+all numbers and e-mail addresses in unknown and unreadable fields, where nobody can tell whose they are.
+Where there is a key, a flow names its caller by the same token even if numbers are kept: callers can then be counted.
 Source: contract, section 4, Privacy.
 """
 
@@ -23,8 +23,8 @@ from app.split import Split
 from app.telephony import is_valid
 from schemas.topics import RECORD_OVERHEAD_BYTES
 
-#: Fields of a row whose unreadable value is content or holds numbers; by the names they are sent with. Sections are
-#: rows: they stand in `extra` where a document has some beside the ones in its `body`.
+#: By sent name, the fields of a row whose unreadable value is content or holds numbers. Sections too: those that a
+#: document has beside its `body`'s stand in `extra`.
 _CONTENT: Final = frozenset(
     {"text", "subject", "content", "key", "label", "value", "recordedFilePublicPath", "dtmfPressesd", *SECTIONS}
 )
@@ -40,17 +40,18 @@ _WORD: Final = re.compile(
     re.DOTALL,
 )
 #: A number or an escape. It begins with one character of a set, which is found in a fifth of the time of a choice: no
-#: other thread runs meanwhile. "+" with less than seven digits is found too, and is none.
+#: other thread runs meanwhile. "+" with less than seven digits matches too, and is no number.
 _DIGITS_OF_WORD: Final = re.compile(r"[+0-9\\](?:(?<=\\)(?:u[0-9a-fA-F]{4}|.)|(?<!\\)[0-9]{6,})")
-#: What of JSON text may hold a number: a text, or a number that is none to a telephone.
+#: The parts of JSON text that may hold a telephone number: texts and numbers.
 _JSON_VALUE: Final = re.compile(r'["0-9-](?:(?<=")[^"\\]*+(?:\\.[^"\\]*+)*+"|(?<!")[0-9.eE+-]*+)', re.DOTALL)
 
-#: How many characters longer tokens may make a text, or all of `extra`: topics let through four MiB above copies of the
-#: body. And how many of a delivery are searched for callees, times these (to begin a text costs as much as FIRST of
-#: them). No call comes near; a text beyond is one token as a whole.
+#: How many characters longer tokens may make a text, or all of `extra`: topics take four MiB above copies of the body.
 MOST_GROWTH: Final = RECORD_OVERHEAD_BYTES // 4
+#: How much of a delivery is searched for callees: characters times callees, where beginning a text counts as FIRST
+#: characters. No call comes near; a text beyond it is one token as a whole.
 MOST_SEARCHED: Final = 2**24
 FIRST: Final = 64
+
 TOKEN_LENGTH: Final = len('"tok_"') + 32
 
 Token = Callable[[str], str]
@@ -58,22 +59,15 @@ Token = Callable[[str], str]
 
 @dataclass(frozen=True, slots=True)
 class Privacy:
-    """What to keep. `key` set: flows tell their callers as tokens; and `pseudonymise`: all numbers become tokens."""
+    """What to take out. `key`: flows name their callers by tokens; `pseudonymise` too: all numbers become tokens."""
 
     drop_content: bool = False
     pseudonymise: bool = False
     key: bytes | None = None
 
-    @property
-    def keeps_all(self) -> bool:
-        """Whether there is nothing to do."""
-        return not self.drop_content and self.key is None
-
 
 def redact(split: Split, privacy: Privacy) -> Split:
     """The same split, in place, without what the settings take out."""
-    if privacy.keeps_all:
-        return split
     if privacy.drop_content:
         _drop(split)
     if privacy.key is not None:
@@ -149,7 +143,7 @@ def _pseudonymise(split: Split, token: Token) -> None:
 
 
 def _masked(token: Token, callees: set[str]) -> Callable[[str], str]:
-    """A function that replaces the callees' digits inside a text: the first found first, of two there the longer."""
+    """A function that replaces the callees' digits inside a text, from its start; of two at one place the longer."""
     searched = 0
 
     def mask(text: str) -> str:
@@ -180,7 +174,7 @@ def _masked(token: Token, callees: set[str]) -> Callable[[str], str]:
 
 
 def _extra_masked(extra: dict[str, str], token: Token) -> dict[str, str]:
-    """Extra fields, masked; where tokens make them too long, each text that holds more than one is one as a whole."""
+    """Extra fields, masked; where that makes them too long, a text of more than one token becomes one as a whole."""
     masked = {name: _without_numbers(name, text, token) for name, text in extra.items()}
     if sum(map(len, masked.values())) <= sum(map(len, extra.values())) + MOST_GROWTH:
         return masked

@@ -1,32 +1,21 @@
 """What each refusal means to the sender: one table of problems, by status, and one way to say them.
 
-Pure. The table is the error half of the README's status table. A problem's text never holds anything that was
-sent: it names the rule, not the value. The form is `application/problem+json` (RFC 9457).
+Pure. The table is the error half of the README's. A problem's text never holds anything that was sent: it names the
+rule, not the value. The form is `application/problem+json` (RFC 9457).
 """
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
+
+from app.reply import Reply, reply
 
 CONTENT_TYPE: Final = b"application/problem+json"
 CHALLENGE: Final = b'Basic realm="phonon", Bearer realm="phonon"'
 
-#: Status -> what the sender should do. Statuses that are not in here are never sent.
-ADVICE: Final[Mapping[int, str]] = MappingProxyType(
-    {
-        400: "fix it",
-        401: "fix it",
-        404: "fix it",
-        405: "fix it",
-        413: "fix it",
-        422: "fix it",
-        503: "retry",
-        507: "retry",
-    }
-)
-#: Status -> title, of which the type is made. Python's own phrases are others from 3.13 on; a type stays what it was.
+#: Status -> title, from which the type is made; no other status is sent. Not Python's phrases, some of which changed in
+#: 3.13: a type stays what it was.
 TITLES: Final[Mapping[int, str]] = MappingProxyType(
     {
         400: "Bad Request",
@@ -39,11 +28,13 @@ TITLES: Final[Mapping[int, str]] = MappingProxyType(
         507: "Insufficient Storage",
     }
 )
+#: Status -> what the sender should do.
+ADVICE: Final[Mapping[int, str]] = MappingProxyType({s: "retry" if s >= 500 else "fix it" for s in TITLES})
 RETRY_AFTER_SECONDS: Final = 2
 
 
 class Problem(Exception):  # noqa: N818 - it names what the sender is told, not an error of ours
-    """A refusal with its status. `closes`: the connection can't be used on, as the body was not read to its end."""
+    """A refusal with its status. `closes`: the connection can't be kept, as the body was not read to its end."""
 
     def __init__(self, status: int, detail: str, *, closes: bool = False) -> None:
         super().__init__(detail)
@@ -55,21 +46,12 @@ class Problem(Exception):  # noqa: N818 - it names what the sender is told, not 
 class Refused(Problem):
     """Credentials missing or wrong, or an address outside the list: one and the same answer for all of them."""
 
-    def __init__(self, *, closes: bool = False) -> None:
-        super().__init__(401, "credentials are missing or wrong", closes=closes)
+    def __init__(self) -> None:
+        super().__init__(401, "credentials are missing or wrong")
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """A whole HTTP answer: status, headers, body."""
-
-    status: int
-    headers: list[tuple[bytes, bytes]]
-    body: bytes
-
-
-def problem_reply(problem: Problem, *, allow: str = "") -> Reply:
-    """The reply that says a problem; `allow` lists the methods that a 405 must name."""
+def problem_reply(problem: Problem, *, allow: str = "", challenge: bytes = CHALLENGE) -> Reply:
+    """The reply that says a problem; a 405 must name the methods that are allowed, a 401 how to prove oneself."""
     title = TITLES[problem.status]
     body = json.dumps(
         {
@@ -79,13 +61,13 @@ def problem_reply(problem: Problem, *, allow: str = "") -> Reply:
             "detail": problem.detail,
         }
     ).encode()
-    headers = [(b"content-type", CONTENT_TYPE), (b"content-length", b"%d" % len(body))]
+    said = reply(problem.status, CONTENT_TYPE, body)
     if ADVICE[problem.status] == "retry":
-        headers.append((b"retry-after", b"%d" % RETRY_AFTER_SECONDS))
+        said.headers.append((b"retry-after", b"%d" % RETRY_AFTER_SECONDS))
     if problem.status == 401:
-        headers.append((b"www-authenticate", CHALLENGE))
+        said.headers.append((b"www-authenticate", challenge))
     if allow:
-        headers.append((b"allow", allow.encode()))
+        said.headers.append((b"allow", allow.encode()))
     if problem.closes:
-        headers.append((b"connection", b"close"))
-    return Reply(problem.status, headers, body)
+        said.headers.append((b"connection", b"close"))
+    return said

@@ -1,6 +1,6 @@
-"""The receiver's producer: the properties that the promise stands on, those of the user, and librdkafka's word on both.
+"""The receiver's producer: the properties that its promise stands on, the user's, and librdkafka's word on both.
 
-Nothing here asks a broker. What the settings may not change is `RESERVED` here and `PROMISED` in schemas/settings.py.
+Nothing here asks a broker. `RESERVED` here and `PROMISED` in schemas/settings.py are what settings may not change.
 """
 
 import logging

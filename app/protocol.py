@@ -2,21 +2,21 @@
 
 uvicorn times neither headers nor what it discards, and bounds no header: a sender that trickles holds a connection for
 ever. Here a request has REQUEST_SECONDS from its first byte to its last (the body alone has less, see app/body.py), its
-head has HEAD_BYTES and MOST_FIELDS, and what is no HTTP at all is told so in the same form as all other problems. And a
-reply is one write: uvicorn's two are a system call and a segment more, 8 % of what a delivery costs that is spooled.
+head has HEAD_BYTES and MOST_FIELDS, and what is no HTTP at all is refused in the same form as all other problems. And a
+reply is one write: uvicorn's two are a system call and a segment more, 8 % of the cost of a spooled delivery.
 
-Who sends requests without waiting for answers may have MOST_WAITING of them wait. uvicorn takes all that came, and
-reads on with each answer: one stranger's connection filled 1.7 GB in 10 s, with 18 bytes a request of 2.5 kB.
+Of the requests that are sent ahead of their answers, MOST_WAITING may wait. uvicorn takes all that came, and reads on
+with each answer: one stranger's connection filled 1.7 GB in 10 s, as 18 bytes sent are a request of 2.5 kB.
 
-Fields behind a body in chunks (trailers) are none of the head's, as which uvicorn takes them: whoever wrote an address
-there would be believed before the proxy, which wrote its own into the head (RFC 9110, 6.5.1).
+Fields behind a chunked body (trailers) do not belong to the head, though uvicorn puts them there: an address in one
+would be believed before the one that the proxy wrote into the head (RFC 9110, 6.5.1).
 
-Who closes his half of the connection behind his request waits for the answer all the same (RFC 9112, 9.6), and gets
+A sender that closes its half of the connection behind its request still waits for the answer (RFC 9112, 9.6), and gets
 it; uvicorn would hang up.
 
-An offer to upgrade is not taken up, and the request is answered as if it had not been made (RFC 9110, 7.8). The parser
-takes no body behind one, so that such a delivery would be empty: Java's own HTTP client offers h2c with its requests
-where there is no TLS, and whoever posts with it would be told 400.
+An offer to upgrade is declined by answering the request as if there were none (RFC 9110, 7.8). The parser reads no body
+behind one, so that such a delivery would be empty, and told 400: Java's own HTTP client offers h2c with its requests
+where there is no TLS.
 """
 
 import asyncio
@@ -32,8 +32,8 @@ REQUEST_SECONDS: Final = 10.0
 HEAD_BYTES: Final = 64 * 1024
 #: No proxy passes on more (Apache 100, HAProxy 101), and the smallest take 24 times what they are on the wire.
 MOST_FIELDS: Final = 128
-#: Connections at once; and files that they leave to others: without any the spool takes nothing, Kafka is not found
-#: again, and no probe of the management port is answered. Anybody can open connections, and have them rest for minutes.
+#: Connections at once; and the files that they leave to others: without any the spool takes nothing, Kafka is not found
+#: again, and no probe of the management port is answered. Anybody can open connections, and rest on them for minutes.
 MOST_CONNECTIONS: Final = 4096
 OTHER_FILES: Final = 128
 #: Requests behind the one that is being answered; beyond them the connection ends.
@@ -42,7 +42,7 @@ LENGTH: Final = b"\ncontent-length: "
 
 
 class Replies:
-    """A connection as uvicorn's cycles see it: a reply's head waits for its body, but not one of unknown length."""
+    """A connection as uvicorn's cycles see it: a reply's head waits for its body, unless that is of unknown length."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
@@ -185,7 +185,7 @@ class TimedProtocol(HttpToolsProtocol):
         self.transport.close()
 
     def _make_room(self) -> bool:
-        """Hang up on all that rest; whether there were any. Those that are under way stay."""
+        """Hang up on connections that rest; whether there were any."""
         ours = [one for one in self.connections if isinstance(one, TimedProtocol)]
         resting = [one for one in ours if one.timeout_keep_alive_task is not None and one._whole]
         for one in resting:

@@ -3,13 +3,13 @@
 Only this module and app/producer.py touch the receiver's producer. Its rules:
 - One countdown object per delivery is the delivery callback of all its records and resolves one future: a future per
   event costs twice as much. The loop polls every millisecond, only while something is pending.
-- Kafka is healthy until an acknowledgement is `stall_after` late (twice that while others come in): only that age sees
+- Kafka is healthy until an acknowledgement is `stall_after` late (twice that while others come in): only that age shows
   a killed broker and a hung one alike. Then everything that waits is given back at once, to be spooled, and what comes
   is given back without trying.
-- It is healthy again only when one delivery, tried alone, was acknowledged. Metadata alone proves no produce path; it
-  is enough only where nothing was ever late.
+- It is healthy again only when one delivery, tried alone, was acknowledged. That Kafka answers questions proves
+  nothing about producing; it is enough only where nothing was late.
 - "Not acknowledged" does not mean "not stored": event ids make a second sending harmless.
-- A producer that met a fatal error never publishes again, and says so only to who polls or produces: another is made.
+- A producer that met a fatal error never publishes again, and says so only to a poll or produce: another is made.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 TICK_SECONDS: Final = 0.001
 IDLE_SECONDS: Final = 0.1
 RETRY_SECONDS: Final = 0.25
-#: Before a producer is made in the place of one that ended with a fatal error: the new one may meet the same.
+#: The pause before a producer replaces one that met a fatal error: the new one may meet the same.
 REOPEN_SECONDS: Final = 2.0
 METADATA_SECONDS: Final = 1.0
 REFUSED_SECONDS: Final = 5.0
@@ -43,7 +43,7 @@ SLICE_RECORDS: Final = 2_000
 HEADERS_BYTES: Final = 16 * 1024
 #: A record that Kafka will never take, however often it is sent.
 PERMANENT: Final = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD, KafkaError.INVALID_MSG})
-#: Errors of one connection, which say more than that all of them are gone.
+#: Errors of one connection: they say more than that all brokers are down.
 CONNECTIONS: Final = frozenset({KafkaError._TRANSPORT, KafkaError._RESOLVE, KafkaError._TIMED_OUT})
 NO_DIGITS: Final = str.maketrans("", "", "0123456789")
 
@@ -155,8 +155,8 @@ class Publisher:
     async def publish(self, records: Sequence[Record], *, live: bool = True) -> None:
         """Returns when all records are acknowledged. Raises Unacknowledged or Unpublishable.
 
-        There are none while it is not known how to frame them: that is not to be had from Kafka either.
-        `live=False` is for what was spooled: it does not count as late, since nobody waits for it.
+        None at all, as while nobody knows how to frame them, count as unacknowledged.
+        `live=False` is for what was spooled: it never counts as late, since nobody waits for it.
         """
         if not records:
             raise Unacknowledged(self.reason or "nothing to publish")
@@ -189,13 +189,14 @@ class Publisher:
         return countdown.future
 
     def _refusal(self, error: Exception) -> Exception:
-        if isinstance(error, KafkaException) and error.args[0].code() in PERMANENT:
-            return Unpublishable(error.args[0].name())
-        if isinstance(error, KafkaException):
-            self._fatal |= error.args[0].code() == KafkaError._FATAL
-            self.fall(self._why(error.args[0]), late=True)
-            return Unacknowledged(self.reason)
-        return Unacknowledged("the producer's queue is full")
+        if isinstance(error, BufferError):
+            return Unacknowledged("the producer's queue is full")
+        refused = error.args[0]
+        if refused.code() in PERMANENT:
+            return Unpublishable(refused.name())
+        self._fatal |= refused.code() == KafkaError._FATAL
+        self.fall(self._why(refused), late=True)
+        return Unacknowledged(self.reason)
 
     def settle(self, countdown: Countdown) -> None:
         """All callbacks of a delivery came in: tell who waits for it, and learn from it."""

@@ -8,10 +8,11 @@ so a retry has the same one, and a delivery that tells anything new has another.
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Final
 
 from app.ids import event_id
 from app.records import Record, headers_of
+from app.segment import Row
 from schemas.topics import RAW, raw_topic_name
 
 CONTENT_TYPE: Final = b"application/json"
@@ -25,26 +26,19 @@ class Raw:
     def __init__(self, topic_prefix: str) -> None:
         self._topic = raw_topic_name(topic_prefix)
 
-    def __call__(self, body: bytes, records: Sequence[Record], *, flow_id: str, received_at: int) -> Record:
-        """The record of a body that became these records; received_at in ms."""
+    def __call__(self, row: Row, records: Sequence[Record], *, flow_id: str) -> Record:
+        """The record of a body that became these records."""
         ids = [value.decode() for record in records for name, value in record.headers if name == "ce_id"]
-        headers = headers_of(event_id("raw", flow_id, ids).encode(), TYPE, received_at, CONTENT_TYPE)
+        headers = headers_of(event_id("raw", flow_id, ids).encode(), TYPE, row.received_at, CONTENT_TYPE)
         headers += [header for header in records[0].headers if header[0] == "traceparent"]
-        return Record(self._topic, flow_id.encode(), body, headers)
+        return Record(self._topic, flow_id.encode(), row.body, headers)
 
 
-class Received(NamedTuple):
-    """When and by which request a raw body was received."""
-
-    at_ms: int
-    traceparent: str
-
-
-def received(headers: Iterable[tuple[str, bytes | None]]) -> Received:
-    """What a raw record's headers say. Raises ValueError where they don't."""
+def received(body: bytes, headers: Iterable[tuple[str, bytes | None]]) -> Row:
+    """A raw record's body as it was received, by what its headers say. Raises ValueError where they don't."""
     found = {name: (value or b"").decode("ascii", "replace") for name, value in headers}
     try:
         at = datetime.fromisoformat(found["ce_time"])
-        return Received((at - _EPOCH) // timedelta(milliseconds=1), found.get("traceparent", ""))
+        return Row((at - _EPOCH) // timedelta(milliseconds=1), found.get("traceparent", ""), body)
     except (KeyError, ValueError, TypeError):
         raise ValueError("no ce_time that says when it was received") from None

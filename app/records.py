@@ -23,7 +23,7 @@ _REST: Final = [b".%03dZ" % ms for ms in range(1000)]
 _RECORDS: Final = (CallLeg, Dtmf, Sms, Email, FlowKey, Recording, Flow, Rejected)
 NAMES: Final = tuple(record.__name__ for record in _RECORDS)
 
-#: Fields that others need as bytes too: each is made once.
+#: Fields that key and headers need as bytes too: each is encoded once.
 _SHARED: Final = ("event_id", "flow_id", "did")
 
 Header = tuple[str, bytes]
@@ -49,9 +49,9 @@ class _Kind(NamedTuple):
 
 
 class Records:
-    """Makes records for one topic prefix. `headers`: record name -> what stands before its body; {}: to be told later.
+    """Makes records for one topic prefix. `headers`: record name -> the bytes before its body; {}: `frame` tells.
 
-    Before `frame` was called there are none: no consumer that only knows the registry could read them.
+    Until then there are no records: a consumer that knows only the registry could not read them.
     """
 
     def __init__(self, topic_prefix: str, headers: Mapping[str, bytes] = HEADERS) -> None:
@@ -66,7 +66,7 @@ class Records:
         return bool(self._kinds)
 
     def frame(self, headers: Mapping[str, bytes]) -> None:
-        """From now on records are made, with these headers."""
+        """Make records from now on, with these headers."""
         self._kinds = {
             record: _Kind(
                 topic=topic_name(self._topic_prefix, record.__name__),
@@ -106,7 +106,7 @@ def headers_of(id_: bytes, type_: bytes, at_ms: int, content_type: bytes = CONTE
 
 @lru_cache(maxsize=128)
 def time_header(ms: int) -> Header:
-    """The ce_time of a moment, RFC 3339 in UTC with ms. Most events of a delivery have occurred when the flow has."""
+    """The ce_time of a moment, RFC 3339 in UTC with ms. Most events of a delivery have that of its flow."""
     return "ce_time", _second(ms // 1000) + _REST[ms % 1000]
 
 

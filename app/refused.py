@@ -1,13 +1,13 @@
-"""Bodies refused as no delivery (400, 422, 413 for their rows) stay on disk for a while: nobody sends them again.
+"""Bodies refused as no delivery (400, 422, 413 for their rows) stay on disk for a while: nobody will send them again.
 
 When the provider changes its format every call is refused until a version reads it; then `phonon-events send` of this
 folder brings them in. Its rules:
 - Only what passed the credentials comes here, and nothing is kept where a privacy setting takes something out of
   deliveries: what can't be read can't be redacted either.
 - A body is one file named by its digest, so what a sender repeats is kept once.
-- It is no promise, and the answer says so: written beside the answer, on a thread, without an fsync. About a share of
-  what the spool may take, beside it, and for KEPT_SECONDS; the oldest go first. One that is larger is not kept: all
-  others would have to go for it.
+- It is no promise, and the answer says so: written beside the answer, on a thread, without an fsync, for KEPT_SECONDS.
+  They take about a SHARE of what the spool may take, beside that; the oldest go first. One that is larger is not kept:
+  all others would have to go for it.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ FOLDER: Final = "refused"
 SHARE: Final = 16
 KEPT_SECONDS: Final = 7 * 24 * 3600  # as long as the topics keep theirs
 LEAST_FILE_BYTES: Final = 4096  # what the smallest file takes of a disk
-#: In memory for a disk that is slow, counted as they will lie there: 1,024 of the smallest.
+#: What may wait for a slow disk, counted as it will lie there: 1,024 of the smallest.
 MOST_WAITING_BYTES: Final = 4 * 1024 * 1024
 SWEEP_SECONDS: Final = 3600.0
 
@@ -93,7 +93,7 @@ class RefusedBodies:
             new.unlink(missing_ok=True)
             raise
         self._unswept_bytes += _taken(len(body))
-        if self._unswept_bytes > self.most_bytes // 8:  # by so much the share is exceeded, by each process
+        if self._unswept_bytes > self.most_bytes // 8:  # each process may exceed the share by so much
             self.sweep(now=time.time())
 
     def sweep(self, *, now: float) -> None:
@@ -108,7 +108,7 @@ class RefusedBodies:
                 path.unlink(missing_ok=True)
 
     def _files(self) -> Iterator[tuple[float, int, Path]]:
-        """Of each file when it was last written, its size, and where it is; folders that somebody made are theirs."""
+        """When each file was last written, its size, and its path; folders that somebody made are left alone."""
         for path in filter(Path.is_file, self.folder.iterdir()):
             with suppress(FileNotFoundError):  # another process of this receiver let it go
                 stat = path.stat()

@@ -1,8 +1,8 @@
 """Replay: what topics kept is read again, made into records by the present code, and published.
 
-It is the receiver's own pipeline and publisher with the same received_at as the first time, so the ids are the same and
-whoever dedupes by them sees nothing new, but for what is read differently now. Publishing is bounded in rate, and tried
-again while Kafka is away; giving up half-way is harmless, since a second run repeats the same ids.
+It is the receiver's own pipeline and publisher, with the received_at of the first time, so that the ids are the same:
+who dedupes by them sees nothing new but what is read differently now. Publishing is bounded in rate, and tried again
+while Kafka is away; giving up half-way is harmless, since a second run repeats the same ids.
 """
 
 import asyncio
@@ -68,7 +68,7 @@ class Span:
 
 @dataclass(slots=True, kw_only=True)
 class Outcome:
-    """What became of it: records read, of another time, made into something, left and why; records by topic."""
+    """Records read, received at another time, made into something, left by reason; records published by topic."""
 
     read: int = 0
     elsewhen: int = 0
@@ -105,11 +105,11 @@ def replay_raw(settings: Settings, span: Span, how: How) -> Outcome:
 def _split_again(message: Message, span: Span, pipeline: Pipeline, outcome: Outcome) -> Iterator[Group]:
     headers: Any = message.headers() or ()
     try:
-        at = received(headers)
-        if not span.holds(at.at_ms):
+        row = received(message.value() or b"", headers)
+        if not span.holds(row.received_at):
             outcome.elsewhen += 1
             return
-        made = pipeline(message.value() or b"", received_at=at.at_ms, traceparent=at.traceparent)
+        made = pipeline(row)
     except ValueError as error:
         outcome.left[str(error)] += 1
         return
@@ -146,7 +146,7 @@ def replay_rejected(settings: Settings, span: Span, how: How) -> Outcome:
             except Left as reason:
                 outcome.left[str(reason)] += 1
                 continue
-            except Exception as error:  # noqa: BLE001 - nor from here, where anybody's record may have been set aside
+            except Exception as error:  # noqa: BLE001 - nor here: anybody may have put a record where it was set aside from
                 outcome.left[_fails(error)] += 1
                 continue
             outcome.made += 1
@@ -190,12 +190,12 @@ def _rejected(settings: Settings, span: Span, how: How, outcome: Outcome, resolv
 
 
 def _waits_for_flow(part: dict[str, Any], pipeline: Pipeline) -> bool:
-    """Whether it can be read, but for what its flow says."""
+    """Whether all that it lacks is its flow."""
     try:
         part_of(part, None, pipeline.rules)
     except Left as reason:
         return str(reason) == NO_FLOW
-    except Exception:  # noqa: BLE001 - which is counted where it is to be made into something
+    except Exception:  # noqa: BLE001 - it is raised again, and counted, where it is made into records
         return False
     return False
 
@@ -221,7 +221,7 @@ def _flows(settings: Settings, parts: Sequence[dict[str, Any]], resolve: Resolve
 
 
 def _pipeline(settings: Settings, how: How) -> Pipeline:
-    """The receiver's, without the raw topic: what stands there already is not put there again."""
+    """The receiver's, without the raw topic: what stands there is not put there again."""
     pipeline = replace(make_pipeline(settings), raw=None)
     return replace(pipeline, encode=Records(settings.topic_prefix, HEADERS)) if how.dry_run else pipeline
 
@@ -232,12 +232,12 @@ async def _publish(settings: Settings, pipeline: Pipeline, groups: Iterable[Grou
         for group in groups:
             outcome.published.update(record.topic for record in group)
         return
-    publisher = make_publisher(settings, pipeline.encode)
+    publisher = make_publisher(settings, pipeline)
     await publisher.start()
     try:
         await _until_healthy(publisher)
         source, most = iter(groups), max(1, min(MOST_AT_ONCE, int(how.rate // 10)))
-        while batch := await asyncio.to_thread(_next, source, most):
+        while batch := await asyncio.to_thread(list, islice(source, most)):
             began = time.monotonic()
             await asyncio.gather(*(_published(publisher, group, outcome) for group in batch))
             await asyncio.sleep(max(len(batch) / how.rate - (time.monotonic() - began), 0))
@@ -264,7 +264,7 @@ async def _published(publisher: Publisher, group: Group, outcome: Outcome) -> No
 
 
 async def _until_healthy(publisher: Publisher) -> None:
-    """Before it is, nobody knows how to frame records. Raises ReplayFailed."""
+    """Wait: until it is, nobody knows how to frame records. Raises ReplayFailed."""
     deadline = time.monotonic() + PATIENCE_SECONDS / 3
     while not publisher.healthy:
         if time.monotonic() > deadline:
@@ -274,7 +274,3 @@ async def _until_healthy(publisher: Publisher) -> None:
 
 def _not_taken(reason: object) -> str:
     return f"Kafka does not take records: {reason}"
-
-
-def _next(source: Iterator[Group], most: int) -> Sequence[Group]:
-    return list(islice(source, most))

@@ -1,4 +1,4 @@
-"""The rows of the provider's document as structs, for reading it in C: every field is optional, and none is more.
+"""The rows of the provider's document, as structs that msgspec fills in C. Every field is optional.
 
 Pure. Source: the provider's page "Payload Details and Format".
 """
@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta, Struct, field
 
-LONGEST_ID: Final = 256  # ids and DIDs are repeated on every event: a longer text is none, and stays in extra
+LONGEST_ID: Final = 256  # ids and DIDs are repeated on every event: a longer one is not read, and stays in extra
 
 # What a field holds once its row is read. A text that is repeated on other events (an id, a DID) must be short; a
 # Scalar is read from there on by whoever needs it.
@@ -101,7 +101,7 @@ class Sections(Struct, gc=False):
 
 
 class Usual(Sections, gc=False, forbid_unknown_fields=True):
-    """A document of which nothing is odd: its values are no lists or objects but the rows, so that it is not deep."""
+    """A document with nothing odd in it: its rows are its only lists and objects, so it can't be deep."""
 
     flow_id: ShortText = field(default=None, name="phonon-uuid")
 

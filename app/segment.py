@@ -22,7 +22,7 @@ MOST_PAYLOAD_BYTES: Final = 1 << 28
 
 
 class Row(NamedTuple):
-    """A delivery that waits: when it was received (ms), its traceparent ("" if none), its body after inflating."""
+    """A delivery as it was received: when (ms), its traceparent ("" if none), its body after inflating."""
 
     received_at: int
     traceparent: str
@@ -30,7 +30,7 @@ class Row(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A frame in a segment: where it begins and ends, and its row; None for bytes that are no frame."""
+    """Where a frame begins and ends, and its row, None once it was sent; or damaged bytes, without state or row."""
 
     start: int
     end: int
@@ -45,21 +45,21 @@ def frame(row: Row) -> bytes:
     return HEAD.pack(MAGIC, KEPT, len(payload), _checksum(payload)) + payload
 
 
-def read_frames(segment: BinaryIO, *, skip_sent: bool = True) -> Iterator[Found]:
-    """All frames of a segment, and each stretch of damage between them, in order."""
+def read_frames(segment: BinaryIO) -> Iterator[Found]:
+    """The rows of a segment that were not sent yet, and each stretch of damage between frames, in order."""
     start = 0
     while True:
         segment.seek(start)
         head = segment.read(HEAD.size)
         if not head:
             return
-        found = _frame_at(segment, start, head, skip_sent=skip_sent) or _damage_at(segment, start)
-        if found.row is not None or found.state != SENT:
+        found = _frame_at(segment, start, head) or _damage_at(segment, start)
+        if found.state != SENT:
             yield found
         start = found.end
 
 
-def _frame_at(segment: BinaryIO, start: int, head: bytes, *, skip_sent: bool) -> Found | None:
+def _frame_at(segment: BinaryIO, start: int, head: bytes) -> Found | None:
     """The frame that begins at `start` (where the segment stands behind its head), if it is whole."""
     if len(head) < HEAD.size:
         return None
@@ -69,10 +69,7 @@ def _frame_at(segment: BinaryIO, start: int, head: bytes, *, skip_sent: bool) ->
     payload = segment.read(length)
     if len(payload) < length or _checksum(payload) != checksum:
         return None
-    end = start + HEAD.size + length
-    if state == SENT and skip_sent:
-        return Found(start, end, SENT, None)
-    return Found(start, end, state, _row(payload))
+    return Found(start, start + HEAD.size + length, state, _row(payload) if state == KEPT else None)
 
 
 def _damage_at(segment: BinaryIO, start: int) -> Found:
@@ -82,7 +79,7 @@ def _damage_at(segment: BinaryIO, start: int) -> Found:
     candidate = rest.find(MAGIC, 1)
     while candidate != -1:
         segment.seek(start + candidate)
-        if _frame_at(segment, start + candidate, segment.read(HEAD.size), skip_sent=False):
+        if _frame_at(segment, start + candidate, segment.read(HEAD.size)):
             return Found(start, start + candidate, b"", None)
         candidate = rest.find(MAGIC, candidate + 1)
     return Found(start, start + len(rest), b"", None)

@@ -53,19 +53,16 @@ class Outcome:
     retries: int = 0
 
     @property
-    def accepted(self) -> bool:
-        """Whether every delivery was."""
-        return all(status in ACCEPTED for status in self.statuses)
-
-    @property
     def total(self) -> int:
         """Deliveries that got a final answer."""
         return self.statuses.total()
 
     @property
     def complaint(self) -> str:
-        """One line on the deliveries that were not accepted."""
+        """One line on the deliveries that were not accepted; empty if all were."""
         refused = {status: number for status, number in self.statuses.items() if status not in ACCEPTED}
+        if not refused:
+            return ""
         reasons = "; ".join(f"{status}: {self.details[status] or 'no reason given'}" for status in sorted(refused))
         return f"{sum(refused.values())} of {self.total} deliveries not accepted; {reasons}"
 
@@ -80,7 +77,7 @@ class Outcome:
 
 
 def said(answer: dict[str, Any]) -> str:
-    """What a problem's answer says."""
+    """The words of an answer that tells a problem."""
     return str(answer.get("detail") or answer.get("title") or "")
 
 
@@ -114,7 +111,7 @@ class Sender:
     ) -> Outcome:
         """Posts all bodies, at most `concurrency` at once and `rate` a second. Raises Unreachable.
 
-        `done` is told of each final answer: the body's number from 0, the status, and what the answer says of it.
+        `done` is told of each final answer: the body's number from 0, the status, and the answer's words.
         """
         waiting: Waiting = asyncio.Queue(2 * concurrency)
         timeout = aiohttp.ClientTimeout(total=ANSWER_TIMEOUT_S)
@@ -127,7 +124,7 @@ class Sender:
                     await _feed(bodies, waiting, concurrency, rate)
             except* Unreachable as failures:
                 raise Unreachable(str(failures.exceptions[0])) from None
-            except* OSError as failures:  # of whoever is told what is done
+            except* OSError as failures:  # from `done`
                 raise failures.exceptions[0] from None
         return self.outcome
 
@@ -179,10 +176,10 @@ async def _feed(bodies: Iterable[bytes], waiting: Waiting, workers: int, rate: f
 
 
 class _Bodies:
-    """Takes bodies from where they come from, on a thread: a pipe may keep us waiting, the answers may not.
+    """Takes bodies from their source on a thread: a pipe may keep us waiting, and answers must not wait for it.
 
-    It is a thread that nobody waits for at the end, as asyncio does for those of `to_thread`: a pipe that says nothing
-    would keep an interrupt, or a receiver that is not there, from ending the command.
+    At the end nobody waits for that thread, as asyncio does for those of `to_thread`: a silent pipe would keep an
+    interrupt, or a receiver that is not there, from ending the command.
     """
 
     def __init__(self, bodies: Iterable[bytes]) -> None:
@@ -229,9 +226,7 @@ def _object(body: bytes) -> dict[str, Any]:
 def _reason(failure: BaseException) -> str:
     if isinstance(failure, TimeoutError):
         return f"no answer within {ANSWER_TIMEOUT_S:g} s"
-    if isinstance(
-        failure, (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError)
-    ):  # its own text is the address, which may hold a token
-        return "not an address"
+    if isinstance(failure, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):
+        return "not an address"  # the error's own text is the address, which may hold a token
     cause = failure.os_error if isinstance(failure, aiohttp.ClientConnectorError) else failure
     return " ".join((getattr(cause, "strerror", None) or str(cause) or type(cause).__name__).split())

@@ -3,9 +3,9 @@
 Its rules:
 - A body is passed on byte for byte, readable or not: the receiver says what it is. What can't even be read (a damaged
   archive, a file without permission) is a `Trouble` with file and line, and the next file is read.
-- A state file says, for each file, the last line before which everything is settled, with a digest of all until then.
-  So nothing is skipped after an interruption at any point; what was settled beyond it is posted again, which the ids
-  make harmless. A file whose beginning is not what it was is begun anew.
+- A state file says, for each file, the line until which everything is settled, with a digest of all until there. So
+  nothing is skipped after an interruption at any point; what was settled beyond it is posted again, which the ids make
+  harmless. A file whose beginning is not what it was is begun anew.
 """
 
 import gzip
@@ -50,7 +50,7 @@ class Mark(NamedTuple):
 
 
 class NoState(ValueError):  # noqa: N818 - it says what the file is
-    """A file that can't be gone on from; the text is one line."""
+    """A state file that can't be used; the text is one line."""
 
 
 START: Final = Mark(0, b"")
@@ -59,7 +59,7 @@ START: Final = Mark(0, b"")
 def expand(names: Sequence[str]) -> list[str]:
     """The files meant: a folder stands for all deliveries inside it, sorted by path. Raises OSError.
 
-    One folder that can't be listed ends it: what is in there would be missing, and nobody would know how much.
+    A folder that can't be listed ends it: what is in there would be missing, and nobody would know how much.
     """
     found: list[str] = []
     for name in names:
@@ -168,7 +168,7 @@ class Progress:
         return self
 
     def is_own(self, name: str) -> bool:
-        """Whether it is the state file itself, which may lie in a folder that is posted."""
+        """Whether a file is the state itself, which may lie in a folder that is posted."""
         return self.path is not None and _key(name) in (_key(str(self.path)), _key(f"{self.path}.new"))
 
     def begin(self, name: str) -> Mark:
@@ -182,11 +182,11 @@ class Progress:
             yield item.body
 
     def place(self, number: int) -> Item:
-        """Where a delivery came from that is not settled yet."""
+        """Where a delivery came from; only of one that is not settled yet."""
         return self._given[number - self._first]
 
     def settle(self, number: int, *, for_good: bool) -> None:
-        """It was answered. Not for good: it has to be posted again, and with it all that follows. Raises OSError."""
+        """A delivery was answered. Not for good: next time it is posted again, and all behind it. Raises OSError."""
         self._held = self._held or not for_good
         self._settled.add(number)
         while self._given and self._first in self._settled:
@@ -199,7 +199,7 @@ class Progress:
             self.save()
 
     def save(self) -> None:
-        """Write it down, whole or not at all. Raises OSError."""
+        """Write the state, whole or not at all. Raises OSError."""
         if self.path is None:
             return
         files = {name: {"line": mark.line, "digest": mark.digest.hex()} for name, mark in self.marks.items()}

@@ -63,7 +63,7 @@ def split(document: Document, *, received_at: int, rules: Rules) -> Split:
 
 
 def flow_id_of(document: Document) -> str:
-    """The flow_id of a delivery that is not split now."""
+    """The flow_id of a delivery that is to be split later."""
     return _flow_id(document, Notes(0))
 
 
@@ -294,10 +294,10 @@ class _Splitter:
         of = self.presses
         return menu([OnLeg(of[leg.event_id], leg.connected_at, leg.ended_at) for leg in legs if leg.event_id in of])
 
-    # what all of them need
+    # ---- what all of them need
 
     def _content_id(self, kind: str, row: Struct, notes: Notes) -> str:
-        """The id of a row that nothing names: by what was sent, and of a usual document nothing else is left."""
+        """The id of a row without a name of its own, by what was sent: all of a usual document is in its rows."""
         place, document = notes.place, self.document
         sent = to_builtins(row) if document.usual else document.fields[_SECTION_OF[kind]][place]
         return self.ids.of(kind, {"place": place}, json_text.canonical(sent))
@@ -315,7 +315,7 @@ class _Splitter:
         )
 
     def _extra(self) -> dict[str, str]:
-        """What stands in the document or around it and nobody knows."""
+        """The unknown fields of the document and around it."""
         if self.document.usual:
             return self.notes.extra
         unknown = [(name, value) for name, value in self.document.fields.items() if name not in KNOWN]

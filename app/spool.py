@@ -2,7 +2,7 @@
 
 Its rules:
 - One fsync for all that wait (group commit), in one thread per process, so that the loop never waits for a disk. The
-  writer is given one group a commit: handing it every row made both threads wait for each other's GIL.
+  writer is given a group a commit: handed over row by row, both threads waited for each other's GIL.
 - Every process writes segments of its own and holds their lock; whoever drains (app/outlet.py) reads all, and deletes a
   segment only when each of its rows was marked as sent and nobody holds its lock. So workers share a spool without
   waiting for each other, and what a dead host left is drained like any other.
@@ -35,17 +35,17 @@ SEGMENT_BYTES: Final = 8 * 1024 * 1024
 IDLE_SECONDS: Final = 0.5
 MOST_IN_GROUP: Final = 512
 #: How often the disk is asked what the spool takes of it, and how many processes may use one: each takes no more than
-#: its share of the room until it asks again. To ask is a dozen system calls, and in each the loop's thread goes on.
+#: its share of the room until it asks again. Asking is a dozen system calls, and each gives the GIL away.
 LOOK_SECONDS: Final = 1.0
 SHARERS: Final = 32
-#: What must have room, on the disk and in our share of it, for the spool to be ready: more than nearly all rows.
+#: The room that a ready spool has, on the disk and in its share of it: more than almost any row takes.
 PROBE_BYTES: Final = 64 * 1024
 #: How often that is looked at while the spool is not needed.
 PROBE_SECONDS: Final = 30.0
 SUFFIX: Final = ".spool"
 ASIDE: Final = "aside"
 
-#: A row to be kept, and who waits for that.
+#: A row to keep, and whoever waits for that.
 Ask = tuple[Row, "asyncio.Future[None]"]
 
 
@@ -103,7 +103,7 @@ class Spool:
         self._step = step  # tests: called between any two steps, may raise
         self._writer: _Writer | None = None
         self._probe_at = 0.0
-        self._surely, self._look_at = 0, 0.0  # bytes that there is room for until then, whatever others write
+        self._surely, self._look_at = 0, 0.0  # bytes that there is room for until that time, whatever others write
         self._count = 0
         self._waiting: list[Ask] = []
         self._writing = False
@@ -166,16 +166,15 @@ class Spool:
         self.close()
 
     def _answer(self, given: Sequence[Ask]) -> None:
-        outcome: Exception | None = None
+        futures = [future for _, future in given]
         kept = 0
+        late: Exception = Full("the spool is full")  # what those hear whose rows did not fit
         try:
             kept = self.commit([row for row, _ in given])
         except (Full, SpoolFailed) as error:
-            outcome = error
+            late = error
         except Exception as error:  # noqa: BLE001 - whatever it was, nothing was kept, and those who wait must know
-            outcome = SpoolFailed(type(error).__name__)
-        futures = [future for _, future in given]
-        late = outcome or Full("the spool is full")
+            late = SpoolFailed(type(error).__name__)
         self.refusal = "" if kept == len(given) else str(late)
         try:
             futures[0].get_loop().call_soon_threadsafe(self._resolve, futures, kept, late)
@@ -249,10 +248,8 @@ class Spool:
         """After a failure the segment's tail is unknown: cut it off, and never write to it again."""
         if self._writer is None:
             return
-        try:
+        with suppress(OSError):
             os.ftruncate(self._writer.descriptor, self._writer.size)
-        except OSError:
-            pass
         self.close()
 
     def close(self) -> None:
@@ -269,7 +266,7 @@ class Spool:
             self._look()
 
     def _look(self) -> None:
-        """Whether the spool takes rows now; asked while it need not, so that somebody mends it before it must."""
+        """Whether the spool takes rows now; asked while none come, so that somebody mends it before they do."""
         self._probe_at = time.monotonic() + PROBE_SECONDS
         try:
             self._probe()
@@ -280,7 +277,7 @@ class Spool:
             self.refusal = self.refusal or str(error)
 
     def _probe(self) -> None:
-        """Raises unless the spool takes a row of an ordinary size; of a small share, a quarter of it."""
+        """Raises unless the spool takes PROBE_BYTES; where its share is small, a quarter of that."""
         prepare(self.folder)  # somebody may have deleted it
         if used_bytes(self.folder) + min(PROBE_BYTES, self._most_bytes // 4) > self._most_bytes:
             raise Full("PHONON_SPOOL_MAX_BYTES is reached")

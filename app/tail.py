@@ -146,10 +146,10 @@ def _places(consumer: Consumer, found: Any, topics: Sequence[str], span: Span) -
 
 
 def _messages(consumer: Consumer, errors: Errors, partitions: int, *, follow: bool) -> Iterator[Message]:
-    """Records as they come; without `follow` it ends when every partition has been read to its end.
+    """Records as they come; without `follow` they end when every partition has been read to its end.
 
-    Only without it is silence a failure: until the end there is always something to read. What is written meanwhile to
-    a partition that was at its end is no sign of the others.
+    Only then is silence a failure: until its end there is always something to read. What is written meanwhile to a
+    partition that was read to its end is no sign of life from the others.
     """
     at_end: set[tuple[str | None, int | None]] = set()
     silent_s = 0.0

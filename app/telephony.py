@@ -21,8 +21,8 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _EARLIEST_MS: Final = -62_135_596_800_000  # 0001-01-01T00:00Z: what any reader of timestamp-millis can still show
 _LATEST_MS: Final = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z
-#: Date, time and offset. What fromisoformat takes beside these it reads otherwise than it was meant, a fraction of a
-#: minute (23:49.5) as one of a second, or in some versions of Python only.
+#: Date, time and offset. Whatever else fromisoformat takes, it takes in some versions of Python only, or misreads: a
+#: fraction of a minute (23:49.5) as one of a second.
 _ISO: Final = re.compile(
     r"\s*(\d{8}|\d{4}-\d\d-\d\d|\d{4}-W\d\d-\d)(?:[Tt ](\d\d(?::?\d\d(?::?\d\d(?:[.,]\d+)?)?)?)"
     r" ?([Zz]|[+-]\d\d(?::?[0-5]\d(?::?[0-5]\d)?)?)?)?\s*",
@@ -60,13 +60,13 @@ def _national_pattern() -> str:
     return "|".join(f"(?:{kind.national_number_pattern})" for kind in kinds if kind)
 
 
-#: How nearly all numbers here are written, and what phonenumbers says of the ten digits: the way past its parser.
+#: How nearly all numbers here are written, and phonenumbers' own pattern for the ten digits: the way past its parser.
 _INDIAN: Final = re.compile(r"(?:\+91|0091|091|91|0)?([0-9]{10})")
 _NATIONAL: Final = re.compile(_national_pattern())
 
 
 def _second(text: str) -> int:
-    """When a second that is written like 2022-11-29T23:49:13 begins in UTC. KeyError where it is written otherwise."""
+    """The ms of a second written like 2022-11-29T23:49:13, as if in UTC. KeyError where it is written otherwise."""
     second = _instant(f"{text}Z", UTC) if _SECOND.fullmatch(text) else None
     if second is None:
         raise KeyError(text)
@@ -74,7 +74,7 @@ def _second(text: str) -> int:
 
 
 def _rest(text: str) -> int:
-    """What a fraction and an offset that are written like .901+05:30 add, ms. KeyError where they are none."""
+    """The ms that a fraction and an offset written like .901+05:30 add. KeyError where it is written otherwise."""
     rest = _instant(f"1970-01-01T00:00:00{text}", UTC) if _REST.fullmatch(text) else None
     if rest is None:
         raise KeyError(text)
@@ -88,7 +88,7 @@ _RESTS: Final = Memo(_rest, 4096)
 
 
 def instant(text: str, zone: tzinfo) -> int | None:
-    """ISO 8601 as ms since 1970 UTC, cut to whole ms; None where it is none. Without offset, it is in `zone`.
+    """ISO 8601 as ms since 1970 UTC, cut to whole ms; None for any other text. Without offset, it is in `zone`.
 
     Calls come second by second, so that a time is nearly always two look-ups, at a quarter of what reading it costs.
     """
@@ -134,7 +134,7 @@ def _e164(text: str, region: str) -> str:
 
 
 def parsed(text: str, region: str) -> str:
-    """What `e164` gives, by phonenumbers itself: some 30 µs, and callers' numbers seldom come twice."""
+    """What `e164` gives, by phonenumbers itself: some 30 µs that a cache seldom saves, as callers seldom call twice."""
     international = "+" + "".join(filter(str.isdigit, text)).lstrip("0") if _BARE_NUMBER.fullmatch(text) else None
     for candidate in (text, international):
         if candidate is None:
@@ -149,7 +149,7 @@ def parsed(text: str, region: str) -> str:
 
 
 def is_valid(number: str) -> bool:
-    """Whether what `e164` gave is a number; what is none may begin with a plus too: +266696687 spells "anonymous"."""
+    """Whether a text of `e164` is a valid number; a plus alone does not tell: +266696687 spells "anonymous"."""
     if number[:1] != "+":
         return False
     indian = _INDIAN.fullmatch(number)
@@ -165,7 +165,7 @@ def _is_valid(number: str) -> bool:
 
 
 def cause_code(text: str | None) -> int | None:
-    """The hangup cause as a number, None where it is none."""
+    """The hangup cause as a number, None for any other text."""
     if text in _CODES:
         return _CODES[text]
     match = _CODE.fullmatch(text) if text else None

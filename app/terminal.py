@@ -31,7 +31,7 @@ class Moment(click.ParamType):
 
 
 class LastCall(click.DateTime):
-    """When synthetic calls end: their span, up to ten years, has to lie before it, and their times within Python's."""
+    """When synthetic calls end: there must be room before it for their span, up to ten years, in Python's years."""
 
     YEARS: Final = range(1980, 9999)
 
@@ -59,7 +59,7 @@ class Number(click.FloatRange):
 
 @contextmanager
 def bar(title: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on a terminal's stderr; what it yields takes how many are done, and how many there are."""
+    """A progress bar on stderr, if that is a terminal; yields what takes how many are done, and how many there are."""
     from rich.console import Console
     from rich.progress import Progress
 

@@ -3,8 +3,8 @@
 `create_topics` only ever does what loses nothing: it makes what is missing, raises limits that are too low, and sets
 how a topic is cleaned. What it can't mend (partition and replica counts: keys would move, data would have to be copied)
 is an error in one line: with other partition counts a DID's calls and metrics part ways.
-The topic of the workers' state is theirs to make; where it is there it is looked at as well, because a state that is
-deleted like events is gone at the next start.
+The topic of the workers' state is theirs to make; where it exists it is looked at too, because a state that is deleted
+like events is gone at the next start.
 """
 
 import time
@@ -27,7 +27,7 @@ from app.cluster import ANSWER_WITHIN_S, PAUSE_S, ClusterError, Errors, ask, con
 from schemas.settings import Settings
 from schemas.topics import COMPACTED, TIDY, changelog_name, topic_config, topics_by_name
 
-#: Limits where more than needed is as good; -1 is "no limit".
+#: Limits of which more than needed is as good; -1 is "no limit".
 AT_LEAST: Final = ("max.message.bytes", "min.insync.replicas", "retention.ms")
 UNLIMITED: Final = -1
 NOT_MENDED: Final = ("partitions", "replication")
@@ -83,7 +83,7 @@ class Cluster:
         return missing + settings
 
     def check_until(self, settled: Callable[[Difference], bool]) -> list[Difference]:
-        """What `check` finds once the brokers have told each other what was done."""
+        """What `check` finds once brokers have told each other what was done, or too late."""
         deadline = time.monotonic() + ANSWER_WITHIN_S
         found = self.check()
         while not all(map(settled, found)) and time.monotonic() < deadline:
@@ -94,7 +94,7 @@ class Cluster:
     def _needed(self, name: str) -> Mapping[str, str]:
         topic = self._topics.get(name)
         if topic is None:
-            return COMPACTED  # of the workers' state, about which all else is as they made it
+            return COMPACTED  # the workers' state: all else about it is theirs
         return topic_config(topic, self._settings.max_body_bytes, self._settings.topic_replication)
 
     def _counts(self, name: str, partitions: Any) -> Iterable[Difference]:
@@ -178,7 +178,7 @@ def _described(future: Any) -> dict[str, str] | None:
 
 
 def _made(future: Any) -> bool:
-    """Waits for a topic to be made; somebody else may have been quicker, which is as good. False: not with these."""
+    """Waits for a topic to be made; that somebody else was quicker is as good. False where its settings are refused."""
     try:
         future.result()
     except KafkaException as failure:

@@ -7,7 +7,7 @@ from typing import Final
 HERE: Final = MappingProxyType({"0.0.0.0": "127.0.0.1", "::": "::1"})  # noqa: S104 - nothing is bound
 
 
-def url_of(host: str, port: int, path: str = "") -> str:
+def url_of(host: str, port: int, path: str) -> str:
     """A server's URL: an IPv6 address stands in brackets."""
     return f"http://{f'[{host}]' if ':' in host else host}:{port}{path}"
 

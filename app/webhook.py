@@ -24,7 +24,8 @@ from app.log_line import log_delivery
 from app.metrics import Metrics
 from app.outcomes import Full, Keeps, Publishes, SpoolFailed, State, Unacknowledged, Unpublishable
 from app.pipeline import UNREADABLE, Made, Pipeline
-from app.problems import Problem, Reply, problem_reply
+from app.problems import Problem, problem_reply
+from app.reply import JSON, Reply, reply
 from app.segment import Row
 
 log = logging.getLogger(__name__)
@@ -37,8 +38,9 @@ LARGE_WAITING: Final = 8
 BODIES_BYTES: Final = 64 * 1024 * 1024
 #: Shares of the answer time: until the body is read, and until Kafka has acknowledged; the rest is the spool's.
 READ_SHARE: Final = 0.5
-SLOW_SHARE: Final = 0.25
 PUBLISH_SHARE: Final = 0.8
+#: Who comes to publish before this share is over needs no timer: the publisher gives up after two more such shares.
+SLOW_SHARE: Final = 0.25
 MARGIN_SECONDS: Final = 0.1
 
 #: What ends a delivery without an answer of its own: error -> status and detail.
@@ -61,7 +63,7 @@ class Limits:
 
 
 class Delivery(msgspec.Struct):
-    """One POST on its way through. `flow_id` is that of one that is kept without being made into records."""
+    """One POST on its way through. `flow_id` is set where it is spooled without having been made into records."""
 
     scope: Scope
     began: float
@@ -96,19 +98,22 @@ class Webhook:
         """Answer one request."""
         delivery = Delivery(scope, time.monotonic(), dict(scope["headers"]))
         try:
-            reply = await self._answer(delivery, receive)
+            answer = await self._answer(delivery, receive)
         except Gone:
             self.metrics.count("phonon_deliveries_total", "gone")
             return
         except Problem as problem:
-            reply = problem_reply(problem, allow="POST" if problem.status == 405 else "")
+            answer = problem_reply(problem, allow="POST" if problem.status == 405 else "")
         except Exception as error:  # noqa: BLE001 - the last resort: the sender must hear something, and retry
-            reply = self._failed(error)
+            answer = self._failed(error)
         seconds = time.monotonic() - delivery.began
-        self.metrics.count("phonon_deliveries_total", str(reply.status))
+        self.metrics.count("phonon_deliveries_total", str(answer.status))
         self.metrics.observe("phonon_answer_seconds", seconds)
-        log_delivery(reply.status, delivery.flow_id, delivery.made, seconds)
-        await self._send(reply, send)
+        log_delivery(answer.status, delivery.flow_id, delivery.made, seconds)
+        if self.stopping:
+            answer.headers.append((b"connection", b"close"))
+        for message in answer.messages():
+            await send(message)
 
     async def _answer(self, delivery: Delivery, receive: Receive) -> Reply:
         """Straight down: verify, read, make, publish or keep."""
@@ -130,7 +135,7 @@ class Webhook:
             self.budget.give(held)
 
     async def _received(self, delivery: Delivery, receive: Receive) -> bytes:
-        """The raw body of someone who may post, as far as headers tell."""
+        """The raw body of somebody who may post, as far as the headers tell."""
         scope, headers = delivery.scope, delivery.headers
         if scope["method"] != "POST":
             raise Problem(405, "only POST")
@@ -179,9 +184,9 @@ class Webhook:
                     await self._acknowledged(delivery.made)
                 return
             if self.publisher.state is State.DOWN:
-                delivery.flow_id = self.pipeline.look(row.body)
+                delivery.flow_id = self.pipeline.flow_id(row.body)
                 raise Unacknowledged("Kafka is down")
-            delivery.made = self.pipeline(row.body, received_at=row.received_at, traceparent=row.traceparent)
+            delivery.made = self.pipeline(row)
             if time.monotonic() - delivery.began < self.limits.answer_seconds * SLOW_SHARE:
                 await self._acknowledged(delivery.made)  # the publisher's own clock is enough, and costs no timer
                 return
@@ -197,10 +202,7 @@ class Webhook:
             raise Unacknowledged("too many large deliveries at once")
         self._large += 1
         try:
-            make = self._thread.submit(
-                self.pipeline, row.body, received_at=row.received_at, traceparent=row.traceparent
-            )
-            return await asyncio.wrap_future(make)
+            return await asyncio.wrap_future(self._thread.submit(self.pipeline, row))
         finally:
             self._large -= 1
 
@@ -224,17 +226,10 @@ class Webhook:
         self.metrics.count("phonon_failures_total", where)
         log.error("failed in %s", where, exc_info=(type(error), error, error.__traceback__))
 
-    async def _send(self, reply: Reply, send: Send) -> None:
-        headers = [*reply.headers, (b"connection", b"close")] if self.stopping else reply.headers
-        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-        await send({"type": "http.response.body", "body": reply.body})
-
 
 def _reply(status: int, delivery: Delivery, stored: str) -> Reply:
     body: dict[str, Any] = {"flow_id": delivery.flow_id, "stored": stored}
     if delivery.made:
         split = delivery.made.split
         body |= {"flow_id": split.flow_id, "events": split.counts(), "rejected": len(split.rejected)}
-    content = msgspec.json.encode(body)
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(content))]
-    return Reply(status, headers, content)
+    return reply(status, JSON, msgspec.json.encode(body))

@@ -26,8 +26,8 @@ def keep_workers(
 ) -> int:
     """Run that many processes of `target` until a signal says stop; the exit code.
 
-    `on_stop` lets go of what the parent holds for them: while it kept the socket, those who connected when no worker
-    listened any more were not refused, but waited for nobody.
+    `on_stop` lets go of what the parent holds for them: while it kept the socket, whoever connected when no worker
+    listened any more was not refused, but waited for nobody.
     """
     with _shared_metrics():
         return _Crew(target, arguments).run(workers, on_stop)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 
-def eventually(condition: Callable[[], object], within_seconds: float, told: Callable[[], str] = str) -> None:
+def eventually(condition: Callable[[], object], within_seconds: float = 20, told: Callable[[], str] = str) -> None:
     """Ask ten times a second."""
     deadline = time.monotonic() + within_seconds
     while not condition():

@@ -20,6 +20,7 @@ from confluent_kafka import Producer
 
 from app.pipeline import make_pipeline
 from app.records import Record
+from app.segment import Row
 from app.topics import create_topics
 from schemas import SCHEMAS, decode, encode, header
 from schemas.settings import Settings, read_settings
@@ -147,7 +148,7 @@ def said(settings: Settings, command: Sequence[str], folder: Path) -> tuple[list
 
 def flow_record(settings: Settings, n: int) -> Record:
     """The flow of a delivery, as a receiver publishes it."""
-    made = make_pipeline(settings)(CALL % (n, n, n), received_at=1_767_607_300_000, traceparent="")
+    made = make_pipeline(settings)(Row(1_767_607_300_000, "", CALL % (n, n, n)))
     topic = topic_name(settings.topic_prefix, "Flow")
     return next(record for record in made.records if record.topic == topic)
 

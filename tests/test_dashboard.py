@@ -7,10 +7,11 @@ import random
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import httpx
 import pytest
+from confluent_kafka import Message
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,7 +22,7 @@ from app.dashboard.figures import COUNTS, Latest, latest, meanings, shown
 from app.dashboard.guard import address, page_credentials
 from app.dashboard.rates import RATE_SECONDS, Receiver, summary, totals
 from app.dashboard.server import Page, own_receiver
-from app.dashboard.source import Batch, Link, Source
+from app.dashboard.source import Batch, Key, Link, Source
 from app.dashboard.state import MOST_POINTS, TREND, State
 from app.dashboard.stream import PIECE_BYTES, Streams
 from app.demo.ports import free_port
@@ -536,19 +537,9 @@ def test_a_kafka_that_is_not_there_is_said_within_seconds() -> None:
 # a schema registry
 
 
-class Sent(NamedTuple):
-    """A message as far as the source looks at it."""
-
-    value_: bytes
-
-    def value(self) -> bytes:
-        return self.value_
-
-    def topic(self) -> str:
-        return "phonon.did-metrics.v1"
-
-    def timestamp(self) -> tuple[int, int]:
-        return 1, 61_000
+def sent(value: bytes) -> Message:
+    """A message as librdkafka gives it."""
+    return Message("phonon.did-metrics.v1", value=value, timestamp=(1, 61_000))
 
 
 def test_records_wait_for_the_registry_and_need_it_once() -> None:
@@ -556,7 +547,7 @@ def test_records_wait_for_the_registry_and_need_it_once() -> None:
     framed = registry_header(7) + line.value(60_000)[10:]
     register, batches, said = FakeRegistry({7: "DidMetrics", 8: "DidAlert"}), list[Batch](), list[Link]()
     source = Source(read_settings({}), cast(Any, register), deliver=batches.append, say=said.append)
-    waiting: Any = {b"key": Sent(framed)}
+    waiting: dict[Key, Message] = {b"key": sent(framed)}
     source._flush(waiting)
     assert (list(waiting), batches, said[-1].registry) == ([b"key"], [], "the schema registry does not answer")
     register.away = False
@@ -590,7 +581,7 @@ def test_each_record_of_alerts_counts_and_is_no_metrics() -> None:
     register.away = False
     source = Source(read_settings({}), cast(Any, register), deliver=batches.append, say=lambda link: None)
     framed = registry_header(8) + made.value(1, "RESOLVED")[10:]
-    read: Any = {(0, 4): Sent(made.value(1)), (0, 5): Sent(framed), (0, 6): Sent(b"no alert")}
+    read: dict[Key, Message] = {(0, 4): sent(made.value(1)), (0, 5): sent(framed), (0, 6): sent(b"no alert")}
     source._flush(read)
     told = [one for batch in batches for one in batch.alerts]
     assert (read, told) == ({}, [read_alert(made.value(1)), read_alert(made.value(1, "RESOLVED"))])

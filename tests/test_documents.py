@@ -15,6 +15,7 @@ from openapi_spec_validator import validate
 
 from app.raw import Raw
 from app.records import Record
+from app.segment import Row
 from deploy.documents.__main__ import documents, text
 from schemas.topics import BY_RECORD, TOPICS, topics_by_name
 from tests.node import installed
@@ -81,7 +82,7 @@ def test_asyncapi_shows_every_topic_with_its_schema() -> None:
 
 def test_asyncapis_raw_body_has_the_headers_that_it_is_sent_with() -> None:
     raw = json.loads((ROOT / "docs/asyncapi.json").read_text())["components"]["messages"]["Delivery"]
-    sent = dict(Raw("phonon")(b"{}", [Record("t", b"k", b"v", [])], flow_id="f", received_at=0).headers)
+    sent = dict(Raw("phonon")(Row(0, "", b"{}"), [Record("t", b"k", b"v", [])], flow_id="f").headers)
     consts = {name: shape["const"].encode() for name, shape in raw["headers"]["properties"].items() if "const" in shape}
     assert consts == {name: sent[name] for name in ("ce_specversion", "ce_type", "content-type")}
 

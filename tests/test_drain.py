@@ -68,9 +68,9 @@ async def test_only_large_rows_are_made_on_a_thread(tmp_path: Path) -> None:
         def is_large(self, body: bytes) -> bool:
             return len(body) > len(body_of_one)
 
-        def __call__(self, body: bytes, **when: Any) -> Made:
-            made[body] = threading.current_thread() is threading.main_thread()
-            return PIPELINE(body, **when)
+        def __call__(self, row: Row) -> Made:
+            made[row.body] = threading.current_thread() is threading.main_thread()
+            return PIPELINE(row)
 
     body_of_one = body(1)
     spooled(tmp_path, body_of_one, body_of_one + b" ")

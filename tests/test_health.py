@@ -27,7 +27,10 @@ async def ask(
     spool_status: Callable[[], SpoolStatus] = lambda: SpoolStatus(3, 400, 1.5, 2),
 ) -> Answer:
     management = Management(
-        readiness=lambda: readiness or Readiness("", ""), spool_status=spool_status, metrics=Metrics()
+        readiness=lambda: readiness or Readiness("", ""),
+        spool_status=spool_status,
+        metrics=Metrics(),
+        spool_limit_bytes=0,
     )
     sent: list[dict[str, Any]] = []
 

@@ -11,7 +11,7 @@ from typing import Any, NoReturn, cast
 
 import pytest
 from aiohttp import web
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, Message
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -375,26 +375,9 @@ async def test_more_than_memory_holds_is_given_up(
 # a schema registry
 
 
-class Stored:
+def stored(offset: int, content: bytes) -> Message:
     """A message as librdkafka gives it."""
-
-    def __init__(self, offset: int, content: bytes) -> None:
-        self._offset, self._content = offset, content
-
-    def error(self) -> None:
-        return None
-
-    def partition(self) -> int:
-        return 0
-
-    def offset(self) -> int:
-        return self._offset
-
-    def timestamp(self) -> tuple[int, int]:
-        return 1, NOW_MS
-
-    def value(self) -> bytes:
-        return self._content
+    return Message(partition=0, offset=offset, value=content, timestamp=(1, NOW_MS))
 
 
 class Seeks:
@@ -447,7 +430,7 @@ def test_a_partition_waits_for_the_registry_and_passes_over_what_is_no_alert(mon
     source = Source(settings, cast(Any, register), begin=lambda: None, deliver=delivered.extend)
     source._held[0] = Progress([5, 7])
     framed = registry_header(7) + value(2)[10:]
-    messages: Any = [Stored(5, value(1)), Stored(6, b"no alert"), Stored(7, framed), Stored(8, value(3))]
+    messages = [stored(5, value(1)), stored(6, b"no alert"), stored(7, framed), stored(8, value(3))]
     source._take(cast(Any, consumer), messages)
     assert ([one.offset for one in delivered], consumer.places) == ([5], [7])
     assert "does not answer" in source.trouble
@@ -470,8 +453,8 @@ def test_offsets_that_go_back_are_another_topics_and_all_of_it_is_sent() -> None
     settings = read_settings({"PHONON_ALERT_WEBHOOK_URL": "http://a/ http://b/"})
     source = Source(settings, None, begin=lambda: None, deliver=delivered.extend)
     source._held[0] = Progress([5, 7])
-    before: Any = [Stored(5, value(1)), Stored(6, value(2)), Stored(7, value(3))]
-    after: Any = [Stored(2, value(4)), Stored(3, b"no alert"), Stored(4, value(5))]
+    before = [stored(5, value(1)), stored(6, value(2)), stored(7, value(3))]
+    after = [stored(2, value(4)), stored(3, b"no alert"), stored(4, value(5))]
     source._take(cast(Any, None), before)
     source._take(cast(Any, None), after)
     assert [one.wanted for one in delivered] == [[0], [0], [0, 1], [0, 1], [0, 1]]

@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.request import urlopen
 
@@ -22,8 +21,8 @@ from app.notify.source import MOST_AHEAD
 from app.topics import create_topics
 from schemas.settings import read_settings
 from schemas.topics import topic_name
-from tests import patience
 from tests.alerts import DID, value, webhook_id
+from tests.patience import eventually
 from tests.processes import Processes
 
 PARTITIONS = 3
@@ -146,9 +145,6 @@ def site(kafka: Broker, prefix: str, process: Processes) -> Site:
     made = Site(kafka, prefix, process)
     create_topics(read_settings(made.settings("http://127.0.0.1/")))
     return made
-
-
-eventually = partial(patience.eventually, within_seconds=20)
 
 
 @pytest.mark.broker

@@ -9,8 +9,7 @@ import os
 import re
 import shutil
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -29,6 +28,7 @@ from deploy.documents.grafana import panels
 from schemas.settings import read_settings
 from streams.measures import REGISTRY
 from tests.conftest import without_broker
+from tests.patience import eventually
 from tests.processes import Processes
 
 ROOT = Path(__file__).parent.parent
@@ -190,14 +190,6 @@ class Prometheus:
         return {alert["labels"]["alertname"] for alert in self.get("alerts")["alerts"]}
 
 
-def soon(condition: Callable[[], object], within_seconds: float = 20) -> None:
-    """Wait until it holds."""
-    deadline = time.monotonic() + within_seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {within_seconds:g} s"
-        time.sleep(0.2)
-
-
 def silent_panels(prometheus: Prometheus) -> set[str]:
     """The panels that have nothing to show."""
     return {place for place, expression in expressions() if place not in RULES and not prometheus.has(expression)}
@@ -221,31 +213,31 @@ def test_a_real_prometheus_sees_what_happens(process: Processes, kafka: Broker, 
     process("serve", "--workers", "2", settings=settings | {"PHONON_MANAGEMENT_PORT": str(targets["receiver"])})
     worker = process("metrics", settings=settings | {"PHONON_MANAGEMENT_PORT": str(targets["metrics"])})
     for port in targets.values():
-        soon(lambda port=port: answers(f"http://127.0.0.1:{port}/readyz"))  # type: ignore[misc]
+        eventually(lambda port=port: answers(f"http://127.0.0.1:{port}/readyz"))  # type: ignore[misc]
     prometheus = Prometheus(process, tmp_path, targets)
     sent = 30
     for _ in range(sent):
         with urlopen(f"http://127.0.0.1:{webhook}/webhooks/phonon", SAMPLE, timeout=10) as answer:
             assert answer.status == 200
 
-    soon(lambda: prometheus.value("sum(phonon_deliveries_total)") == sent)
-    soon(lambda: prometheus.value("phonon_flows_total + phonon_flows_duplicate_total") == sent)
+    eventually(lambda: prometheus.value("sum(phonon_deliveries_total)") == sent)
+    eventually(lambda: prometheus.value("phonon_flows_total + phonon_flows_duplicate_total") == sent)
     assert prometheus.value('phonon_deliveries_total{job="receiver",status="200"}') == sent
     assert prometheus.value('sum(phonon_events_total{topic=~".+[.]flow[.]v1"})') == sent
     assert prometheus.value("phonon_answer_seconds_count") == sent
     assert prometheus.value("phonon_flows_total") == 1
     assert prometheus.value("phonon_dids") == 1
     assert prometheus.value('sum by (state) (phonon_partitions{state="live"})') == 2
-    soon(lambda: prometheus.value("min(phonon_ready)") == 1)
+    eventually(lambda: prometheus.value("min(phonon_ready)") == 1)
     assert prometheus.value("min(up)") == prometheus.value("phonon_kafka_healthy") == 1
-    soon(lambda: [target["health"] for target in prometheus.get("targets")["activeTargets"]] == ["up"] * 3)
-    soon(lambda: prometheus.alerts() == set())
+    eventually(lambda: [target["health"] for target in prometheus.get("targets")["activeTargets"]] == ["up"] * 3)
+    eventually(lambda: prometheus.alerts() == set())
     there = set(prometheus.get("label/__name__/values"))
     absent = {name for name in series() if name not in there}
     assert absent == {"phonon_rejected_total", "phonon_failures_total"}, "only what has not happened may be absent"
     rules = [rule for group in prometheus.get("rules")["groups"] for rule in group["rules"]]
     assert {rule["name"]: rule["health"] for rule in rules} == dict.fromkeys(RULES, "ok")
     nothing_happened = {"Rejected parts by reason", "Errors in our own code"}
-    soon(lambda: silent_panels(prometheus) == nothing_happened)  # a rate needs two scrapes
+    eventually(lambda: silent_panels(prometheus) == nothing_happened)  # a rate needs two scrapes
     worker.stop()
-    soon(lambda: prometheus.alerts() == {"MetricsWorkerDown", "NoMetricsWorker"})
+    eventually(lambda: prometheus.alerts() == {"MetricsWorkerDown", "NoMetricsWorker"})

@@ -10,7 +10,8 @@ from app.metrics import Metrics
 from app.outlet import Outlet
 from app.pipeline import make_pipeline
 from app.publish import needed_topics
-from app.raw import Received, received
+from app.raw import received
+from app.segment import Row
 from app.webhook import TRACEPARENT
 from schemas.settings import read_settings
 from schemas.topics import RAW, raw_topic_name, topic_config
@@ -24,11 +25,11 @@ AT = 1_763_838_226_007
 
 
 def headers(body: bytes = BODY, trace: str = TRACE, at: int = AT) -> dict[str, bytes]:
-    return dict(PIPELINE(body, received_at=at, traceparent=trace).records[0].headers)
+    return dict(PIPELINE(Row(at, trace, body)).records[0].headers)
 
 
 def test_the_body_goes_first_byte_for_byte_under_its_flow() -> None:
-    made = PIPELINE(BODY, received_at=AT, traceparent=TRACE)
+    made = PIPELINE(Row(AT, TRACE, BODY))
     raw = made.records[0]
     assert (raw.topic, raw.key, raw.value) == (raw_topic_name("phonon"), b"f 1", BODY)
     assert [record.topic for record in made.records[1:]] == ["phonon.sms.v1", "phonon.flow.v1"]
@@ -45,17 +46,17 @@ def test_the_body_goes_first_byte_for_byte_under_its_flow() -> None:
 
 def test_what_it_says_of_its_receipt_makes_the_same_records_again() -> None:
     assert TRACEPARENT.fullmatch(TRACE.encode())
-    first = PIPELINE(BODY, received_at=AT, traceparent=TRACE).records
-    at = received(first[0].headers)
-    assert at == Received(AT, TRACE)
-    assert PIPELINE(first[0].value, received_at=at.at_ms, traceparent=at.traceparent).records == first
-    assert received(headers(trace="").items()) == Received(AT, "")
+    first = PIPELINE(Row(AT, TRACE, BODY)).records
+    row = received(first[0].value, first[0].headers)
+    assert row == Row(AT, TRACE, BODY)
+    assert PIPELINE(row).records == first
+    assert received(BODY, headers(trace="").items()) == Row(AT, "", BODY)
 
 
 @pytest.mark.parametrize("sent", [[], [("ce_time", b"yesterday")], [("ce_time", b"2025-11-22T19:03:46")]])
 def test_without_the_time_of_receipt_it_is_no_raw_record(sent: list[tuple[str, bytes]]) -> None:
     with pytest.raises(ValueError, match="no ce_time"):
-        received(sent)
+        received(BODY, sent)
 
 
 def test_its_id_is_the_same_for_a_retry_and_another_for_what_tells_anything_new() -> None:
@@ -68,7 +69,7 @@ def test_its_id_is_the_same_for_a_retry_and_another_for_what_tells_anything_new(
 def test_none_without_the_setting_and_none_before_records_can_be_framed() -> None:
     assert make_pipeline(read_settings({})).raw is None
     waiting = make_pipeline(read_settings({"PHONON_RAW_TOPIC": "true", "SCHEMA_REGISTRY_URL": "http://registry"}))
-    assert waiting(BODY, received_at=AT, traceparent="").records == []
+    assert waiting(Row(AT, "", BODY)).records == []
 
 
 async def test_a_spooled_delivery_goes_there_too_when_it_is_drained(tmp_path: Path) -> None:
@@ -77,7 +78,7 @@ async def test_a_spooled_delivery_goes_there_too_when_it_is_drained(tmp_path: Pa
     assert outlet.acquire()
     drainer = Drainer(outlet=outlet, pipeline=PIPELINE, publisher=publisher, metrics=Metrics(), rate=1000)
     assert await drainer.drain_once() == 1
-    assert publisher.published == PIPELINE(BODY, received_at=1_000, traceparent="").records
+    assert publisher.published == PIPELINE(Row(1_000, "", BODY)).records
 
 
 def test_the_receiver_publishes_nothing_before_the_topic_is_there() -> None:

@@ -10,6 +10,7 @@ from app import rebuild
 from app.events import Event, Flow, as_dict
 from app.pipeline import make_pipeline
 from app.rebuild import Left, part_of, record_of
+from app.segment import Row
 from app.split import Split
 from schemas import decode, without_registry
 from schemas.settings import read_settings
@@ -36,7 +37,7 @@ WHOLE = {
 
 
 def made(document: dict[str, Any]) -> Split:
-    return PIPELINE(msgspec.json.encode(document), received_at=AT, traceparent="").split
+    return PIPELINE(Row(AT, "", msgspec.json.encode(document))).split
 
 
 def flow(document: dict[str, Any]) -> dict[str, Any]:
@@ -105,7 +106,7 @@ def test_what_nothing_can_be_made_of_says_why(part: dict[str, Any], known: bool,
 
 
 def test_a_topics_record_goes_back_as_it_was() -> None:
-    for record in PIPELINE(msgspec.json.encode(WHOLE), received_at=AT, traceparent="").records:
+    for record in PIPELINE(Row(AT, "", msgspec.json.encode(WHOLE))).records:
         part = rejected(record.topic, None, b64encode(record.value).decode(), flow_id="")
         again = record_of(part, TOPICS, without_registry)
         assert (again.topic, again.key, again.value) == (record.topic, record.key, record.value)
@@ -119,7 +120,7 @@ def test_a_topics_record_goes_back_as_it_was() -> None:
         ("phonon.flow.v1", b"\x00", rebuild.STILL),
         (
             "phonon.flow.v1",
-            PIPELINE(b'{"phonon-uuid": "f", "keys": [{}]}', received_at=AT, traceparent="").records[0],
+            PIPELINE(Row(AT, "", b'{"phonon-uuid": "f", "keys": [{}]}')).records[0],
             0,
         ),
         ("phonon.rejected.v1", b"", rebuild.NOT_OURS),

@@ -33,6 +33,7 @@ pytestmark = pytest.mark.broker
 
 SAMPLE = (Path(__file__).parent / "deliveries" / "sample.json").read_bytes()
 PATH = "/webhooks/phonon"
+eventually = partial(patience.eventually, within_seconds=10)
 NOWHERE = "127.0.0.1:9"
 
 
@@ -80,9 +81,6 @@ class Ports:
 def ports(kafka: Broker, prefix: str, tmp_path: Path) -> Ports:
     create_topics(read_settings({"KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers, "PHONON_TOPIC_PREFIX": prefix}))
     return Ports(tmp_path, kafka.bootstrap_servers, prefix)
-
-
-eventually = partial(patience.eventually, within_seconds=10)
 
 
 def exit_of(child: Child) -> tuple[int | None, str]:
@@ -191,6 +189,7 @@ def test_a_taken_management_port_is_said_and_kills_nobody(process: Processes, po
     with socket.create_server(("127.0.0.1", ports.management)):
         child = process("serve", settings=ports.settings)
         eventually(lambda: "can't be served" in child.output)
+        eventually(lambda: answers(f"http://127.0.0.1:{ports.webhook}/openapi.json"))  # it is said just before that
         assert ports.post()[0] in (200, 202)
     child.wait_until(lambda: answers(ports.ready), within_seconds=10)
     assert child.output.count("can't be served") == 1

@@ -29,6 +29,7 @@ from app.demo.ports import free_port
 from app.outcomes import Unacknowledged
 from app.pipeline import make_pipeline
 from app.publish import Publisher
+from app.segment import Row
 from app.topics import create_topics
 from schemas import SCHEMAS, Undecodable, UnknownId, canonical_text, decode, encode, registry_header
 from schemas.registry import Headers, Refused, Registry, RegistryError
@@ -46,6 +47,7 @@ SAMPLE = (Path(__file__).parent / "deliveries" / "sample.json").read_bytes()
 SAMPLE_DID = "+912243692987"
 EVENTS = {"CallLeg": 2, "Dtmf": 1, "Sms": 1, "Email": 1, "FlowKey": 1, "Recording": 1, "Flow": 1}
 PATIENCE_SECONDS = 40.0
+eventually = partial(patience.eventually, within_seconds=PATIENCE_SECONDS)
 
 
 @pytest.fixture(scope="session")
@@ -93,7 +95,7 @@ def register(registry: Registry, subject: str, text: str) -> int:
 async def test_before_the_ids_are_known_no_record_is_made_and_none_is_published() -> None:
     """What comes meanwhile is spooled: not even a large delivery, split on a thread, slips by in another frame."""
     pipeline = make_pipeline(read_settings({"SCHEMA_REGISTRY_URL": "http://localhost:1"}))
-    made = pipeline(SAMPLE, received_at=1, traceparent="")
+    made = pipeline(Row(1, "", SAMPLE))
     assert (len(made.split.events), made.records) == (8, [])
     fake = FakeProducer(frozenset())
     publisher = Publisher(lambda _: fake, topics=frozenset(), stall_after=1, before=lambda: "no ids yet")
@@ -102,7 +104,7 @@ async def test_before_the_ids_are_known_no_record_is_made_and_none_is_published(
         await publisher.publish(made.records)
     await publisher.stop()
     pipeline.encode.frame(dict.fromkeys(SCHEMAS, registry_header(258)))
-    assert {record.value[:5] for record in pipeline(SAMPLE, received_at=1, traceparent="").records} == {b"\0\0\0\1\2"}
+    assert {record.value[:5] for record in pipeline(Row(1, "", SAMPLE)).records} == {b"\0\0\0\1\2"}
 
 
 def test_a_schema_is_registered_once_and_its_compatibility_set(registry_url: str, prefix: str) -> None:
@@ -307,9 +309,6 @@ class Site:
         latest = max(mine, key=lambda message: message.offset() or 0, default=None)
         windows: list[dict[str, Any]] = decode(latest.value(), resolve)[1]["windows"] if latest else [{}]
         return windows[-1]
-
-
-eventually = partial(patience.eventually, within_seconds=PATIENCE_SECONDS)
 
 
 def test_a_consumer_that_knows_only_the_registry_reads_all_and_nothing_is_lost_while_it_is_away(

@@ -20,6 +20,7 @@ from app.pipeline import make_pipeline
 from app.rebuild import Left
 from app.records import Record
 from app.replay import DELETED, How, Outcome, Span, _events, replay_raw, replay_rejected
+from app.segment import Row
 from app.topics import check_topics, create_topics
 from schemas import decode, encode
 from schemas.settings import Settings, read_settings
@@ -132,7 +133,7 @@ def test_replayed_twice_from_raw_ids_and_metrics_are_as_before(site: Site, proce
 
 
 def deliver(site: Site, document: bytes, at: int) -> None:
-    site.publish(*make_pipeline(site.settings)(document, received_at=at, traceparent="").records)
+    site.publish(*make_pipeline(site.settings)(Row(at, "", document)).records)
 
 
 def test_a_span_is_kept_and_a_dry_run_publishes_nothing(site: Site) -> None:
@@ -167,7 +168,7 @@ def test_what_was_rejected_and_can_be_read_now_is_published_with_its_flow(site: 
     whole = b'{"phonon-uuid": "f", "callDetails": [%s], "smsDetails": [{"id": "s1"}, {"id": "s2"}]}' % leg
     refused = whole.replace(b'{"id": "s2"}', b'"s2"')
     deliver(site, refused, at)  # as an older version, that could not read such a row, left it
-    flow = make_pipeline(settings)(whole, received_at=at, traceparent="").records[-1]
+    flow = make_pipeline(settings)(Row(at, "", whole)).records[-1]
 
     def rejected(section: str, index: int | None, payload: str) -> Record:
         part = {"flow_id": "f", "section": section, "index": index, "reason": "r", "payload": payload}
@@ -188,10 +189,7 @@ def test_what_was_rejected_and_can_be_read_now_is_published_with_its_flow(site: 
         "a press without its leg: only replay --from-raw can": 1,
     }
     new = ids(site.events()) - before
-    wanted = {
-        (r.topic, dict(r.headers)["ce_id"].decode())
-        for r in make_pipeline(settings)(whole, received_at=at, traceparent="").records
-    }
+    wanted = {(r.topic, dict(r.headers)["ce_id"].decode()) for r in make_pipeline(settings)(Row(at, "", whole)).records}
     assert set(new) <= wanted
     assert {topic for topic, _ in new} == {flow.topic, topic_name(settings.topic_prefix, "Sms")}
     sms = [event for event in site.records("sms") if event["value"]["sms_id"] == "s2"]
@@ -203,7 +201,7 @@ def test_what_was_rejected_and_can_be_read_now_is_published_with_its_flow(site: 
 def test_what_no_code_of_ours_can_make_anything_of_does_not_keep_the_rest_from_being_replayed(site: Site) -> None:
     """Another program's record, for example, whose time is none."""
     settings, at = site.settings, int(time.time() * 1000) - 5000
-    flow = make_pipeline(settings)(b'{"phonon-uuid": "f"}', received_at=at, traceparent="").records[-1]
+    flow = make_pipeline(settings)(Row(at, "", b'{"phonon-uuid": "f"}')).records[-1]
     fields = decode(flow.value)[1]
     for value in (encode("Flow", fields | {"occurred_at": 2**62}), flow.value):
         part = {"flow_id": "", "section": flow.topic, "index": None, "reason": "r", "received_at": at}

@@ -49,6 +49,8 @@ pytestmark = pytest.mark.broker
 
 SAMPLE = (Path(__file__).parent / "deliveries" / "sample.json").read_bytes()
 PATIENCE_SECONDS = 40.0
+eventually = partial(patience.eventually, within_seconds=PATIENCE_SECONDS)
+until = partial(patience.until, within_seconds=PATIENCE_SECONDS)
 WRONG = "not-the-pass"
 RATE = 40
 
@@ -106,9 +108,6 @@ class Site:
             return ask(port, "GET", "/readyz")
         except OSError:
             return 0, ""
-
-
-eventually = partial(patience.eventually, within_seconds=PATIENCE_SECONDS)
 
 
 def test_every_program_works_over_scram_and_tls(
@@ -321,6 +320,3 @@ def want_three_replicas(servers: str, topic: str) -> None:
 
 def said(child: Child, line: str) -> bool:
     return line in child.output
-
-
-until = partial(patience.until, within_seconds=PATIENCE_SECONDS)

@@ -60,7 +60,7 @@ async def test_bodies_arrive_byte_for_byte_and_are_counted() -> None:
         outcome = await Sender(configured(), receiver.url).send(bodies)
     assert sorted(body for body, _, _ in receiver.got) == sorted(bodies)
     assert (dict(outcome.statuses), outcome.events["flow"], outcome.retries) == ({200: 3}, 6, 0)
-    assert outcome.accepted
+    assert outcome.complaint == ""
 
 
 @pytest.mark.parametrize("status", [503, 507])
@@ -92,7 +92,7 @@ async def test_every_other_answer_is_final(status: int) -> None:
     async with Receiver(status).listening() as receiver:
         outcome = await Sender(configured(), receiver.url).send([b"{}"])
     assert len(receiver.got) == 1
-    assert not outcome.accepted
+    assert outcome.complaint
 
 
 @pytest.mark.parametrize(

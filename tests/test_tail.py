@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError, Producer
+from confluent_kafka import KafkaError, Message, Producer
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,39 +33,14 @@ FLOW_KEY = KEY | {"event_id": "e", "name": "$flow.key.n", "value": "wert ₹"}
 ENCODED = encode("FlowKey", FLOW_KEY)
 
 
-class Stored:
+def stored(value: bytes | None, key: bytes | None = b"k", headers: Any = None, error: Any = None) -> Message:
     """A message as librdkafka gives it."""
-
-    def __init__(self, value: bytes | None, key: bytes | None = b"k", headers: Any = None) -> None:
-        self._value, self._key, self._headers = value, key, headers
-
-    def error(self) -> KafkaError | None:
-        return None
-
-    def topic(self) -> str:
-        return "phonon.key.v1"
-
-    def partition(self) -> int:
-        return 3
-
-    def offset(self) -> int:
-        return 7
-
-    def timestamp(self) -> tuple[int, int]:
-        return 1, 1_700_000_000_000
-
-    def key(self) -> bytes | None:
-        return self._key
-
-    def headers(self) -> Any:
-        return self._headers
-
-    def value(self) -> bytes | None:
-        return self._value
+    at = (1, 1_700_000_000_000)
+    return Message("phonon.key.v1", 3, 7, key=key, value=value, headers=headers, error=error, timestamp=at)
 
 
 def shown(*args: Any, **kwargs: Any) -> dict[str, Any]:
-    text = line(Stored(*args, **kwargs))  # type: ignore[arg-type]
+    text = line(stored(*args, **kwargs))
     assert "\n" not in text
     read: dict[str, Any] = json.loads(text)
     return read
@@ -111,12 +86,12 @@ def test_any_bytes_are_shown_and_nothing_of_them_is_lost(value: bytes) -> None:
 def test_no_text_is_a_command_to_the_terminal() -> None:
     """Not even in the 8-bit form, of which JSON says nothing: \\x9b is what \\x1b[ is."""
     commands = "".join(map(chr, [*range(0x20), *range(0x7F, 0xA0)]))
-    text = line(Stored(encode("FlowKey", FLOW_KEY | {"value": commands}), key=commands.encode()))  # type: ignore[arg-type]
+    text = line(stored(encode("FlowKey", FLOW_KEY | {"value": commands}), key=commands.encode()))
     assert not [letter for letter in text if not letter.isprintable()]
     assert json.loads(text)["value"]["value"] == json.loads(text)["key"] == commands
     headers = [("content-type", b"application/json")]
-    assert line(Stored(json.dumps([commands]).encode(), headers=headers)).isprintable()  # type: ignore[arg-type]
-    assert line(Stored(b"no record", key=commands.encode())).isprintable()  # type: ignore[arg-type]
+    assert line(stored(json.dumps([commands]).encode(), headers=headers)).isprintable()
+    assert line(stored(b"no record", key=commands.encode())).isprintable()
 
 
 def test_numbers_that_json_has_no_word_for_are_shown_as_bytes() -> None:
@@ -256,7 +231,7 @@ class Busy:
 
     def consume(self, _number: int, _timeout: float) -> list[Any]:
         time.sleep(0.01)
-        return [Stored(b"new")]
+        return [stored(b"new")]
 
     def list_topics(self, *_: object, **__: object) -> Any:
         partitions = {3: None, 4: None}
@@ -272,13 +247,6 @@ class Busy:
         """All the same to it."""
 
 
-class Ended(Stored):
-    """What says that a partition has been read to its end."""
-
-    def error(self) -> KafkaError:
-        return KafkaError(KafkaError._PARTITION_EOF)
-
-
 class AtEnd(Busy):
     """Busy, after it has said once that the partition is at its end."""
 
@@ -288,7 +256,7 @@ class AtEnd(Busy):
         if self.said:
             return super().consume(number, timeout)
         self.said = True
-        return [Ended(None)]
+        return [stored(None, error=KafkaError(KafkaError._PARTITION_EOF))]
 
 
 def test_what_is_written_to_other_partitions_does_not_hide_that_one_fell_silent(

@@ -422,7 +422,7 @@ async def test_the_same_delivery_has_the_same_ids_through_the_spool(setting: Set
     setting.publisher.raises = Unacknowledged("late")
     await setting()
     row = setting.spool.kept[0]
-    again = setting.receiver.webhook.pipeline(row.body, received_at=row.received_at, traceparent=row.traceparent)
+    again = setting.receiver.webhook.pipeline(row)
     assert [decode(record.value) for record in again.records] == direct
 
 

@@ -1,9 +1,9 @@
 """What the page knows of alerts: the episodes that fire and those that are over, from the records of the alerts topic.
 
-Pure, and bounded: of what is over the newest MOST_OVER are kept, and up to as many more until the next clearing. An
-episode keeps the figures with which it began: they say why. A record that comes twice, or late, changes nothing.
-Of one rule about one DID or group at most one episode fires. Where the workers' state was deleted nobody tells that the
-one before is over, so it ends where the next begins.
+Pure, and bounded: of those that are over the newest MOST_OVER are kept, and up to as many more until the next clearing.
+An episode keeps the figures with which it began: they say why. A record that comes twice, or late, changes nothing.
+At most one episode of a rule fires about a DID or group. Where the workers' state was deleted nobody says that the one
+before is over, so it ends where the next begins.
 """
 
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ STATES: Final = ("FIRING", "RESOLVED")
 
 
 class Alert(NamedTuple):
-    """One record: the alert about `did`, or about `group`, and whether it has begun or is over. Times are ms."""
+    """One record: an alert about a DID, or a group where `did` is None, has begun or is over. Times are ms."""
 
     id: str
     rule: str
@@ -76,7 +76,7 @@ class Alerts:
         self._revision = 0
 
     def take(self, alerts: Iterable[Alert], revision: int) -> None:
-        """Take records as they come from the topic: of one alert in their order, of several in any."""
+        """Take records as they come from the topic: those of one alert in order, of several in any."""
         for alert in alerts:
             known = self.firing.get(alert.id)
             if alert.id in self.over or (known and alert.firing):

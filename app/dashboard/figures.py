@@ -1,7 +1,7 @@
-"""What the list of the page shows of a DidMetrics record: six counts a window, everything else follows from them.
+"""What the page's list shows of a DidMetrics record: six counts a window, from which everything else follows.
 
 Pure. The counts travel, not the ratios: a ratio without its count misleads, and sums over DIDs are then exact too.
-The whole record stays as bytes beside them, to be decoded for the one DID that somebody looks at.
+The whole record stays beside them as bytes, and is decoded for the one DID that somebody looks at.
 """
 
 from functools import lru_cache

@@ -6,13 +6,13 @@ Without a credential only loopback is served, and only under a loopback name: ot
 name of its own at 127.0.0.1 and read us through the visitor's browser (DNS rebinding).
 """
 
-from typing import Any, Final
+from typing import Final
 
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.credentials import Credentials, read_credentials, verify_sender
-from app.problems import Problem, Refused, problem_reply
+from app.problems import Problem, problem_reply
 from app.urls import url_of
 from schemas.settings import Settings
 
@@ -29,7 +29,7 @@ HEADERS: Final = [
 ]
 CHALLENGE: Final = b'Basic realm="phonon-events", charset="UTF-8"'
 LOCAL_NAMES: Final = (b"localhost", b"127.0.0.1", b"[::1]")
-#: For probes; they say nothing but yes or no.
+#: For probes: they say only yes or no.
 OPEN_PATHS: Final = ("/healthz", "/readyz")
 
 
@@ -63,13 +63,14 @@ class Guard:
             await send(message)
 
         if scope["type"] != "http" or scope["path"] in OPEN_PATHS:
-            await self._app(scope, receive, send if scope["type"] != "http" else dressed)
+            await self._app(scope, receive, dressed)
             return
         last = scope["path"].rpartition("/")[2]
         try:
             scope = self._verified(scope)
         except Problem as problem:
-            await _refuse(problem, dressed)
+            for message in problem_reply(problem, challenge=CHALLENGE).messages():
+                await dressed(message)
             return
         if not scope["path"]:  # the token without a slash behind it: relative addresses need one
             await RedirectResponse(f"{last}/", 307)(scope, receive, dressed)
@@ -82,12 +83,11 @@ class Guard:
         if not credentials.configured and not credentials.anonymous and not _local(scope["headers"]):
             raise Problem(404, "this page is served under a loopback name only")
         token, path = None, scope["path"]
-        if credentials.token is not None:
+        in_header = credentials.basic is None and _bearer(scope["headers"])
+        if credentials.token is not None and not in_header:
             token, slash, rest = path[1:].partition("/")
             if slash or token:
                 path = f"/{rest}" if slash else ""
-        if credentials.token is not None and credentials.basic is None and _bearer(scope["headers"]):
-            token, path = None, scope["path"]
         verify_sender(credentials, scope["headers"], peer=(scope["client"] or ("",))[0], path_token=token)
         return {**scope, "path": path, "raw_path": path.encode()}
 
@@ -100,12 +100,3 @@ def _local(headers: list[tuple[bytes, bytes]]) -> bool:
     host = next((value for name, value in headers if name == b"host"), b"")
     name = host[: host.find(b"]") + 1] if host.startswith(b"[") else host.partition(b":")[0]
     return name.lower() in LOCAL_NAMES
-
-
-async def _refuse(problem: Problem, send: Any) -> None:
-    reply = problem_reply(problem)
-    headers = [(name, value) for name, value in reply.headers if name != b"www-authenticate"]
-    if isinstance(problem, Refused):
-        headers.append((b"www-authenticate", CHALLENGE))
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    await send({"type": "http.response.body", "body": reply.body})

@@ -1,7 +1,7 @@
 """What the receivers say of themselves, from their pages in Prometheus' text format: totals, and how fast they grow.
 
-Pure. A counter that falls was started again: what it counts now is then what was added. A receiver that does not answer
-makes the sums unknown, not smaller.
+Pure. A counter that fell was started again: all that it counts now was added. A receiver that does not answer makes the
+sums unknown, not smaller.
 """
 
 import re

@@ -23,7 +23,7 @@ async def _watch(url: str, receiver: Receiver) -> None:
     while True:
         look = asyncio.create_task(asyncio.to_thread(page, url))
         done, _ = await asyncio.wait({look}, timeout=2 * ANSWER_SECONDS)
-        if not done:  # its name is looked up for long, or it sends a byte now and then: figures of before are none
+        if not done:  # a slow look-up of its name, or a byte now and then: figures of before do not count
             receiver.add(time.monotonic(), None)
         receiver.add(time.monotonic(), await look)
         await asyncio.sleep(LOOK_SECONDS)

@@ -184,6 +184,3 @@ def dashboard(settings: Settings) -> int:
 
 def _now_ms() -> int:
     return round(time.time() * 1000)
-
-
-__all__ = ["Page", "dashboard"]

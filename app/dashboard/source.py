@@ -1,9 +1,9 @@
 """Metrics of DIDs and groups, and alerts, read in a thread from their topics' beginning. Nothing is committed.
 
 Of the metrics only the newest record of a key is decoded: while the topic's past is read, that is one of hundreds. A
-topic of alerts that is not there is no trouble: then there are none. Whether Kafka is
-there is asked, not guessed: every PROBE_SECONDS a question that only a broker can answer. When it is away the consumer
-stays as it is (librdkafka connects again by itself), and the page says since when.
+missing topic of alerts is no trouble: then there are none. Whether Kafka is there is asked, not guessed: every
+PROBE_SECONDS a question that only a broker can answer. While it is away the consumer stays as it is (librdkafka
+connects again by itself), and the page says since when.
 """
 
 import logging
@@ -42,9 +42,9 @@ Place = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """How the way to Kafka is: connecting, connected, away or no_topic; why, in one line; since when, ms.
+    """How the link to Kafka is: connecting, connected, away or no_topic; why, in one line; since when, ms.
 
-    `registry` says what is wrong with the schema registry, if that keeps records from being read.
+    `registry` says what is wrong with the schema registry, where that keeps records from being read.
     """
 
     state: str = "connecting"
@@ -146,7 +146,7 @@ class Source:
                     newest[(message.partition(), message.offset()) if of_alerts else message.key()] = message
                 elif error.code() == KafkaError._PARTITION_EOF:
                     ends.add((message.topic() or "", message.partition() or 0))
-                elif error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:  # that of its group hinders nothing
+                elif error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:  # a refused group hinders nothing
                     raise ClusterError(f"Kafka {NOT_PERMITTED}")
                 elif error.fatal():
                     raise KafkaException(error)

@@ -1,9 +1,9 @@
-"""All that the page knows: the last record of every DID, how each got there since the process started, and the alerts.
+"""All that the page knows: the last record of every DID, its history since the process started, and the alerts.
 
 Pure: time and samples come from outside. Bounded: a DID has one row, a short trend (TREND points) and a history that
 covers everything since the start with at most MOST_POINTS points: when it is full, every second one goes and the
 spacing doubles. There are no queues: a row remembers the revision in which it changed, and whoever has seen revision n
-asks for what came later. A browser that reads slowly therefore costs nothing and gets each DID once.
+asks for what came later. So a browser that reads slowly costs nothing, and gets each DID once.
 """
 
 from array import array
@@ -63,7 +63,7 @@ class State:
             self.as_of = max(self.as_of, record.as_of)
             row = self.rows.pop(record.did, None)  # to the end: it changed last
             if row is None:
-                row = Row(record, self.revision, -(-self.samples // self.stride) * self.stride)
+                row = Row(record, self.revision, self._next_point())
             row.latest, row.revision = record, self.revision
             self.rows[record.did] = row
         for did in gone:
@@ -75,7 +75,11 @@ class State:
             self.windows = windows
             for row in self.rows.values():
                 row.trend, row.history = array("q"), array("f")
-                row.first = -(-self.samples // self.stride) * self.stride
+                row.first = self._next_point()
+
+    def _next_point(self) -> int:
+        """The number of the next sample that histories keep: a multiple of the stride."""
+        return -(-self.samples // self.stride) * self.stride
 
     def changes(self, since: int) -> list[Row]:
         """The rows that changed after that revision, the last changed first."""

@@ -1,9 +1,9 @@
 """The streams of the open pages: each pulls what changed since it last sent, at most TICKS_PER_SECOND times a second.
 
 There is no queue for a page, so there is none to bound: while a browser does not read, its stream waits in `send`, and
-what it gets next is every DID that changed meanwhile, once; after MISSED_SAMPLES a snapshot in its place. Pages that
-keep up ask for the same revisions, and share the bytes; so do those that come at the same moment, as all do when the
-server was started again. Bytes go out in pieces: what a transport holds for a page that does not read is one of them,
+what it gets next is every DID that changed meanwhile, once; after MISSED_SAMPLES a snapshot instead. Pages that keep
+up ask for the same revisions, and share the bytes; so do those that come at the same moment, as all do when the server
+was started again. Bytes go out in pieces: what a transport holds for a page that does not read is one of them,
 where a snapshot of 50,000 DIDs takes 16 MB.
 """
 

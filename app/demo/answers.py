@@ -1,7 +1,7 @@
 """What a delivery of the synthetic provider must become: the provider's own bookkeeping of the contract's section 4.
 
-Worked out from the facts of a call, never by the receiver's code, so that a test may hold one against the other. It
-holds every field but `event_id` and `received_at`; `occurred_at` is None where only the receiver knows it. Pure.
+Worked out from the facts of a call, never by the receiver's code, so that a test may compare the two. Every field is
+there but `event_id` and `received_at`; `occurred_at` is None where only the receiver knows it. Pure.
 """
 
 import json

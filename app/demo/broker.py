@@ -5,7 +5,7 @@ docker  a container through testcontainers, if an engine answers
 jars    Apache Kafka's own jars with the machine's Java, fetched by Maven into a cache
 mock    librdkafka's built-in cluster: not a Kafka, and it says so
 
-Each kind is a context manager that raises `NoBroker` when it can't be had here; the last may always be had.
+Each kind is a context manager that raises `NoBroker` where it can't be had; the last always can.
 """
 
 import os
@@ -41,8 +41,6 @@ class Broker(Protocol):
     def kind(self) -> Kind: ...
     @property
     def bootstrap_servers(self) -> str: ...
-    @property
-    def real(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +49,6 @@ class Elsewhere:
 
     kind: Kind
     bootstrap_servers: str
-    real: bool = True
 
 
 @contextmanager
@@ -130,7 +127,7 @@ def mock(_environ: Mapping[str, str], say: Say) -> Iterator[Broker]:
     say(MOCK_LIMITS)
     owner = AdminClient({"test.mock.num.brokers": "1", "bootstrap.servers": "mock", "log_level": "3"})
     brokers = owner.list_topics(timeout=5).brokers.values()
-    yield Elsewhere("mock", ",".join(f"{one.host}:{one.port}" for one in brokers), real=False)
+    yield Elsewhere("mock", ",".join(f"{one.host}:{one.port}" for one in brokers))
     del owner
 
 

@@ -52,10 +52,10 @@ class Child:
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
     ) -> None:
-        self.name, self.command, self.log = name, list(command), log
+        self.name, self.log = name, log
         with log.open("ab") as output:
             self._process = subprocess.Popen(  # noqa: S603 - commands of ours, no shell
-                self.command,
+                list(command),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

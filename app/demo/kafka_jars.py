@@ -2,7 +2,7 @@
 
 Maven writes into a directory beside the cache, which is renamed when it is whole; a lock file keeps two processes from
 fetching at once. log4j's binding comes with it, because without one the broker says nothing, not even why it ends.
-BROKER_VERSION asks for another version than the one that is usual here, to try what others have.
+BROKER_VERSION asks for another version than ours, to try what others have.
 """
 
 import fcntl

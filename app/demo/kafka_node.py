@@ -62,7 +62,6 @@ class KafkaNode:
     """One broker in one directory. `start` before use, `stop` at the end."""
 
     kind: Literal["jars"] = "jars"
-    real = True
 
     def __init__(self, java: str, jars: Path, directory: Path, *, port: int) -> None:
         self._java = [java, *JVM, f"-Dlog4j2.configurationFile={directory / 'log4j2.properties'}", "-cp", f"{jars}/*"]

@@ -1,7 +1,7 @@
 """What the synthetic provider may do wrong, and how often: each act changes the facts of a call before it is spelled.
 
-An act leaves the call in the state that a reader can still know of it (a forgotten field is a fact that is None), and
-notes what the reader must report. So what should come of a delivery stays known exactly. Pure.
+An act leaves of the call what a reader can still know (a forgotten field is a fact that is None), and notes what the
+reader must report. So what should come of a delivery stays exactly known. Pure.
 """
 
 import json
@@ -28,7 +28,7 @@ class Misbehaviour:
     broken: float = 0.0
 
 
-#: As the provider's documents and sample let expect.
+#: What the provider's documents and sample lead one to expect.
 USUAL: Final = Misbehaviour()
 #: Everything at once, for tests and for a look at how odd input is kept.
 ROUGH: Final = Misbehaviour(

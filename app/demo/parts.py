@@ -14,6 +14,7 @@ from app.demo.kafka_node import KafkaNode
 from app.demo.ports import LOOPBACK, answers, free_port
 from schemas.settings import Settings
 
+PROGRAM = str(Path(sys.executable).with_name("phonon-events"))
 READY_WITHIN_SECONDS = 60.0
 FOREIGN_PREFIX = "phonon-demo"
 """On a broker that is not ours, made-up calls must not land among real ones."""
@@ -68,10 +69,9 @@ class Parts:
     def start(self, settings: Settings, *, rate: float, seed: int) -> None:
         """Start all; return when they are ready."""
         self.worker_port = free_port(settings.management_port + 1)
-        program = str(Path(sys.executable).with_name("phonon-events"))
-        worker = self._child("worker", [program, "metrics"], PHONON_MANAGEMENT_PORT=str(self.worker_port))
-        receiver = self._child("receiver", [program, "serve"])
-        page = self._child("live page", [program, "dashboard"])
+        worker = self._child("worker", [PROGRAM, "metrics"], PHONON_MANAGEMENT_PORT=str(self.worker_port))
+        receiver = self._child("receiver", [PROGRAM, "serve"])
+        page = self._child("live page", [PROGRAM, "dashboard"])
         self._wait(receiver, settings.management_port)
         self._child("traffic", [sys.executable, "-m", "app.demo.traffic", str(rate), str(seed)])
         self._wait(worker, self.worker_port)
@@ -115,7 +115,7 @@ def addresses(settings: Settings, kafka: Broker, worker_port: int, now: datetime
 
 def program() -> str:
     """How a shell of the user's finds phonon-events: after `make run` it is not on the path."""
-    return "phonon-events" if shutil.which("phonon-events") else str(Path(sys.executable).with_name("phonon-events"))
+    return "phonon-events" if shutil.which("phonon-events") else PROGRAM
 
 
 def curl(settings: Settings, url: str, now: datetime) -> str:

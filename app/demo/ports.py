@@ -21,12 +21,12 @@ _chance = random.SystemRandom()
 _given: set[int] = set()
 
 
-def is_free(port: int, host: str = LOOPBACK) -> bool:
+def is_free(port: int) -> bool:
     """Tell whether a server could listen there now."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((host, port))
+            probe.bind((LOOPBACK, port))
         except OSError:
             return False
     return True
@@ -44,10 +44,10 @@ def free_port(prefer: int | None = None) -> int:
     raise OSError(f"no free port between {LOWEST} and {HIGHEST}")
 
 
-def answers(url: str, *, within_seconds: float = 1.0) -> bool:
-    """Tell whether a plain GET of the address gets a 200."""
+def answers(url: str) -> bool:
+    """Tell whether a plain GET of the address gets a 200 within a second."""
     address = urlsplit(url)
-    connection = http.client.HTTPConnection(address.hostname or LOOPBACK, address.port or 80, timeout=within_seconds)
+    connection = http.client.HTTPConnection(address.hostname or LOOPBACK, address.port or 80, timeout=1.0)
     try:
         connection.request("GET", address.path or "/")
         return connection.getresponse().status == http.client.OK

@@ -1,7 +1,7 @@
 """`phonon-events demo`: a broker, a metrics worker, the receiver, the live page and gentle traffic, until Ctrl-C.
 
-All are processes of their own, started as a user starts them, in a temporary directory that goes with them. They stop
-in the order of the data, so that nothing is left half done: traffic, page, receiver, worker, broker.
+Each is a process of its own, started as a user starts it, in a temporary directory that goes with them. They stop in
+the order of the data, so that nothing is left half done: traffic, page, receiver, worker, broker.
 """
 
 import os
@@ -71,10 +71,8 @@ def _run(settings: Settings, console: Console, stack: ExitStack, *, rate: float,
     kafka = stack.enter_context(broker(outer, say=say, port=KAFKA_PORT))
     environment = parts.environment(outer, settings, kafka, directory)
     ours = read_settings(environment)
-    if kafka.real:
-        create_topics(ours)
-    else:
-        ask_for_topics(ours)
+    make_topics = ask_for_topics if kafka.kind == "mock" else create_topics
+    make_topics(ours)
     running = Parts(environment, directory, stack, kafka)
     running.start(ours, rate=rate, seed=seed)
     for line in parts.addresses(ours, kafka, running.worker_port, datetime.now(UTC)):

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from app.dashboard.scrape import page
 from app.demo.ports import LOOPBACK
-from schemas import Resolve, decode, without_registry
+from schemas import Resolve, decode
 
 DELIVERIES, EVENTS, SPOOLED = "phonon_deliveries_total", "phonon_events_total", "phonon_spool_rows"
 
@@ -33,7 +33,7 @@ class Seen:
 class MetricsReader:
     """A reader of the metrics topic, from its beginning."""
 
-    def __init__(self, kafka: Mapping[str, str], topic: str, resolve: Resolve = without_registry) -> None:
+    def __init__(self, kafka: Mapping[str, str], topic: str, resolve: Resolve) -> None:
         self.seen = Seen()
         self._resolve = resolve
         self._topic = topic

@@ -1,4 +1,4 @@
-"""One address: posts what waits for it, a few messages at once, and settles each by its answer. No other waits for it.
+"""One address: posts what waits for it, a few messages at once, and settles each by its answer. It holds up no other.
 
 Nothing of the address is logged but its host: path and query may be a token. Answers are not read beyond their status,
 redirects are not followed, cookies are not kept.
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 ANSWER_SECONDS: Final = 15.0
 AT_ONCE: Final = 4
-#: What more than this many waiting messages would take of memory, other addresses need.
+#: Further ones are given up: other addresses need the memory.
 MOST_WAITING: Final = 50_000
 HEADERS: Final = {"content-type": "application/json", "user-agent": "phonon-events"}
 
@@ -41,7 +41,7 @@ def session() -> aiohttp.ClientSession:
 
 
 class Address:
-    """One address; `settle` is told of each message that it has, or will never have."""
+    """One address; `settle` is told of each message that it has got, or never will."""
 
     def __init__(self, url: str, name: str, keys: Sequence[bytes], settle: Callable[[Arrived], None]) -> None:
         self.name = name
@@ -55,9 +55,8 @@ class Address:
             counter.labels(name)  # counts from 0
 
     def begin(self) -> None:
-        """Forget what waits: it is somebody else's now. That it wants to be left alone holds for what comes."""
-        rest_until, self.lane = self.lane.rest_until, Lane()
-        self.lane.rest_until = rest_until
+        """Forget what waits: another process sends it now. The rest that the address asked for goes on."""
+        self.lane = Lane(self.lane.rest_until)
 
     def add(self, arrived: Arrived) -> None:
         """Take a message to send."""
@@ -68,7 +67,7 @@ class Address:
             self._news.set()
 
     def stop(self) -> None:
-        """Begin nothing any more."""
+        """Begin no more tries."""
         self.stopping = True
         self._news.set()
 
@@ -87,7 +86,7 @@ class Address:
                     pass
 
     async def _try(self, http: aiohttp.ClientSession, lane: Lane, waiting: Waiting) -> None:
-        """Post one message and see to what becomes of it."""
+        """Post one message, and deal with the answer."""
         arrived = waiting.arrived
         waiting.tries += 1
         status, rest = await self._post(http, arrived.notification)

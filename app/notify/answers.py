@@ -1,7 +1,7 @@
 """What an answer means, and when to try again. Pure: time and chance are arguments.
 
-Tried again is what time may mend: no answer, 408, 429, 5xx. All other answers are somebody's to mend, and an alert that
-waits for that is no news any more: given up at once. So is what was tried and is a day old.
+What time may mend is tried again: no answer, 408, 429, 5xx. All else is for somebody to mend, and an alert that waits
+for that is no news any more: it is given up at once. So is what was tried and is a day old.
 """
 
 from email.utils import parsedate_to_datetime
@@ -33,7 +33,7 @@ def verdict(status: int, age_ms: int) -> Verdict:
 
 
 def pause_seconds(tries: int, chance: float) -> float:
-    """How long to wait after so many tries, from 1: doubling; `chance` in [0, 1) picks between half and all of that."""
+    """How long to wait after so many tries, from 1: doubling; `chance` in [0, 1) picks between half and all of it."""
     whole = min(FIRST_PAUSE_SECONDS * 2.0 ** min(tries - 1, 30), LONGEST_PAUSE_SECONDS)
     return whole * (1 + chance) / 2
 

@@ -1,7 +1,7 @@
-"""What waits for one address: each alert's messages in their order, each alert at its own time. Pure.
+"""What waits for one address: each alert's messages in order, each alert at a time of its own. Pure.
 
 Only the first message of an alert is ever due, so a RESOLVED never overtakes its FIRING; an alert that is tried again
-and again holds up no other. An address that asked to be left alone is, as a whole.
+and again holds up no other. An address that asked to be left alone is left alone as a whole.
 """
 
 import heapq
@@ -22,9 +22,9 @@ class Waiting:
 class Lane:
     """The messages of one address. Times are seconds of one clock."""
 
-    def __init__(self) -> None:
+    def __init__(self, rest_until: float = 0.0) -> None:
         self.waiting = 0
-        self.rest_until = 0.0
+        self.rest_until = rest_until
         self._queues: dict[str, deque[Waiting]] = {}
         self._due: list[tuple[float, int, str]] = []
         self._pushed = 0
@@ -45,7 +45,7 @@ class Lane:
         return self._queues[heapq.heappop(self._due)[2]][0]
 
     def seconds(self, now: float) -> float | None:
-        """How long until one is due; None where none will be by itself."""
+        """How long until one is due; None where none will be without being settled or postponed."""
         return max(self._due[0][0] - now, self.rest_until - now, 0.0) if self._due else None
 
     def settle(self, waiting: Waiting, now: float) -> None:
@@ -60,7 +60,7 @@ class Lane:
             del self._queues[alert_id]
 
     def postpone(self, waiting: Waiting, until: float) -> None:
-        """It is tried again then."""
+        """Try it again at that time."""
         self._push(waiting.arrived.notification.alert_id, until)
 
     def oldest(self) -> int | None:

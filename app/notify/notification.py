@@ -1,7 +1,7 @@
 """What is told of an alert: a DidAlert record as the JSON of a Standard Webhooks message. Pure.
 
-An episode has two messages, each with an id of its own made from what happened, so that a message sent again is known
-by it. The id holds no full stop: it is signed together with time and body, with full stops between them.
+An episode has two messages, each with an id of its own made from what happened, so that a message that is sent again is
+recognised. The id holds no full stop: it is signed together with time and body, joined by full stops.
 Source: Standard Webhooks 1.0, "Payload structure" and "Webhook metadata".
 """
 
@@ -21,7 +21,7 @@ as_json: Final = msgspec.json.Encoder().encode
 
 
 class Notification(NamedTuple):
-    """One message: its webhook-id, of which alert, its body, and when Kafka got the record, ms."""
+    """One message: its webhook-id, its alert, its body, and when Kafka got the record, ms."""
 
     id: str
     alert_id: str

@@ -2,7 +2,7 @@
 
 The offset that is committed is the least that any address still needs. How far each of them is stands beside it, in
 the commit's metadata, so that after a restart an address that was well gets nothing again because another one was not.
-An address stands there under a mark, a digest: its text may be a secret.
+An address is known there by a mark, a digest: its text may be a secret.
 """
 
 import json
@@ -37,7 +37,7 @@ class Progress:
         return wanted
 
     def behind(self, offset: int) -> bool:
-        """Whether a record that is read now stood before one that was: the topic was made anew, or cut off there."""
+        """Whether a record stands before one that was read already: the topic was made anew, or cut off there."""
         return offset < self._position
 
     def skip(self, offset: int) -> None:
@@ -76,7 +76,7 @@ def metadata(floors: Sequence[int], marks: Sequence[str]) -> str:
 
 
 def read_floors(offset: int, kept: str | None, marks: Sequence[str]) -> tuple[int, ...]:
-    """How far each address is by a commit. One that is new begins where the farthest is: old alerts are no news to it.
+    """How far a commit says each address is. A new one begins where the farthest is: old alerts are no news to it.
 
     Metadata that is not ours (offsets set by hand) counts as none: all begin at the offset.
     """

@@ -1,9 +1,9 @@
 """The alerts topic, read in a thread as a consumer group: its offsets are committed here, as far as all is settled.
 
 The first time the group begins at the topic's end, and commits that at once: a process that is killed before its first
-alert is settled must find its place again. Callbacks of the consumer only note what happened: what raises in one
-leaves the client without a word. What a schema registry can't explain at present makes its partition wait. A
-partition that is taken away, and all that waits of it, is forgotten; its next owner has it from the commit.
+alert is settled must find its place again. Callbacks of the consumer only note what happened: an exception in one
+silences the client. A record that a schema registry can't explain at present makes its partition wait. A partition
+that is taken away is forgotten with all that waits of it; its next owner goes on from the commit.
 """
 
 import logging
@@ -82,7 +82,7 @@ class Source:
         self._thread.start()
 
     def stop(self) -> None:
-        """Commit what is settled and end; not waited for where Kafka is away."""
+        """Commit what is settled, and end; a Kafka that is away is not waited for."""
         self._stop.set()
         self._thread.join(STOP_SECONDS)
 

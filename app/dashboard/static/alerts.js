@@ -8,7 +8,7 @@ import {number} from "./format.js";
 const MOST_ROWS = 500;
 
 // A list of episodes. link: whether each leads to its DID or group, which is said then.
-export function createEpisodes(store, name, {link}) {
+function createEpisodes(store, name, {link}) {
   const list = h("ol", {class: "episodes"});
   const more = h("p", {class: "note", hidden: true});
   let rows = new Map(), shown = "";

@@ -6,7 +6,7 @@ const clock = new Intl.DateTimeFormat(undefined, {hour: "2-digit", minute: "2-di
 const exact = new Intl.DateTimeFormat(undefined, {hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23"});
 const day = new Intl.DateTimeFormat(undefined, {day: "numeric", month: "short"});
 
-export const NONE = "–";
+const NONE = "–";
 
 export const number = (n) => (n == null ? NONE : whole.format(n));
 export const decimal = (n) => (n == null ? NONE : tenth.format(n));
