@@ -198,3 +198,4 @@ class Workers:
         names = ("phonon_lag_records", "phonon_dids_waiting")
         self.wait_ready(*self.running, within_seconds=within_seconds)
         eventually(lambda: not any(self.figure(n, name) for n in self.running for name in names), within_seconds)
+        time.sleep(1)  # what no longer waits may still be on its way, in a transaction
