@@ -155,7 +155,7 @@ class Publisher:
     async def publish(self, records: Sequence[Record], *, live: bool = True) -> None:
         """Returns when all records are acknowledged. Raises Unacknowledged or Unpublishable.
 
-        None at all, as while nobody knows how to frame them, count as unacknowledged.
+        An empty delivery counts as unacknowledged: nobody knows yet how to frame its records.
         `live=False` is for what was spooled: it never counts as late, since nobody waits for it.
         """
         if not records:
