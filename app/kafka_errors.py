@@ -11,10 +11,19 @@ from typing import Final
 
 from confluent_kafka import KafkaError
 
-from schemas.refusals import NOT_PERMITTED, UNTRUSTED_CERTIFICATE, WRONG_CREDENTIALS, WRONG_PROTOCOL, WRONG_TIME
+from schemas.refusals import (
+    NOT_PERMITTED,
+    REFUSED_CERTIFICATE,
+    UNTRUSTED_CERTIFICATE,
+    WRONG_CREDENTIALS,
+    WRONG_PROTOCOL,
+    WRONG_TIME,
+)
 from schemas.settings import kafka_setting
 
-REFUSALS: Final = frozenset({NOT_PERMITTED, UNTRUSTED_CERTIFICATE, WRONG_CREDENTIALS, WRONG_PROTOCOL})
+REFUSALS: Final = frozenset(
+    {NOT_PERMITTED, REFUSED_CERTIFICATE, UNTRUSTED_CERTIFICATE, WRONG_CREDENTIALS, WRONG_PROTOCOL}
+)
 _UNAUTHORIZED: Final = frozenset(
     {
         KafkaError.CLUSTER_AUTHORIZATION_FAILED,
@@ -37,6 +46,8 @@ ALIASES: Final[Mapping[str, str]] = MappingProxyType(
         "sasl.mechanism": "sasl.mechanisms",
     }
 )
+#: What a server says of a client's certificate (RFC 8446, section 6.2: bad_certificate to unknown_ca, and required).
+_OUR_CERTIFICATE: Final = re.compile(r"SSL alert number (?:4[2-68]|116)\b")
 _QUOTED: Final = re.compile(r'["`]([a-z][a-z0-9._]*)["`]')
 
 
@@ -49,6 +60,8 @@ def refusal(error: KafkaError) -> str:
         return WRONG_TIME
     if error.code() == KafkaError._AUTHENTICATION or "SASL" in text:
         return WRONG_CREDENTIALS
+    if _OUR_CERTIFICATE.search(text):
+        return REFUSED_CERTIFICATE
     if "certificate" in text:
         return UNTRUSTED_CERTIFICATE
     if error.code() == KafkaError._SSL or "security.protocol" in text:

@@ -5,6 +5,7 @@ A broker or topic that is missing is waited for, with a line now and then; what 
 
 import asyncio
 import logging
+import re
 import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, NamedTuple
@@ -26,7 +27,13 @@ from aiokafka.errors import (
     for_code,
 )
 
-from schemas.refusals import NOT_PERMITTED, UNTRUSTED_CERTIFICATE, WRONG_CREDENTIALS, WRONG_PROTOCOL
+from schemas.refusals import (
+    NOT_PERMITTED,
+    REFUSED_CERTIFICATE,
+    UNTRUSTED_CERTIFICATE,
+    WRONG_CREDENTIALS,
+    WRONG_PROTOCOL,
+)
 from schemas.topics import COMPACTED, TIDY, in_sync_config
 from streams.closing import let_go
 from streams.log import reason
@@ -35,6 +42,7 @@ log = logging.getLogger("streams.preflight")
 
 SAY_EVERY: Final = 10  # tries between two lines
 PAUSE_SECONDS: Final = 1.0
+REFUSED_WITHIN_SECONDS: Final = 1.0  # of the end of a handshake
 
 #: As it should be; and as it may be where the cluster refuses that, which only makes it longer to read.
 CHANGELOG_CONFIGS: Final = (
@@ -53,6 +61,8 @@ REFUSALS: Final = (
     (ssl.SSLError, WRONG_PROTOCOL),
     (DENIED, NOT_PERMITTED),
 )
+#: OpenSSL's names for what a server says of a client's certificate.
+OUR_CERTIFICATE: Final = re.compile("ALERT_(.*CERTIFICATE|UNKNOWN_CA)")
 
 
 class Unfit(Exception):  # noqa: N818 - it names the state of things
@@ -129,11 +139,35 @@ async def _why(connection: dict[str, Any], error: Exception) -> str:
         (await create_conn(host.strip("[]"), int(port), **arguments, request_timeout_ms=3000)).close()
     except Exception as explained:  # noqa: BLE001 - whatever it is, it explains more
         error = explained
-    for kind, line in REFUSALS:
-        if isinstance(error, kind):
-            told = f" ({reason(error)})" if line == NOT_PERMITTED else ""
-            return f"Kafka at {','.join(servers)} {line}{told}"
+    if isinstance(error, KafkaConnectionError) and connection.get("ssl_context"):
+        error = await _refused(host.strip("[]"), int(port), connection["ssl_context"]) or error
+    if line := _refusal(error):
+        told = f" ({reason(error)})" if line == NOT_PERMITTED else ""
+        return f"Kafka at {','.join(servers)} {line}{told}"
     return f"no answer from Kafka at {','.join(servers)} ({getattr(error, 'strerror', None) or _hint(error)})"
+
+
+async def _refused(host: str, port: int, context: ssl.SSLContext) -> ssl.SSLError | None:
+    """What a server has against our certificate: in TLS 1.3 it says so after the handshake, and aiokafka drops it."""
+    try:
+        async with asyncio.timeout(REFUSED_WITHIN_SECONDS):
+            reader, writer = await asyncio.open_connection(host, port, ssl=context)
+            try:
+                await reader.read(1)
+            finally:
+                writer.close()
+    except ssl.SSLError as error:
+        return error
+    except (OSError, TimeoutError):
+        pass
+    return None
+
+
+def _refusal(error: Exception) -> str | None:
+    """What Kafka refuses, as words to follow "Kafka"; None where it is just away."""
+    if isinstance(error, ssl.SSLError) and OUR_CERTIFICATE.search(error.reason or ""):
+        return REFUSED_CERTIFICATE
+    return next((line for kind, line in REFUSALS if isinstance(error, kind)), None)
 
 
 def _hint(error: Exception) -> str:
