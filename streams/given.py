@@ -26,7 +26,7 @@ def read_or_exit() -> tuple[Settings, Rules, GroupsFile]:
 
 
 def state_folder(settings: Settings) -> Path:
-    """Where Faust keeps its own; it makes it, but not its parents."""
+    """Faust's own folder. Faust makes it, but not its parents."""
     return settings.state_dir / f"{settings.topic_prefix}-metrics"
 
 

@@ -132,15 +132,16 @@ async def _ask(connection: dict[str, Any], needed: Needed) -> str | None:
 
 async def _why(connection: dict[str, Any], error: Exception) -> str:
     """One line on why there is no answer. aiokafka only logs it, so the first server is asked once more, alone."""
-    servers = connection["bootstrap_servers"]
+    servers, context = connection["bootstrap_servers"], connection.get("ssl_context")
     host, _, port = servers[0].rpartition(":")
+    address = host.strip("[]"), int(port)
     arguments = {name: value for name, value in connection.items() if name != "bootstrap_servers"}
     try:
-        (await create_conn(host.strip("[]"), int(port), **arguments, request_timeout_ms=3000)).close()
+        (await create_conn(*address, **arguments, request_timeout_ms=3000)).close()
     except Exception as explained:  # noqa: BLE001 - whatever it is, it explains more
         error = explained
-    if isinstance(error, KafkaConnectionError) and connection.get("ssl_context"):
-        error = await _refused(host.strip("[]"), int(port), connection["ssl_context"]) or error
+    if isinstance(error, KafkaConnectionError) and context:
+        error = await _refused(*address, context) or error
     if line := _refusal(error):
         told = f" ({reason(error)})" if line == NOT_PERMITTED else ""
         return f"Kafka at {','.join(servers)} {line}{told}"
