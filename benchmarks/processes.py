@@ -26,10 +26,10 @@ def resident_mb(pid: int) -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def figure(address: str, name: str, label: str = "") -> float:
+def figure(address: str, name: str, label: str = "", *, within_seconds: float = 10) -> float:
     """The sum of a figure over its labels; 0 while there is none."""
     try:
-        with urlopen(address, timeout=10) as answer:
+        with urlopen(address, timeout=within_seconds) as answer:
             lines = answer.read().decode().splitlines()
     except OSError:
         return 0.0

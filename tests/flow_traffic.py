@@ -28,6 +28,7 @@ from tests.patience import eventually
 from tests.processes import Processes, ask
 
 PARTITIONS = 4
+ANSWERS_WITHIN_SECONDS = 3.0  # a management page
 AGES_MS = (0, 2_000, 30_000, 5 * MINUTE - 20_000, 60 * MINUTE - 30_000, 23 * 60 * MINUTE)
 
 
@@ -180,13 +181,14 @@ class Workers:
     def page(self, number: int, path: str) -> tuple[int, str]:
         """Status and text of a management page; (0, why) while nobody answers."""
         try:
-            return ask(self._ports[number], "GET", path)
+            return ask(self._ports[number], "GET", path, within_seconds=ANSWERS_WITHIN_SECONDS)
         except OSError as error:
             return 0, str(error)
 
     def figure(self, number: int, name: str) -> float:
         """The sum of a figure over its labels."""
-        return figure(f"http://127.0.0.1:{self._ports[number]}/metrics", name)
+        address = f"http://127.0.0.1:{self._ports[number]}/metrics"
+        return figure(address, name, within_seconds=ANSWERS_WITHIN_SECONDS)
 
     def wait_ready(self, *numbers: int, within_seconds: float = 30.0) -> None:
         """Wait until they say they are ready."""

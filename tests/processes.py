@@ -41,9 +41,9 @@ def run_command(
     )
 
 
-def ask(port: int, method: str, path: str, body: bytes | None = None) -> tuple[int, str]:
+def ask(port: int, method: str, path: str, body: bytes | None = None, *, within_seconds: float = 10) -> tuple[int, str]:
     """Status and text of an answer on loopback. Raises OSError where nobody gives one."""
-    with closing(HTTPConnection(LOOPBACK, port, timeout=10)) as connection:
+    with closing(HTTPConnection(LOOPBACK, port, timeout=within_seconds)) as connection:
         connection.request(method, path, body)
         answer = connection.getresponse()
         return answer.status, answer.read().decode()
