@@ -217,6 +217,9 @@ def test_other_windows_or_a_did_that_is_gone_are_a_new_epoch() -> None:
     assert (state.windows, state.epoch) == (OTHER, epoch + 1)
     assert state.rows["a"].counts(OTHER) == [None, (6, 3, 0, 0, 0, 0)], "what has the window is shown"
     assert len(state.rows["a"].trend) == 0
+    state.sample()
+    assert list(state.rows["a"].trend) == [-1], "the first window is not known of it"
+    assert state.history(state.rows["a"])["times"] == [10_000], "what it was before stands in other windows"
     state.take([record("a", 5, at=1)])
     assert state.windows == OTHER, "an older record does not bring the old windows back"
     state.take([], gone=["a", "never there"])
@@ -396,7 +399,10 @@ def test_a_receiver_that_does_not_answer_makes_the_sum_unknown() -> None:
     one.add(0, PAGE)
     other.add(0, PAGE)
     assert summary([one, other])["deliveries"] == 84
-    other.add(2, None)
+    for receiver, refused in ((one, 4), (other, 20)):
+        receiver.add(2, PAGE + f'phonon_deliveries_total{{status="400"}} {refused}\n')
+    assert summary([one, other])["deliveries_per_second"] == 12
+    other.add(4, None)
     assert summary([one, other]) == {
         "asked": 2,
         "answering": 1,
@@ -467,6 +473,7 @@ async def test_on_loopback_the_page_is_open_and_nothing_of_it_comes_from_elsewhe
 
 async def test_under_a_foreign_name_or_from_elsewhere_it_is_not() -> None:
     assert (await get({}, host="evil.example")).status_code == 404
+    assert [(await get({}, host=name)).status_code for name in ("LocalHost", "[::1]", "[::2]")] == [200, 200, 404]
     assert (await get({}, peer="203.0.113.9")).status_code == 401
     assert (await get({"PHONON_ALLOW_ANONYMOUS": "true"}, host="board", peer="203.0.113.9")).status_code == 200
 
@@ -486,6 +493,7 @@ async def test_under_a_foreign_name_or_from_elsewhere_it_is_not() -> None:
         (TOKEN, "/t0ken/", {}, 200),
         (TOKEN, "/t0ken/static/app.js", {}, 200),
         (TOKEN, "/", {"headers": {"authorization": "Bearer t0ken"}}, 200),
+        (TOKEN, "/static/app.js", {"headers": {"authorization": "Bearer t0ken"}}, 200),
         (SENDERS | TOKEN, "/t0ken/", {}, 401),
         (SENDERS | TOKEN, "/t0ken/", {"auth": ("phonon", "push")}, 200),
         (BASIC, "/healthz", {}, 200),
