@@ -427,9 +427,10 @@ async def test_a_receiver_that_hangs_is_unknown_and_holds_up_no_other(monkeypatc
     monkeypatch.setattr(scrape, "LOOK_SECONDS", 0.02)
     monkeypatch.setattr(scrape, "ANSWER_SECONDS", 0.1)
     one, two = Receiver(), Receiver()
-    watching = asyncio.create_task(scrape.watch(["a", "b"], [one, two]))
+    began, watching = time.monotonic(), asyncio.create_task(scrape.watch(["a", "b"], [one, two]))
     await asyncio.sleep(0.5)
     known, before = len(one.looks), summary([one, two])
+    assert known <= (time.monotonic() - began) / 0.02 + 1, "and asked no more often than it should be"
     hangs.set()
     await asyncio.sleep(0.2)
     watching.cancel()
