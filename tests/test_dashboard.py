@@ -24,7 +24,7 @@ from app.dashboard.rates import RATE_SECONDS, Receiver, summary, totals
 from app.dashboard.server import Page, own_receiver
 from app.dashboard.source import Batch, Key, Link, Source
 from app.dashboard.state import MOST_POINTS, TREND, State
-from app.dashboard.stream import PIECE_BYTES, Streams
+from app.dashboard.stream import MOST_STREAMS, PIECE_BYTES, Streams
 from app.demo.ports import free_port
 from schemas import SCHEMAS, Undecodable, encode, registry_header
 from schemas.settings import SettingsError, read_settings
@@ -595,3 +595,36 @@ def test_each_record_of_alerts_counts_and_is_no_metrics() -> None:
     told = [one for batch in batches for one in batch.alerts]
     assert (read, told) == ({}, [read_alert(made.value(1)), read_alert(made.value(1, "RESOLVED"))])
     assert source._link.unreadable == 1
+
+
+async def asked(page: Page, path: str, **headers: str) -> httpx.Response:
+    transport = httpx.ASGITransport(page.app, client=("127.0.0.1", 1))
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8090") as client:
+        return await client.get(path, headers=headers)
+
+
+@pytest.mark.parametrize(
+    ("loaded", "state", "status"), [(True, "connected", 200), (False, "connected", 503), (True, "away", 503)]
+)
+async def test_the_page_is_ready_while_it_shows_what_the_topic_holds(loaded: bool, state: str, status: int) -> None:
+    page = Page(read_settings({}))
+    page.link = Link(loaded=loaded, state=state)
+    reply = await asked(page, "/readyz")
+    assert (reply.status_code, reply.json()) == (status, {"ready": status == 200, "kafka": state})
+
+
+async def test_one_page_too_many_is_told_to_come_again() -> None:
+    page = Page(read_settings({}))
+    page.streams.open = MOST_STREAMS
+    reply = await asked(page, "/events")
+    assert (reply.status_code, reply.headers["retry-after"], reply.text) == (503, "5", "too many pages are open")
+
+
+async def test_a_file_that_the_browser_has_is_not_sent_again() -> None:
+    page = Page(read_settings({}))
+    first = await asked(page, "/static/app.js")
+    again = await asked(page, "/static/app.js", **{"if-none-match": first.headers["etag"]})
+    other = await asked(page, "/static/style.css", **{"if-none-match": first.headers["etag"]})
+    assert [(reply.status_code, bool(reply.content)) for reply in (first, again, other)] == [
+        (200, True), (304, False), (200, True),
+    ]  # fmt: skip
