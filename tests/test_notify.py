@@ -510,7 +510,7 @@ class Partition:
         assert offsets, "Kafka is asked for nothing"
         if self.fails:
             raise KafkaException(KafkaError(KafkaError._TRANSPORT))
-        self.commits += [(place.offset, place.metadata) for place in offsets]
+        self.commits += [(place.offset, place.metadata or "") for place in offsets]
 
     def assign(self, places: list[TopicPartition]) -> None:
         self.at = places[0].offset if places else None
@@ -589,12 +589,16 @@ def test_what_is_settled_is_kept_once_and_again_where_kafka_did_not_take_it(monk
         for address in addresses:
             source.settle(delivered[offset], address)
 
+    def revoke() -> None:
+        settle(1, 1)
+        partition.revoke()
+
     partition.turns |= {
         4: lambda: settle(1, 0),  # the one before it is not settled
         6: lambda: settle(0, 0, fails=True),
         8: lambda: setattr(partition, "fails", False),
         10: lambda: settle(2, 0, 1),
-        11: lambda: (settle(1, 1), partition.revoke()),  # type: ignore[dict-item]
+        11: revoke,
     }
     source._follow()
     assert [(at, read_floors(at, said, MARKS)) for at, said in partition.commits] == [
