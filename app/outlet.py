@@ -20,8 +20,6 @@ from app.spool import ASIDE, segments, sync_folder, used_bytes
 
 def status(folder: Path, *, now: float | None = None) -> SpoolStatus:
     """What waits in a spool, whoever it belongs to. Reads, never writes."""
-    if not folder.is_dir():
-        return SpoolStatus(0, 0, 0.0, 0)
     rows, size, oldest = 0, 0, 0
     for waiting in _kept(folder):
         rows += 1

@@ -17,7 +17,6 @@ from typing import Any, Final
 from app import json_text
 from app.delivery import FLOW_ID, SECTIONS, Document, TooManyRows
 from app.events import CallLeg, Flow
-from app.flows import UNKNOWN_DID
 from app.ids import event_id
 from app.records import Record, headers_of
 from app.split import Rules, Split, split
@@ -85,8 +84,8 @@ def _document(rejected: Fields, flow: Fields | None) -> dict[str, Any]:
 def _stand_in(flow: Fields) -> dict[str, Any]:
     """A leg that gives the others its DID and its end."""
     end = _EPOCH + timedelta(milliseconds=flow["occurred_at"])
-    did = {} if flow["did"] == UNKNOWN_DID else {"didNumber": flow["did"]}
-    return {"cdrId": _STAND_IN, "calleeType": "VISITOR", "endTime": end.isoformat(timespec="milliseconds")} | did
+    end_time = end.isoformat(timespec="milliseconds")
+    return {"cdrId": _STAND_IN, "calleeType": "VISITOR", "endTime": end_time, "didNumber": flow["did"]}
 
 
 def record_of(rejected: Fields, topics: Mapping[str, Topic], resolve: Resolve) -> Record:

@@ -15,7 +15,7 @@ from schemas import decode, encode, registry_header
 from schemas.refusals import WRONG_TIME
 from schemas.registry import RegistryError
 from schemas.settings import Window, read_settings
-from streams import changelog, chunks, framing, measures
+from streams import changelog, chunks, flows, framing, measures
 from streams.agents import count_flows
 from streams.changelog import Place, Sent, Writer
 from streams.chunks import ChunkThread, Fetched
@@ -23,7 +23,7 @@ from streams.failures import CLOCK_PAUSE_SECONDS, PAUSE_SECONDS
 from streams.framing import Framing
 from streams.metrics import COUNTS, lanes
 from streams.offsets import Chunk
-from streams.partition import A_TURN, BEHIND_RECORDS, FLUSH_SECONDS, Partition, Ports, Topics
+from streams.partition import A_TURN, BEHIND_LIVE_A_FLUSH, BEHIND_RECORDS, FLUSH_SECONDS, Partition, Ports, Topics
 from streams.partitions import Partitions
 from streams.rules import NO_RULES
 from streams.table import Table
@@ -648,3 +648,100 @@ def test_a_state_is_lost_once_however_often_it_can_not_be_read_again() -> None:
         partition._lose(TimeoutError())
     assert measures.REGISTRY.get_sample_value("phonon_partitions_lost_total") == before + 1
     assert partitions.lost_at() >= began
+
+
+# what a partition begins with, and what it writes
+
+
+async def recovered(
+    monkeypatch: pytest.MonkeyPatch, *, left: Table, first: int = 0, partitions: int = 8
+) -> tuple[Shore, Partition]:
+    """A partition that has read its state: what another table left; the source's log holds `first` to 999."""
+    shore, kept = Shore(), left.take(now=NOW, seconds=0, most=0).changelog
+    shore.partition.table = None
+
+    async def places(_topic: str) -> range:
+        return range(partitions)
+
+    async def opened() -> None: ...
+
+    async def read(_place: Place, restore: Any, progress: Any) -> tuple[int, int]:
+        for key, value in kept:
+            restore(key, value)
+        progress(0.5)
+        return first, 1000
+
+    monkeypatch.setattr(changelog, "read", read)
+    await shore.partition._recover(cast(Writer, SimpleNamespace(open=opened, places=places)))
+    return shore, shore.partition
+
+
+@pytest.mark.parametrize(
+    ("left", "first", "next_offset", "expired"),
+    [(None, 0, 0, 0), (None, 40, 40, 0), (100, 40, 100, 0), (100, 100, 100, 0), (100, 130, 130, 30)],
+    ids=["a first start", "one long after the topic's", "a restart", "all that was counted is gone", "some was not"],
+)
+async def test_a_partition_goes_on_where_its_state_ends_and_tells_what_it_never_saw(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+    left: int | None, first: int, next_offset: int, expired: int,
+) -> None:  # fmt: skip
+    before, state = measures.EXPIRED._value.get(), Table((5,))
+    if left is not None:
+        state.passed(left)
+    shore, partition = await recovered(monkeypatch, left=state, first=first)
+    assert partition.table is not None
+    assert (partition.table.next_offset, shore.sought, partition.lag) == (
+        next_offset,
+        [next_offset],
+        1000 - next_offset,
+    )
+    assert (partition.table.lengths, partition.trouble) == ((5,), None)
+    assert measures.RECOVERED.labels(3)._value.get() == 1
+    assert measures.EXPIRED._value.get() - before == expired
+    assert caplog.messages == (["partition 3: offsets 100 to 129 expired unread"] if expired else [])
+
+
+@pytest.mark.parametrize("strays", [0, 2])
+async def test_dids_whose_calls_have_moved_to_another_partition_are_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, strays: int
+) -> None:
+    """Nothing else would say that partitions were added: each of the two counts a part."""
+    dids = [f"+91224369{n:04d}" for n in range(60)]
+    homes = {did: changelog.home(did.encode(), 8) for did in dids}
+    here, elsewhere = ([did for did in dids if (homes[did] == 3) is ours] for ours in (True, False))
+    state = Table((5,))
+    for n, did in enumerate(here[:3] + elsewhere[:strays]):
+        state.add(flows.read(encode("Flow", flow(random.Random(n), did, NOW))), timestamp=NOW, now=NOW)
+    await recovered(monkeypatch, left=state)
+    said = f"partition 3: {strays} of {3 + strays} DIDs have their calls in another one of the 8: their figures are"
+    assert [line.startswith(said) for line in caplog.messages] == [True] * bool(strays)
+
+
+async def test_who_is_far_behind_writes_state_and_few_metrics() -> None:
+    """Each of them is old the moment it is written, and encoding them would take the time of counting."""
+    shore, journal, number = Shore(), Journal(), 3 * BEHIND_LIVE_A_FLUSH
+    chunk = fetched(100, number, end=100 + number + BEHIND_RECORDS + 1)
+    for record in chunk.records:
+        record.value = encode("Flow", flow(random.Random(record.offset), f"D{record.offset}", NOW))
+    await shore.partition.count(chunk)
+    await shore.partition._flush(cast(Writer, journal))
+    written, _ = journal.take()
+    assert (len(written["metrics"]), len(written["log"])) == (BEHIND_LIVE_A_FLUSH, number + 1)
+    shore.partition.end -= 1
+    await shore.partition._flush(cast(Writer, journal))
+    assert len(journal.take()[0]["metrics"]) == 2 * BEHIND_LIVE_A_FLUSH
+
+
+async def test_how_late_metrics_are_is_counted_from_the_last_record_in_them() -> None:
+    shore, writer, delay = Shore(), cast(Writer, Journal()), measures.EMISSION_DELAY.labels(3)
+    await shore.partition.count(fetched(100, 2))
+    shore.now = NOW + 1_500
+    await shore.partition._flush(writer)
+    assert delay._value.get() == 1.5
+    shore.now, shore.table.dids["A"].emitted_at = NOW + 7 * 60_000, 0
+    await shore.partition._flush(writer)
+    assert delay._value.get() == 1.5, "what time alone changes is late by nothing"
+    await shore.partition.count(fetched(102, 1))
+    shore.now = NOW - 1_000
+    await shore.partition._flush(writer)
+    assert delay._value.get() == 0, "a clock behind Kafka's"

@@ -175,6 +175,25 @@ def test_each_episode_is_told_once_whatever_crashes(seed: int, number: int, cras
     assert not [key for key, value in run.state.items() if key[:1] == b"a" and value is not None]
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 30), st.booleans())
+def test_an_alert_is_told_in_its_minute_though_no_flow_comes(seed: int, number: int, crashing: bool) -> None:
+    """What time alone changes, or ends, is looked at when it does: also by who has only just taken over."""
+    rng = random.Random(seed)
+    times = sorted(START * MINUTE + rng.randrange(20 * MINUTE) for _ in range(number))
+    run = Run(RULES + '\n[[rule]]\nname = "fewer"\nmetric = "flows"\nwindow = "5m"\nbelow = 2\n')
+    for at in times:
+        run.add(flow(rng, rng.choice("AB"), at))
+    run.flush(times[-1])
+    if crashing:
+        run.crash()
+    last = times[-1] // MINUTE
+    for minute in range(last + 1, last + 70):
+        before = len(run.alerts)
+        run.flush(minute * MINUTE)
+        assert {one.as_of for one in run.alerts[before:]} <= {minute}
+
+
 def test_the_record_says_what_was_seen() -> None:
     run = Run()
     rng = random.Random(1)

@@ -26,7 +26,7 @@ KEYS = (b"first secret of ours", b"second secret of ours")
 
 
 def sender_passes(
-    credentials: Credentials, *headers: tuple[bytes, bytes], peer: str = "127.0.0.1", token: str = ""
+    credentials: Credentials, *headers: tuple[bytes, bytes], peer: str = "203.0.113.9", token: str = ""
 ) -> bool:
     try:
         verify_sender(credentials, headers, peer=peer, path_token=token or None)
@@ -178,6 +178,7 @@ def networks(**settings: str) -> Credentials:
         ("198.51.100.1", [], False),
         ("::ffff:203.0.113.9", [], True),
         ("2001:db8::5", [], True),
+        ("192.0.2.7", [], True),
         ("10.0.0.1", ["203.0.113.9"], True),
         ("10.0.0.1", ["198.51.100.1"], False),
         ("10.0.0.1", ["203.0.113.9, 198.51.100.1"], False),
@@ -195,7 +196,7 @@ def networks(**settings: str) -> Credentials:
     ],
 )
 def test_addresses(peer: str, forwarded: list[str], passes: bool) -> None:
-    credentials = networks(allowed_ips="203.0.113.0/24, 2001:db8::/32", trusted_proxies="10.0.0.0/8")
+    credentials = networks(allowed_ips="203.0.113.0/24, 192.0.2.7, 2001:db8::/32", trusted_proxies="10.0.0.0/8")
     headers = [(b"x-forwarded-for", value.encode()) for value in forwarded]
     assert sender_passes(credentials, *headers, peer=peer) is passes
 

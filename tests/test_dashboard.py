@@ -24,7 +24,7 @@ from app.dashboard.rates import RATE_SECONDS, Receiver, summary, totals
 from app.dashboard.server import Page, own_receiver
 from app.dashboard.source import Batch, Key, Link, Source
 from app.dashboard.state import MOST_POINTS, TREND, State
-from app.dashboard.stream import PIECE_BYTES, Streams
+from app.dashboard.stream import MOST_STREAMS, PIECE_BYTES, Streams
 from app.demo.ports import free_port
 from schemas import SCHEMAS, Undecodable, encode, registry_header
 from schemas.settings import SettingsError, read_settings
@@ -217,6 +217,9 @@ def test_other_windows_or_a_did_that_is_gone_are_a_new_epoch() -> None:
     assert (state.windows, state.epoch) == (OTHER, epoch + 1)
     assert state.rows["a"].counts(OTHER) == [None, (6, 3, 0, 0, 0, 0)], "what has the window is shown"
     assert len(state.rows["a"].trend) == 0
+    state.sample()
+    assert list(state.rows["a"].trend) == [-1], "the first window is not known of it"
+    assert state.history(state.rows["a"])["times"] == [10_000], "what it was before stands in other windows"
     state.take([record("a", 5, at=1)])
     assert state.windows == OTHER, "an older record does not bring the old windows back"
     state.take([], gone=["a", "never there"])
@@ -396,7 +399,10 @@ def test_a_receiver_that_does_not_answer_makes_the_sum_unknown() -> None:
     one.add(0, PAGE)
     other.add(0, PAGE)
     assert summary([one, other])["deliveries"] == 84
-    other.add(2, None)
+    for receiver, refused in ((one, 4), (other, 20)):
+        receiver.add(2, PAGE + f'phonon_deliveries_total{{status="400"}} {refused}\n')
+    assert summary([one, other])["deliveries_per_second"] == 12
+    other.add(4, None)
     assert summary([one, other]) == {
         "asked": 2,
         "answering": 1,
@@ -421,9 +427,10 @@ async def test_a_receiver_that_hangs_is_unknown_and_holds_up_no_other(monkeypatc
     monkeypatch.setattr(scrape, "LOOK_SECONDS", 0.02)
     monkeypatch.setattr(scrape, "ANSWER_SECONDS", 0.1)
     one, two = Receiver(), Receiver()
-    watching = asyncio.create_task(scrape.watch(["a", "b"], [one, two]))
+    began, watching = time.monotonic(), asyncio.create_task(scrape.watch(["a", "b"], [one, two]))
     await asyncio.sleep(0.5)
     known, before = len(one.looks), summary([one, two])
+    assert known <= (time.monotonic() - began) / 0.02 + 1, "and asked no more often than it should be"
     hangs.set()
     await asyncio.sleep(0.2)
     watching.cancel()
@@ -467,6 +474,7 @@ async def test_on_loopback_the_page_is_open_and_nothing_of_it_comes_from_elsewhe
 
 async def test_under_a_foreign_name_or_from_elsewhere_it_is_not() -> None:
     assert (await get({}, host="evil.example")).status_code == 404
+    assert [(await get({}, host=name)).status_code for name in ("LocalHost", "[::1]", "[::2]")] == [200, 200, 404]
     assert (await get({}, peer="203.0.113.9")).status_code == 401
     assert (await get({"PHONON_ALLOW_ANONYMOUS": "true"}, host="board", peer="203.0.113.9")).status_code == 200
 
@@ -486,6 +494,7 @@ async def test_under_a_foreign_name_or_from_elsewhere_it_is_not() -> None:
         (TOKEN, "/t0ken/", {}, 200),
         (TOKEN, "/t0ken/static/app.js", {}, 200),
         (TOKEN, "/", {"headers": {"authorization": "Bearer t0ken"}}, 200),
+        (TOKEN, "/static/app.js", {"headers": {"authorization": "Bearer t0ken"}}, 200),
         (SENDERS | TOKEN, "/t0ken/", {}, 401),
         (SENDERS | TOKEN, "/t0ken/", {"auth": ("phonon", "push")}, 200),
         (BASIC, "/healthz", {}, 200),
@@ -586,3 +595,36 @@ def test_each_record_of_alerts_counts_and_is_no_metrics() -> None:
     told = [one for batch in batches for one in batch.alerts]
     assert (read, told) == ({}, [read_alert(made.value(1)), read_alert(made.value(1, "RESOLVED"))])
     assert source._link.unreadable == 1
+
+
+async def asked(page: Page, path: str, **headers: str) -> httpx.Response:
+    transport = httpx.ASGITransport(page.app, client=("127.0.0.1", 1))
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8090") as client:
+        return await client.get(path, headers=headers)
+
+
+@pytest.mark.parametrize(
+    ("loaded", "state", "status"), [(True, "connected", 200), (False, "connected", 503), (True, "away", 503)]
+)
+async def test_the_page_is_ready_while_it_shows_what_the_topic_holds(loaded: bool, state: str, status: int) -> None:
+    page = Page(read_settings({}))
+    page.link = Link(loaded=loaded, state=state)
+    reply = await asked(page, "/readyz")
+    assert (reply.status_code, reply.json()) == (status, {"ready": status == 200, "kafka": state})
+
+
+async def test_one_page_too_many_is_told_to_come_again() -> None:
+    page = Page(read_settings({}))
+    page.streams.open = MOST_STREAMS
+    reply = await asked(page, "/events")
+    assert (reply.status_code, reply.headers["retry-after"], reply.text) == (503, "5", "too many pages are open")
+
+
+async def test_a_file_that_the_browser_has_is_not_sent_again() -> None:
+    page = Page(read_settings({}))
+    first = await asked(page, "/static/app.js")
+    again = await asked(page, "/static/app.js", **{"if-none-match": first.headers["etag"]})
+    other = await asked(page, "/static/style.css", **{"if-none-match": first.headers["etag"]})
+    assert [(reply.status_code, bool(reply.content)) for reply in (first, again, other)] == [
+        (200, True), (304, False), (200, True),
+    ]  # fmt: skip

@@ -230,7 +230,7 @@ def test_a_group_rings_once_by_its_own_clock_though_nothing_is_written(crashing:
     assert dict(run.log)["group/a"] is None
 
 
-@pytest.mark.parametrize("how", ["the mapping", "the rule", "the figures"])
+@pytest.mark.parametrize("how", ["the mapping", "the rule", "the figures", "the record"])
 def test_what_is_gone_is_over(how: str) -> None:
     run, now = Watched(), START + 10 * MINUTE
     run.put(DIDS[0], START, 2)
@@ -242,12 +242,41 @@ def test_what_is_gone_is_over(how: str) -> None:
         run.mapping = {"group/b": [DIDS[0]]}
     elif how == "the rule":
         run.rules = ()
-    else:
+    elif how == "the figures":
         run.put(DIDS[0], now, 0)
-    if how != "the figures":
+    else:
+        run.gathered.put(DIDS[0], run.records.pop(DIDS[0]) and None, now)
+    if how in ("the mapping", "the rule"):
         run.begin(now)
     run.take(now)
     assert [state for _, state, *_ in run.found()] == [FIRING, RESOLVED]
+    assert run.told[1].as_of in (now // MINUTE - 1, now // MINUTE)
     run.begin(now)
     run.take(now)
     assert [(name, state) for name, state, *_ in run.found()] == [("group/a", FIRING), ("group/a", RESOLVED)]
+
+
+def test_a_groups_clock_is_as_late_as_its_records_are() -> None:
+    run, late = Watched(), 3 * MINUTE
+    busy = joined([2 if name == "busy" else 0 for name in COUNTS])
+    run.gathered.put(DIDS[0], bare(START, (busy, busy)), START + late)
+    told_at = []
+    for minute in range(12):
+        before = len(run.told)
+        run.take(START + late + minute * MINUTE)
+        told_at += [minute] * (len(run.told) - before)
+    assert [one.as_of for one in run.told] == [START // MINUTE + minute for minute in told_at] != []
+
+
+def test_a_group_of_which_nothing_is_left_has_no_low_figures() -> None:
+    """As with a DID: what has no calls in any window is quiet, not bad. Only a silence tells of that."""
+    run = Watched()
+    run.rules = read_rules(
+        '[[rule]]\nname = "few"\nmetric = "busy"\nwindow = "5m"\nbelow = 2\ngroups = "group/a"\n', WINDOWS
+    ).groups
+    run.begin(START)
+    for minute in range(20):
+        if minute in (0, 10):
+            run.put(DIDS[0], START + minute * MINUTE, busy=minute // 10)
+        run.take(START + minute * MINUTE)
+    assert [(state, since - START // MINUTE) for _, state, since, _ in run.found()] == [(FIRING, 11)]

@@ -19,9 +19,11 @@ from streams import changelog, gathering, live
 from streams.changelog import Place
 from streams.failures import CLOCK_PAUSE_SECONDS
 from streams.framing import Framing
+from streams.gathered import Together
 from streams.gathering import Gathering
 from streams.groups_file import GroupsFile
 from streams.live import NO_SPAN, Live
+from streams.table import GROUPS_KEY
 from tests.fakes import FakeRegistry
 from tests.flow_oracle import MINUTE, Record, flow
 from tests.flow_traffic import FlowTopic, Workers
@@ -294,3 +296,22 @@ def test_what_is_wrong_with_groups_and_rankings_is_one_line_and_exit_code_2(proc
     for child, (_, line) in zip(children, wrong, strict=True):
         assert (child.returncode, child.output.count("\n")) == (2, 1)
         assert child.output.startswith(f"settings: {line}")
+
+
+def test_a_group_is_written_when_it_changes_and_deleted_once_and_its_alerts_state_is_nobody_elses() -> None:
+    windows = (Window("5m", 300),)
+    topics = gathering.Topics("m", "g", "r", "a")
+    ports = gathering.Ports(windows, (), (), topics, GroupsFile(None), Framing(read_settings({})))
+    made = Gathering(Place("g", "log", "flow", 0, {}), ports)
+    made._there = {"group/gone": b"as it stands"}
+    group = Live("group/a", 29_000_000 * MINUTE, (0,), (NO_SPAN,), 0)
+    together = Together(
+        [("group/gone", None), ("group/never", None), ("group/a", group)],
+        [],
+        [("group/a", b"state"), ("group/b", None)],
+    )
+    first, again = ([record[:3] for record in made._records(together)] for _ in range(2))
+    state = [("log", GROUPS_KEY + b"group/a", b"state"), ("log", GROUPS_KEY + b"group/b", None)]
+    value = live.value(group, windows, ports.framing.headers["GroupMetrics"])
+    assert first == [("g", b"group/gone", None), ("g", b"group/a", value), *state]
+    assert again == state

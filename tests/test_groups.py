@@ -52,6 +52,7 @@ WRONG_TOML = {
     "no groups": ("[group]\n", f"line 1, column 1: {TABLE}"),
     "no DIDs": ("[group.a]\ndids = []\n\n[group.sales]\n", f"line 4, column 1: {TABLE}"),
     "an unknown field": ("[group.a]\ndids = []\n[group.b]\n  did = []\n", f"line 4, column 3: {TABLE}"),
+    "two unknown fields": ("[group.a]\ndids = []\nof = 1\nfrom = 2\n", f"line 3, column 1: {TABLE}"),
     "no text": (
         "[group.a]\ndids = [1]\n",
         'line 2, column 1: expected DIDs as texts, for example dids = ["+912243692987", "+9111*"]',

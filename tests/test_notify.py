@@ -6,15 +6,17 @@ import logging
 import random
 import time
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from types import SimpleNamespace
 from typing import Any, NoReturn, cast
 
 import pytest
 from aiohttp import web
-from confluent_kafka import KafkaError, KafkaException, Message
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.cluster import Errors
 from app.credentials import Credentials, verify_signature
 from app.notify import address as address_module
 from app.notify import answers, measures
@@ -431,7 +433,9 @@ def test_a_partition_waits_for_the_registry_and_passes_over_what_is_no_alert(mon
     source._held[0] = Progress([5, 7])
     framed = registry_header(7) + value(2)[10:]
     messages = [stored(5, value(1)), stored(6, b"no alert"), stored(7, framed), stored(8, value(3))]
+    unreadable = measures.UNREADABLE._value.get()
     source._take(cast(Any, consumer), messages)
+    assert measures.UNREADABLE._value.get() == unreadable + 1
     assert ([one.offset for one in delivered], consumer.places) == ([5], [7])
     assert "does not answer" in source.trouble
     register.away = False
@@ -466,3 +470,177 @@ def test_offsets_that_go_back_are_another_topics_and_all_of_it_is_sent() -> None
         source.settle(delivered[3], address)
     source._settle()
     assert source._held[0].floors() == (4, 4)
+
+
+# the group's place in a partition
+
+
+MARKS = [mark("http://a/"), mark("http://b/")]
+NOT_KEPT = -1001  # what librdkafka says of a partition that the group has committed nothing of
+
+
+class Partition:
+    """A consumer of a group with one partition. `turns`: what happens just before each time that it is asked."""
+
+    def __init__(self, low: int, high: int, kept: int = 0, said: str = "", *, each: int = 500) -> None:
+        self.low, self.high, self.kept, self.said, self.each = low, high, kept, said, each
+        self.other = 7  # what the group has committed of another partition
+        self.at: int | None = None
+        self.rests = self.fails = False
+        self.commits: list[tuple[int, str]] = []
+        self.read: list[list[int]] = []  # the offsets given at each turn
+        self.voided: list[int] = []  # the turns at which all that was delivered became void
+        self.turns: dict[int, Callable[[], None]] = {}
+
+    def subscribe(self, _topics: list[str], *, on_assign: Any, on_revoke: Any, on_lost: Any) -> None:
+        self.turns.setdefault(0, lambda: on_assign(self, [TopicPartition("alerts", 0)]))
+        self.revoke: Callable[[], None] = lambda: on_revoke(self, [TopicPartition("alerts", 0)])
+        self.lose: Callable[[], None] = lambda: on_lost(self, [TopicPartition("alerts", 0)])
+
+    def list_topics(self, topic: str, *, timeout: float) -> Any:
+        return SimpleNamespace(topics={topic: SimpleNamespace(error=None, partitions={0: None, 1: None})})
+
+    def get_watermark_offsets(self, _place: TopicPartition, *, timeout: float) -> tuple[int, int]:
+        return self.low, self.high
+
+    def committed(self, _places: object, *, timeout: float) -> list[TopicPartition]:
+        return [TopicPartition("alerts", 0, self.kept, self.said), TopicPartition("alerts", 1, self.other)]
+
+    def commit(self, *, offsets: list[TopicPartition], asynchronous: bool) -> None:
+        assert offsets, "Kafka is asked for nothing"
+        if self.fails:
+            raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+        self.commits += [(place.offset, place.metadata or "") for place in offsets]
+
+    def assign(self, places: list[TopicPartition]) -> None:
+        self.at = places[0].offset if places else None
+
+    def assignment(self) -> list[TopicPartition]:
+        return [] if self.at is None else [TopicPartition("alerts", 0)]
+
+    def pause(self, places: list[TopicPartition]) -> None:
+        self.rests = bool(places)
+
+    def resume(self, _places: list[TopicPartition]) -> None:
+        self.rests = False
+
+    def consume(self, _number: int, _seconds: float) -> list[Message]:
+        self.turns.pop(len(self.read), lambda: None)()
+        begin = self.high if self.at is None or self.rests else self.at
+        offsets = list(range(begin, min(begin + self.each, self.high)))
+        if offsets:
+            self.at = offsets[-1] + 1
+        self.read.append(offsets)
+        return [stored(offset, value(offset)) for offset in offsets]
+
+    def close(self) -> None: ...
+
+
+def followed(partition: Partition, monkeypatch: pytest.MonkeyPatch, *, turns: int) -> tuple[Source, list[Arrived]]:
+    """A source that will follow a partition for so many turns (`source._follow()`), and what it then delivers."""
+    delivered = list[Arrived]()
+    settings = read_settings({"PHONON_ALERT_WEBHOOK_URL": "http://a/ http://b/"})
+    begin = lambda: partition.voided.append(len(partition.read))  # noqa: E731
+    source = Source(settings, None, begin=begin, deliver=delivered.extend)
+    monkeypatch.setattr("app.notify.source.make_consumer", lambda *_: partition)
+    partition.turns[turns] = source._stop.set
+    return source, delivered
+
+
+@pytest.mark.parametrize(
+    ("kept", "said", "wanted"),
+    [
+        (NOT_KEPT, "", {n: [0, 1] for n in range(2, 9)}),
+        (5, metadata((5, 7), MARKS), {5: [0], 6: [0], 7: [0, 1], 8: [0, 1]}),
+        (6, "set by hand", {6: [0, 1], 7: [0, 1], 8: [0, 1]}),
+        (9, metadata((9, 9), MARKS), {}),
+        (50, metadata((50, 60), MARKS), {n: [0, 1] for n in range(2, 9)}),
+        (5, metadata((5, 10), MARKS), {n: [0, 1] for n in range(2, 9)}),
+    ],
+    ids=["a partition that was added", "a restart", "an offset alone", "nothing new", "made anew", "made anew, longer"],
+)
+def test_each_address_gets_what_it_has_not_had(
+    monkeypatch: pytest.MonkeyPatch, kept: int, said: str, wanted: dict[int, list[int]]
+) -> None:
+    """Of a topic that was made anew and is shorter than where somebody was, all."""
+    source, delivered = followed(Partition(2, 9, kept, said), monkeypatch, turns=3)
+    source._follow()
+    assert {one.offset: one.wanted for one in delivered} == wanted
+    assert len(delivered) == len(wanted)
+
+
+def test_a_new_group_begins_at_the_end_and_keeps_that_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    partition = Partition(2, 9, NOT_KEPT)
+    partition.other = NOT_KEPT
+    source, delivered = followed(partition, monkeypatch, turns=2)
+    source._follow()
+    assert (delivered, partition.at) == ([], 9)
+    assert [at for at, _ in partition.commits[:2]] == [9, 9], (
+        "both partitions', though one of them is another's to read"
+    )
+
+
+def test_what_is_settled_is_kept_once_and_again_where_kafka_did_not_take_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    partition = Partition(0, 3, 0, metadata((0, 1), MARKS))
+    source, delivered = followed(partition, monkeypatch, turns=12)
+
+    def settle(offset: int, *addresses: int, fails: bool = False) -> None:
+        partition.fails = fails
+        for address in addresses:
+            source.settle(delivered[offset], address)
+
+    def revoke() -> None:
+        settle(1, 1)
+        partition.revoke()
+
+    partition.turns |= {
+        4: lambda: settle(1, 0),  # the one before it is not settled
+        6: lambda: settle(0, 0, fails=True),
+        8: lambda: setattr(partition, "fails", False),
+        10: lambda: settle(2, 0, 1),
+        11: revoke,
+    }
+    source._follow()
+    assert [(at, read_floors(at, said, MARKS)) for at, said in partition.commits] == [
+        (0, (0, 1)), (1, (2, 1)), (1, (3, 1)), (3, (3, 3)),
+    ]  # fmt: skip
+
+
+def test_reading_rests_while_even_the_farthest_address_has_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else an outage of all of them would fill the memory; one that is behind holds up nobody."""
+    monkeypatch.setattr("app.notify.source.MOST_AHEAD", 3)
+    partition = Partition(0, 20, 0, metadata((0, 4), MARKS), each=1)
+    source, delivered = followed(partition, monkeypatch, turns=20)
+    partition.turns |= {
+        12: lambda: source.settle(delivered[0], 0),
+        14: lambda: source.settle(delivered[4], 1),
+    }
+    source._follow()
+    assert [len(offsets) for offsets in partition.read] == [0, *[1] * 7, *[0] * 7, 1, *[0] * 5]
+
+
+def test_what_is_lost_to_another_process_is_neither_kept_nor_sent_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who lost a partition without having been asked may not commit for it any more: it is another's."""
+    partition = Partition(0, 3, 0, metadata((0, 1), MARKS))
+    source, delivered = followed(partition, monkeypatch, turns=5)
+
+    def lose() -> None:
+        source.settle(delivered[0], 0)
+        partition.lose()
+
+    partition.turns[3] = lose
+    source._follow()
+    assert (len(partition.commits), partition.voided) == (1, [1, 3, 6])
+
+
+def test_why_the_group_is_not_for_us_is_said_and_what_is_fatal_begins_anew() -> None:
+    source, partition = (
+        Source(read_settings({}), None, begin=lambda: None, deliver=lambda _arrived: None),
+        Partition(0, 0),
+    )
+    refused = KafkaError(KafkaError.GROUP_AUTHORIZATION_FAILED, "not for you")
+    source._take(cast(Any, partition), [Message(error=refused)])
+    source._probe(cast(Any, partition), Errors(""))
+    assert source.trouble == "waiting for the group (not for you)"
+    with pytest.raises(KafkaException):
+        source._take(cast(Any, partition), [Message(error=KafkaError(KafkaError._FATAL, "fenced", fatal=True))])

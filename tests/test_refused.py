@@ -63,6 +63,7 @@ def test_the_newest_stay_within_the_share(tmp_path_factory: pytest.TempPathFacto
         refused.write(body)
         path = next(path for path in (spool / FOLDER).iterdir() if path.read_bytes() == body)
         os.utime(path, (began + number, began + number))
+        assert sum(max(len(one), LEAST_FILE_BYTES) for one in bodies(spool)) <= share + share // 8
     refused.sweep(now=began)
     kept = bodies(spool)
     assert kept == sent[len(sent) - len(kept) :]

@@ -81,6 +81,8 @@ def test_an_error_says_where_it_is(case: str) -> None:
 def test_a_silence_needs_an_hour() -> None:
     with pytest.raises(RulesError, match="a silence needs a window of an hour or more"):
         read_rules('[[rule]]\nkind = "silence"\nname = "s"\n', WINDOWS[:1])
+    (rule,) = read_rules('[[rule]]\nkind = "silence"\nname = "s"\n', (Window("60m", 3600),)).rules
+    assert rule.name == "s"
 
 
 @pytest.mark.parametrize(("span", "minutes"), [("0m", 0), ("90m", 90), ("2h", 120), ("3d", 3 * 24 * 60)])
@@ -137,3 +139,12 @@ def test_a_drop_is_by_so_much_and_beyond_chance() -> None:
     rule = read_rules(text + "confidence = 0.99\nleast = 101\n", WINDOWS).rules[0]
     assert not rule.look(Figures({60: now, 120: before + now})).holds
     assert read_rules(text, WINDOWS).lengths == {120}
+
+
+def test_a_drop_needs_enough_calls_before_it_and_in_it() -> None:
+    text = '[[rule]]\nkind = "drop"\nname = "d"\nwindow = "1h"\n'
+    for now, before in ((100, 1000), (1000, 100)):
+        was, total = sums(attempts=before, answered=before * 9 // 10), sums(attempts=now, answered=now * 4 // 10)
+        for least, holds in ((100, True), (101, False)):
+            rule = read_rules(text + f"least = {least}\n", WINDOWS).rules[0]
+            assert rule.look(Figures({60: total, 120: was + total})).holds is holds

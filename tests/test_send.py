@@ -13,7 +13,7 @@ from aiohttp import web
 
 from app.cli import run
 from app.credentials import read_credentials, verify_sender, verify_signature
-from app.send import MOST_TRIES, Sender, Unreachable, default_url
+from app.send import LONGEST_PAUSE_S, MOST_TRIES, Sender, Unreachable, _pause, default_url
 from app.sources import documents
 from schemas.settings import Settings, read_settings
 
@@ -77,6 +77,25 @@ async def test_it_waits_as_long_as_it_was_told() -> None:
         begun = time.monotonic()
         await Sender(configured(), receiver.url).send([b"{}"])
     assert time.monotonic() - begun >= 1
+
+
+@pytest.mark.parametrize(
+    ("told", "seconds"),
+    [("0", 0), ("7", 7), ("99999", LONGEST_PAUSE_S), ("", 1), ("Sun, 22 Nov 2026 10:00:00 GMT", 1), ("-3", 1)],
+)
+def test_a_pause_is_as_long_as_told_and_has_an_end(told: str, seconds: float) -> None:
+    assert _pause(told) == seconds
+
+
+async def test_what_became_of_a_delivery_can_not_be_written_down_and_that_ends_it() -> None:
+    """A state file on a full disk: going on, it would be posted again, and nobody would know."""
+
+    def done(_number: int, _status: int, _detail: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    async with Receiver().listening() as receiver:
+        with pytest.raises(OSError, match="No space left"):
+            await Sender(configured(), receiver.url).send([b"{}"] * 3, done=done)
 
 
 async def test_it_does_not_ask_for_ever() -> None:

@@ -1,11 +1,12 @@
 """Every setting is read or named as wrong in one line; secrets are never shown."""
 
+import ipaddress
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
-from schemas.settings import NAMES, SECRETS, Settings, SettingsError, read_settings
+from schemas.settings import FILES, NAMES, SECRETS, Network, Ranked, Settings, SettingsError, Window, read_settings
 
 #: One good value that is not the default, for every setting there is.
 GOOD = {
@@ -166,3 +167,58 @@ def test_the_environment_wins_over_the_env_file_and_empty_is_not_set() -> None:
     settings = read_settings({"PHONON_PORT": "2222", "PHONON_REGION": "", "KAFKA_LINGER_MS": "7"}, dotenv)
     assert (settings.port, settings.region, settings.token) == (2222, "US", None)
     assert settings.kafka == {"bootstrap.servers": "localhost:9092", "linger.ms": "7"}
+
+
+def networks(*texts: str) -> tuple[Network, ...]:
+    return tuple(map(ipaddress.ip_network, texts))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "read"),
+    [
+        *[("raw_topic", text, True) for text in ("true", "TRUE", "1", "yes")],
+        *[("register_schemas", text, False) for text in ("false", "False", "0", "no")],
+        *[("port", text, int(text)) for text in ("0", "65535")],
+        *[("max_body_bytes", text, int(text)) for text in ("1024", "67108864")],
+        *[("topic_replication", text, int(text)) for text in ("1", "100")],
+        ("answer_within", "0.5", 0.5),
+        ("windows", "999999m, 3h,4d", (Window("999999m", 59_999_940), Window("3h", 10_800), Window("4d", 345_600))),
+        ("rankings", "flows:5m:1, busy:1h:9999:0", (Ranked("flows", "5m", 1, None), Ranked("busy", "1h", 9999, 0))),
+        (
+            "allowed_ips",
+            "10.0.0.0/8, 203.0.113.7 2001:db8::/32",
+            networks("10.0.0.0/8", "203.0.113.7", "2001:db8::/32"),
+        ),
+        ("receiver_metrics_url", "http://a:9100/metrics https://b", ("http://a:9100/metrics", "https://b")),
+        ("alert_webhook_url", "http://a/ http://b/?k http://a/", ("http://a/", "http://b/?k")),
+        ("pseudonym_key", "8 letters"[:8], "8 letters"[:8]),
+        ("groups", "g.CSV", Path("g.CSV")),
+        ("topic_prefix", "a" * 100, "a" * 100),
+    ],
+)
+def test_a_value_is_read_as_it_is_meant(name: str, text: str, read: object) -> None:
+    assert getattr(read_settings({f"PHONON_{name.upper()}": text}), name) == read
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("port", "65536"), ("port", "-1"),
+        ("max_body_bytes", "1023"), ("max_body_bytes", "67108865"), ("topic_replication", "101"),
+        ("answer_within", "0.0"), ("answer_within", "1e3"),
+        ("windows", "0m"), ("windows", "1m,"), ("windows", "1000000m"),
+        ("rankings", "flows:1h:0"), ("rankings", "flows:1h:10000"), ("rankings", "flows:1h:1,"),
+        ("pseudonym_key", "7 chars"), ("topic_prefix", "a" * 101), ("webhook_path", "/a/"),
+    ],
+)  # fmt: skip
+def test_a_value_just_beyond_is_refused(name: str, text: str) -> None:
+    with pytest.raises(SettingsError, match=f"PHONON_{name.upper()}"):
+        read_settings({f"PHONON_{name.upper()}": text})
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_that_holds_nothing_is_no_credential_left_out(name: str, tmp_path: Path) -> None:
+    """A secret that was not written yet would be an open door."""
+    (tmp_path / "secret").write_text(" \n")
+    with pytest.raises(SettingsError, match=f"{name}: .* is empty"):
+        read_settings({name: str(tmp_path / "secret")})

@@ -6,6 +6,7 @@ import fcntl
 import os
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -197,6 +198,28 @@ async def test_one_fsync_for_all_that_wait(opened: Spool, monkeypatch: pytest.Mo
     assert len(syncs) < 10
 
 
+async def test_what_comes_while_the_disk_is_busy_shares_the_next_fsync(tmp_path: Path) -> None:
+    """However many turns of the loop it came in: a slow disk would else fall behind by an fsync a delivery."""
+    busy, synced = threading.Event(), list[str]()
+
+    def step(name: str) -> None:
+        if name == "synced":
+            synced.append(name)
+            busy.wait(5)
+
+    spool = Spool(tmp_path, most_bytes=10**6, step=step)
+    spool.start()
+    keeping = []
+    for n in range(20):
+        keeping.append(asyncio.create_task(spool.keep(Row(n, "", b"%d" % n))))
+        if n >= 2:  # the first three come in one turn
+            await asyncio.sleep(0.02 if n == 2 else 0)
+    busy.set()
+    await asyncio.gather(*keeping)
+    assert (len(bodies(tmp_path)), len(synced)) == (20, 2)
+    await asyncio.to_thread(spool.stop)
+
+
 async def test_what_was_asked_for_before_the_stop_is_kept(tmp_path: Path) -> None:
     spool = Spool(tmp_path, most_bytes=1_000_000, step=lambda _name: time.sleep(0.05))
     spool.start()
@@ -275,6 +298,18 @@ async def test_a_spool_that_is_nearly_full_is_not_ready(tmp_path: Path) -> None:
     again.start()
     assert again.refusal
     await asyncio.to_thread(again.stop)
+
+
+@pytest.mark.parametrize(("room", "ready"), [(64 * 1024, True), (64 * 1024 - 1, False)])
+async def test_a_large_spool_is_ready_until_64_kib_are_left(tmp_path: Path, room: int, ready: bool) -> None:
+    folder, most = tmp_path / "several" / "folders" / "deep", 1 << 30
+    prepare(folder)
+    with (folder / "others").open("wb") as file:
+        file.truncate(most - room)
+    spool = Spool(folder, most_bytes=most)
+    spool.start()
+    assert (spool.refusal == "") is ready
+    await asyncio.to_thread(spool.stop)
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])

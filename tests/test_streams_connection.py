@@ -1,14 +1,27 @@
 """connection: librdkafka's names as aiokafka's and Faust's; and what preflight says where there is no answer."""
 
 import ssl
+from contextlib import nullcontext
+from types import SimpleNamespace
+from typing import Any, cast
 
 import faust
 import pytest
-from aiokafka.errors import KafkaConnectionError, NodeNotReadyError, SaslAuthenticationFailed
+from aiokafka.admin import NewTopic
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    InvalidConfigurationError,
+    KafkaConnectionError,
+    KafkaTimeoutError,
+    NodeNotReadyError,
+    SaslAuthenticationFailed,
+    TopicAuthorizationFailedError,
+)
 
-from schemas.refusals import WRONG_CREDENTIALS
+from schemas.refusals import NOT_PERMITTED, WRONG_CREDENTIALS
 from schemas.settings import SettingsError
 from streams import connection, preflight
+from streams.log import reason
 
 
 def test_plain() -> None:
@@ -108,3 +121,157 @@ async def test_a_server_by_its_ipv6_address_is_asked_for_the_reason_too(monkeypa
     monkeypatch.setattr(preflight, "create_conn", create_conn)
     said = await preflight._why({"bootstrap_servers": ["[::1]:4"]}, KafkaConnectionError())
     assert (asked, said) == ([("::1", 4)], f"Kafka at [::1]:4 {WRONG_CREDENTIALS}")
+
+
+# what must be there before the first record is read
+
+
+NEEDED = preflight.Needed("group", "flow", "metrics", ("alerts",), ("rejected",), "changelog", 2)
+ALL = {"flow": 4, "metrics": 4, "alerts": 4, "rejected": 1, "changelog": 4}
+
+
+class FakeAdmin:
+    """aiokafka's, for a cluster with these topics; `codes` are the answers to who makes one."""
+
+    def __init__(self, topics: dict[str, int], codes: tuple[int, ...] = (0,), group: Exception | None = None) -> None:
+        self.topics, self.codes, self.group = topics, list(codes), group
+        self.made: list[NewTopic] = []
+
+    async def describe_topics(self) -> list[dict[str, Any]]:
+        return [{"topic": name, "partitions": [{}] * number} for name, number in self.topics.items()]
+
+    async def find_coordinator(self, _group: str) -> None:
+        if self.group:
+            raise self.group
+
+    async def create_topics(self, new: list[NewTopic]) -> Any:
+        self.made += new
+        return SimpleNamespace(topic_errors=[(new[0].name, self.codes.pop(0), None)])
+
+
+def lacks(name: str) -> str:
+    return f"topic {name} is missing; `phonon-events topics create` makes it"
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({}, None),
+        ({"alerts": 5, "rejected": 9}, None),
+        *[({name: None}, lacks(name)) for name in ("flow", "metrics", "alerts", "rejected")],
+    ],
+)
+async def test_a_topic_that_is_missing_is_waited_for(changed: dict[str, int | None], told: str | None) -> None:
+    admin = FakeAdmin({name: number for name, number in (ALL | changed).items() if number is not None})
+    assert await preflight._check(cast(Any, admin), NEEDED) == told
+    assert admin.made == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"metrics": 5}, "metrics has 5 partitions, flow has 4: they must agree"),
+        ({"changelog": 3}, "changelog has 3 partitions, flow has 4: they must agree"),
+        ({"alerts": 3}, "alerts has 3 partitions, flow has 4: give it as many"),
+    ],
+)
+async def test_partitions_that_do_not_agree_are_nothing_to_wait_for(changed: dict[str, int], told: str) -> None:
+    """With another number of them a DID's state and figures would be another worker's."""
+    with pytest.raises(preflight.Unfit, match=told):
+        await preflight._check(cast(Any, FakeAdmin(ALL | changed)), NEEDED)
+
+
+REFUSED_CONFIG, THERE, DENIED = 40, 36, 29  # Kafka's codes: INVALID_CONFIG, TOPIC_ALREADY_EXISTS, TOPIC_AUTHORIZATION
+
+
+@pytest.mark.parametrize(
+    ("codes", "refused"),
+    [
+        ([0], None),
+        ([THERE], None),
+        ([REFUSED_CONFIG, 0], None),
+        ([REFUSED_CONFIG, REFUSED_CONFIG], InvalidConfigurationError),
+        ([DENIED], TopicAuthorizationFailedError),
+    ],
+    ids=["made", "another worker was first", "made as the cluster lets us", "not at all", "not permitted"],
+)
+async def test_the_changelog_is_made_with_as_many_partitions_as_the_flows(
+    codes: list[int], refused: type[Exception] | None
+) -> None:
+    admin = FakeAdmin({name: number for name, number in ALL.items() if name != "changelog"}, tuple(codes))
+    with pytest.raises(refused) if refused else nullcontext():
+        assert await preflight._check(cast(Any, admin), NEEDED) is None
+    assert [(new.name, new.num_partitions, new.replication_factor) for new in admin.made] == [
+        ("changelog", 4, 2)
+    ] * len(codes)
+    assert [new.topic_configs["cleanup.policy"] for new in admin.made] == ["compact"] * len(codes)
+    assert ["max.compaction.lag.ms" in new.topic_configs for new in admin.made] == [True, False][: len(codes)]
+
+
+@pytest.mark.parametrize(
+    ("error", "refused"), [(GroupAuthorizationFailedError(), True), (KafkaConnectionError(), False)]
+)
+async def test_a_group_that_we_may_not_join_is_a_refusal_and_one_that_nobody_leads_is_none(
+    error: Exception, refused: bool
+) -> None:
+    with pytest.raises(GroupAuthorizationFailedError) if refused else nullcontext():
+        await preflight._check(cast(Any, FakeAdmin(ALL, group=error)), NEEDED)
+
+
+async def test_what_is_waited_for_is_told_each_time_and_logged_now_and_then(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(preflight, "PAUSE_SECONDS", 0)
+    answers = [*["away"] * 11, "a topic", None, "a schema", None]
+    told: list[str] = []
+
+    async def question() -> str | None:
+        return answers.pop(0)
+
+    await preflight.wait_for(question, question, stopping=lambda: False, tell=told.append)
+    assert (told, answers) == ([*["away"] * 11, "a topic", "a schema"], [])
+    said = ["waiting: away"] * 2 + ["waiting: a topic", "waiting: a schema"]
+    assert caplog.messages == said
+    await preflight.wait_for(question, stopping=lambda: True, tell=told.append)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (preflight.Unfit("metrics has 5 partitions"), "metrics has 5 partitions"),
+        (TopicAuthorizationFailedError(), f"Kafka {NOT_PERMITTED} ({reason(TopicAuthorizationFailedError())})"),
+        (KafkaConnectionError(), None),
+        (TimeoutError(), None),
+    ],
+)
+async def test_while_workers_run_only_what_is_known_to_be_wrong_is_told(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, told: str | None
+) -> None:
+    """That nobody answers is for the partitions to say."""
+
+    async def asked(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(preflight, "_ask", asked)
+    assert await preflight.lacking({}, NEEDED) == told
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (TopicAuthorizationFailedError(), f"Kafka at a:1 {NOT_PERMITTED} ({reason(TopicAuthorizationFailedError())})"),
+        (SaslAuthenticationFailed(), f"Kafka at a:1 {WRONG_CREDENTIALS}"),
+        (
+            KafkaConnectionError(),
+            "no answer from Kafka at a:1 (KafkaConnectionError: is KAFKA_SECURITY_PROTOCOL right?)",
+        ),
+        (ConnectionRefusedError(111, "Connection refused"), "no answer from Kafka at a:1 (Connection refused)"),
+        (KafkaTimeoutError(), "no answer from Kafka at a:1 (KafkaTimeoutError)"),
+    ],
+)
+async def test_why_there_is_no_answer_is_one_line(monkeypatch: pytest.MonkeyPatch, error: Exception, told: str) -> None:
+    async def create_conn(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(preflight, "create_conn", create_conn)
+    assert await preflight._why({"bootstrap_servers": ["a:1"]}, OSError("less")) == told

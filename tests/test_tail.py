@@ -272,6 +272,26 @@ def test_what_is_written_to_other_partitions_does_not_hide_that_one_fell_silent(
         list(past)
 
 
+class Marked(Busy):
+    """A consumer of a partition whose last offset is no record but a transaction's marker, as on `rejected`."""
+
+    def __init__(self) -> None:
+        self.given = [[stored(b"new")], [stored(None, error=KafkaError(KafkaError._PARTITION_EOF))]]
+
+    def consume(self, _number: int, _timeout: float) -> list[Any]:
+        return self.given.pop(0) if self.given else []
+
+    def get_watermark_offsets(self, place: Any, **_: object) -> tuple[int, int]:
+        return 0, 1_000 if place.partition == 3 else 0
+
+
+def test_an_end_that_holds_no_record_is_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.past.ANSWER_WITHIN_S", 0.5)
+    monkeypatch.setattr("app.past.connect", lambda *_, **__: Marked())
+    past = Past(read_settings({}), "phonon.key.v1", since_ms=None, way_out="")
+    assert [message.value() for message in past] == [b"new"]
+
+
 @pytest.mark.broker
 def test_a_closed_pipe_ends_it_quietly(settings: Settings, produce: Callable[..., None], tmp_path: Path) -> None:
     produce("key", *[ENCODED] * 3_000)

@@ -329,6 +329,17 @@ async def test_503_beyond_what_may_be_held_where_bodies_are_small_until_they_are
 async def test_503_when_kafka_and_spool_refuse(setting: Setting) -> None:
     setting.publisher.raises, setting.spool.raises = Unacknowledged("late"), SpoolFailed("broken")
     is_problem(await setting(), 503)
+    assert failures(setting) == []
+
+
+async def test_503_for_an_error_of_ours_that_nothing_else_meets(
+    setting: Setting, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Counted and told: the sender only hears that it should come again."""
+    setting.publisher.raises, setting.spool.raises = Unacknowledged("late"), KeyError("ours")
+    is_problem(await setting(), 503)
+    assert failures(setting) == [b'phonon_failures_total{where="webhook"} 1.0']
+    assert "failed in webhook" in caplog.messages
 
 
 async def test_507_when_the_spool_is_full(setting: Setting) -> None:

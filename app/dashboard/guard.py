@@ -86,8 +86,7 @@ class Guard:
         in_header = credentials.basic is None and _bearer(scope["headers"])
         if credentials.token is not None and not in_header:
             token, slash, rest = path[1:].partition("/")
-            if slash or token:
-                path = f"/{rest}" if slash else ""
+            path = f"/{rest}" if slash else ""
         verify_sender(credentials, scope["headers"], peer=(scope["client"] or ("",))[0], path_token=token)
         return {**scope, "path": path, "raw_path": path.encode()}
 
