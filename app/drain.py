@@ -1,7 +1,9 @@
 """What waits in the spool goes to Kafka: oldest first, at a bounded rate, by one process for each spool.
 
 A row is marked as sent only after all its acknowledgements. While Kafka is only being tried, one row goes alone: it is
-the probe. A row that can't be read any more, or that Kafka refuses for good, is set aside and keeps nobody waiting.
+the probe. Then so many go at once as the rate allows in the time that Kafka takes for them: one that is far away, or
+slow, drains as fast. A row that can't be read any more, or that Kafka refuses for good, is set aside and keeps nobody
+waiting.
 """
 
 import asyncio
@@ -9,7 +11,6 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Final, Protocol
 
 from app.metrics import Metrics
@@ -21,7 +22,9 @@ log = logging.getLogger(__name__)
 
 PAUSE_SECONDS: Final = 0.2
 OTHER_DRAINS_SECONDS: Final = 1.0
-MOST_AT_ONCE: Final = 64
+AT_ONCE: Final = 64  # as a rule
+MOST_AT_ONCE: Final = 512
+MOST_BYTES_AT_ONCE: Final = 8 << 20
 
 
 class Gives(Protocol):
@@ -58,6 +61,7 @@ class Drainer:
     progress: Callable[[int], None] = lambda _rows: None
     _turns: asyncio.Lock = field(default_factory=asyncio.Lock)
     _said: str = ""
+    _answer_seconds: float = 0.0  # that Kafka took for the last row
 
     async def run(self) -> None:
         """Drain for ever."""
@@ -101,18 +105,22 @@ class Drainer:
         return done
 
     async def _drain_all(self) -> int:
-        waiting, done = self.outlet.waiting(), 0
+        waiting, done, size = self.outlet.waiting(), 0, 0
         while self.publisher.state is not State.DOWN:
             began = time.monotonic()
-            trying = self.publisher.state is State.TRYING
-            most = 1 if trying else max(1, min(MOST_AT_ONCE, self.rate // 10))
-            batch = await asyncio.to_thread(list, islice(waiting, most))
+            if self.publisher.state is State.TRYING:
+                most = 1
+            else:
+                least = max(1, min(AT_ONCE, self.rate // 10))
+                most = max(least, min(MOST_AT_ONCE, 2 * size, int(self.rate * self._answer_seconds)))
+            batch = await asyncio.to_thread(_next, waiting, most)
             if not batch:
                 break
             published = await self._publish(batch)
             done += published
             self.progress(published)
-            await asyncio.sleep(max(len(batch) / self.rate - (time.monotonic() - began), 0))
+            size = len(batch)
+            await asyncio.sleep(max(size / self.rate - (time.monotonic() - began), 0))
         return done
 
     async def _sweep(self) -> None:
@@ -136,7 +144,9 @@ class Drainer:
 
     async def _published(self, waiting: Waiting) -> None:
         made = await self._made(waiting.row)
+        began = time.monotonic()
         await self.publisher.publish(made.records, live=False)
+        self._answer_seconds = time.monotonic() - began
         self.metrics.published(made)
 
     async def _made(self, row: Row) -> Made:
@@ -146,3 +156,15 @@ class Drainer:
         async with self._turns:
             await asyncio.sleep(0)  # deliveries that have just come go first
             return self.pipeline(row)
+
+
+def _next(waiting: Iterator[Waiting], most: int) -> list[Waiting]:
+    """The next rows: so many, or fewer large ones."""
+    batch: list[Waiting] = []
+    size = 0
+    for row in waiting:
+        batch.append(row)
+        size += len(row.row.body)
+        if len(batch) == most or size >= MOST_BYTES_AT_ONCE:
+            break
+    return batch

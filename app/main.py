@@ -31,7 +31,7 @@ from app.outcomes import SpoolFailed
 from app.outlet import Outlet, SparingStatus, status
 from app.pipeline import Pipeline, make_pipeline
 from app.problems import Problem, problem_reply
-from app.producer import open_producer, producer_config
+from app.producer import open_producers, producer_config
 from app.publish import Publisher, needed_topics
 from app.records import NAMES, Records
 from app.refused import RefusedBodies
@@ -62,13 +62,13 @@ def check(settings: Settings) -> None:
 
 def check_producer(settings: Settings) -> None:
     """Raises SettingsError for a KAFKA_ setting that the receiver's producer refuses; asks no broker."""
-    open_producer(producer_config(settings), {})
+    open_producers(producer_config(settings), 1, {})
 
 
 def make_publisher(settings: Settings, pipeline: Pipeline) -> Publisher:
     """The publisher of what a pipeline makes. It sends nothing before it is started."""
     return Publisher(
-        partial(open_producer, producer_config(settings)),
+        partial(open_producers, producer_config(settings), settings.producers),
         topics=needed_topics(settings.topic_prefix, raw=pipeline.raw is not None),
         stall_after=min(settings.stall_after, settings.answer_within / 4),
         most_bytes=record_limit_bytes(settings.max_body_bytes),
@@ -181,11 +181,10 @@ class Receiver:
             self.metrics.set("phonon_in_flight", self.webhook.in_flight)
             self.metrics.set("phonon_ready", self.readiness().ready)
             self.metrics.set("phonon_kafka_healthy", self.publisher.healthy)
-            statistics = json.loads(self.publisher.statistics)
-            self.metrics.set("phonon_kafka_queue_messages", statistics.get("msg_cnt", 0))
-            self.metrics.set("phonon_kafka_queue_bytes", statistics.get("msg_size", 0))
-            brokers = statistics.get("brokers", {}).values()
-            self.metrics.set("phonon_kafka_brokers_up", sum(broker.get("state") == "UP" for broker in brokers))
+            messages, size, brokers = self.publisher.statistics
+            self.metrics.set("phonon_kafka_queue_messages", messages)
+            self.metrics.set("phonon_kafka_queue_bytes", size)
+            self.metrics.set("phonon_kafka_brokers_up", brokers)
             await asyncio.sleep(OBSERVE_SECONDS)
 
 

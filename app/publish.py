@@ -104,7 +104,6 @@ class Publisher:
     ) -> None:
         self.state = State.DOWN
         self.reason = "not asked yet"
-        self.statistics = "{}"  # librdkafka's last, JSON
         self._opened = opened
         self._topics = topics
         self._stall_after = stall_after
@@ -125,6 +124,11 @@ class Publisher:
         self._producer = self._open()
         self._timer: asyncio.TimerHandle | None = None
         self._recovery: asyncio.Task[None] | None = None
+
+    @property
+    def statistics(self) -> tuple[int, int, int]:
+        """What waits in the producer: messages, bytes; and brokers connected. A second old."""
+        return self._producer.statistics()
 
     @property
     def healthy(self) -> bool:
@@ -177,7 +181,7 @@ class Publisher:
         countdown = Countdown(self, len(records), self._advance())
         place = self._waiting if live or self.state is State.TRYING else self._drained
         try:
-            produce = self._producer.produce
+            produce = self._producer.of(records[0].key)
             for record in records:
                 produce(record.topic, record.value, record.key, headers=record.headers, on_delivery=countdown)
         except (BufferError, KafkaException) as error:
@@ -339,7 +343,4 @@ class Publisher:
         return ""
 
     def _open(self) -> KafkaProducer:
-        return self._opened({"error_cb": self.on_error, "stats_cb": self._on_statistics})
-
-    def _on_statistics(self, text: str) -> None:
-        self.statistics = text
+        return self._opened({"error_cb": self.on_error})

@@ -20,22 +20,24 @@ from schemas.topics import topic_name
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-Publish = Callable[[list[tuple[str, bytes]]], Awaitable[None]]
+Event = tuple[str, bytes, bytes]  # topic, key, value
+Publish = Callable[[list[Event]], Awaitable[None]]
 
 SERVERS = os.environ.get("KAFKA_BOOTSTRAP_SERVERS", "localhost:9092")
 PREFIX = os.environ.get("PHONON_TOPIC_PREFIX", "phonon")
 SECTIONS = {"callDetails": "CallLeg", "smsDetails": "Sms", "emailDetails": "Email", "keys": "FlowKey"}
 
 
-def events(body: bytes) -> Iterator[tuple[str, bytes]]:
-    """Topic and value of the eight events of the sample."""
+def events(body: bytes) -> Iterator[Event]:
+    """The eight events of the sample."""
     document = json.loads(body)["body"]
+    did = document["callDetails"][0]["didNumber"].encode()
     rows = [(record, row) for section, record in SECTIONS.items() for row in document.get(section, ())]
     rows += [("Dtmf", press) for leg in document.get("callDetails", ()) for press in leg["dtmfPressesd"]]
     rows += [("Recording", row) for row in document.get("recordingUrls", ())]
     rows += [("Flow", {"legs": document.get("callDetails", ())})]
     for record, row in rows:
-        yield topic_name(PREFIX, record), json.dumps({"flow_id": document["phonon-uuid"], **row}).encode()
+        yield topic_name(PREFIX, record), did, json.dumps({"flow_id": document["phonon-uuid"], **row}).encode()
 
 
 class Naive:
@@ -70,8 +72,8 @@ async def gathering() -> Publish:
     )
     await producer.start()
 
-    async def publish(records: list[tuple[str, bytes]]) -> None:
-        await asyncio.gather(*(producer.send_and_wait(topic, value, key=b"did") for topic, value in records))
+    async def publish(records: list[Event]) -> None:
+        await asyncio.gather(*(producer.send_and_wait(topic, value, key=key) for topic, key, value in records))
 
     return publish
 
@@ -80,9 +82,9 @@ async def flushing() -> Publish:
     """confluent-kafka: a flush per delivery, in a thread."""
     producer = Producer({"bootstrap.servers": SERVERS, "acks": "all", "enable.idempotence": True, "linger.ms": 3})
 
-    async def publish(records: list[tuple[str, bytes]]) -> None:
-        for topic, value in records:
-            producer.produce(topic, value, key=b"did")
+    async def publish(records: list[Event]) -> None:
+        for topic, key, value in records:
+            producer.produce(topic, value, key)
         await asyncio.to_thread(producer.flush, 10)
 
     return publish

@@ -225,6 +225,9 @@ class Settings:
         "seconds without an acknowledgement until Kafka counts as unhealthy; at most a quarter of the answer time",
     )
     max_in_flight: int = _setting(_whole(1), "1000", "deliveries in flight per process; more get 503")
+    producers: int = _setting(
+        _whole(1, 64), "4", "Kafka producers per process; more if Kafka is far away, best a divisor of the partitions"
+    )
 
     basic_auth: str | None = _setting(_basic, None, "user:password that senders must send", secret=True)
     token: str | None = _setting(

@@ -1,6 +1,6 @@
 """Fakes of what the receiver's parts talk to, a few lines each; tests of the real things stand beside them.
 
-FakeProducer     as confluent_kafka.Producer: acknowledges when polled, or hangs, or refuses (tests/test_publish.py)
+FakeProducer     as app.producer.Producers: acknowledges when polled, or hangs, or refuses (tests/test_publish.py)
 FakePublisher    as app.publish.Publisher
 FakeSpool        as app.spool.Spool
 FakeRegistry     as schemas.registry.Registry (tests/test_registry.py)
@@ -35,6 +35,9 @@ class FakeProducer:
         self.produced: list[dict[str, Any]] = []
         self._queue: list[Callable[..., None]] = []
 
+    def of(self, _key: bytes | None) -> Callable[..., None]:
+        return self.produce
+
     def produce(self, topic: str, value: bytes, key: bytes | None, **record: Any) -> None:
         if self.dead:
             raise KafkaException(KafkaError(KafkaError._FATAL))
@@ -68,6 +71,9 @@ class FakeProducer:
         partition = SimpleNamespace(replicas=[1, 2, 3], isrs=[1, 2, 3][: self.in_sync], leader=self.leader)
         topic = SimpleNamespace(error=None, partitions={0: partition})
         return SimpleNamespace(topics=dict.fromkeys(self.topics, topic))
+
+    def statistics(self) -> tuple[int, int, int]:
+        return len(self), 0, 1
 
     def __len__(self) -> int:
         return len(self._queue)

@@ -6,6 +6,7 @@ import json
 import os
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,6 +18,7 @@ from app.metrics import Metrics
 from app.outcomes import Unacknowledged
 from app.outlet import Outlet
 from app.pipeline import Made, Pipeline
+from app.records import Record
 from app.segment import Row
 from app.spool import ASIDE, Spool, prepare, segments
 from schemas import decode
@@ -50,7 +52,7 @@ def flows(publisher: FakePublisher) -> list[str]:
 async def test_oldest_first_and_nothing_left(tmp_path: Path) -> None:
     spooled(tmp_path, *map(body, range(150)))
     publisher, progress = FakePublisher(), list[int]()
-    draining = drainer(tmp_path, publisher)
+    draining = drainer(tmp_path, publisher, rate=1_000)
     draining.progress = progress.append
     assert await draining.drain_once() == 150
     assert progress == [64, 64, 22]
@@ -141,6 +143,31 @@ async def test_the_rate_is_bounded(tmp_path: Path) -> None:
     began = time.monotonic()
     assert await drainer(tmp_path, FakePublisher(), rate=100).drain_once() == 40
     assert time.monotonic() - began > 0.3
+
+
+async def test_what_a_slow_kafka_takes_at_once_grows_until_the_rate_is_reached(tmp_path: Path) -> None:
+    """A Kafka that takes 0.2 s for an answer would take no more than 320 rows a second, 64 at a time."""
+
+    class Slow(FakePublisher):
+        async def publish(self, records: Sequence[Record], *, live: bool = True) -> None:
+            await asyncio.sleep(0.2)
+            await super().publish(records, live=live)
+
+    spooled(tmp_path, *map(body, range(1000)))
+    draining, progress = drainer(tmp_path, Slow(), rate=1500), list[int]()
+    draining.progress = progress.append
+    assert await draining.drain_once() == 1000
+    assert progress[:2] == [64, 128]
+    assert 200 <= max(progress) <= 512
+
+
+async def test_large_rows_are_not_taken_many_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.drain.MOST_BYTES_AT_ONCE", 3 * len(body(1)))
+    spooled(tmp_path, *map(body, range(7)))
+    draining, progress = drainer(tmp_path, FakePublisher(), rate=1_000), list[int]()
+    draining.progress = progress.append
+    assert await draining.drain_once() == 7
+    assert progress == [3, 3, 1]
 
 
 async def drained(folder: Path, publisher: FakePublisher, rows: int) -> bool:

@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import threading
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from app import publish
 from app.demo.broker import Broker
 from app.kafka_errors import ALIASES
 from app.outcomes import State, Unacknowledged, Unpublishable
-from app.producer import QUEUE_MESSAGES, open_producer, producer_config
+from app.producer import QUEUE_MESSAGES, open_producers, producer_config
 from app.publish import SLICE_RECORDS, Publisher, needed_topics
 from app.records import Record
 from app.topics import create_topics
@@ -387,7 +388,7 @@ def test_a_message_timeout_below_the_answer_time_is_refused() -> None:
 
 def test_acknowledgements_can_not_be_had_for_less_by_their_other_name() -> None:
     with pytest.raises(SettingsError, match="KAFKA_REQUEST_REQUIRED_ACKS: "):
-        open_producer(producer_config(read_settings({"KAFKA_REQUEST_REQUIRED_ACKS": "1"})), {})
+        open_producers(producer_config(read_settings({"KAFKA_REQUEST_REQUIRED_ACKS": "1"})), 1, {})
 
 
 @pytest.mark.parametrize(
@@ -403,12 +404,12 @@ def test_acknowledgements_can_not_be_had_for_less_by_their_other_name() -> None:
 def test_a_property_that_is_refused_is_told_by_the_name_it_was_set_by(name: str, value: str) -> None:
     settings = dataclasses.replace(read_settings({}), kafka={name[6:].lower().replace("_", "."): value})
     with pytest.raises(SettingsError, match=f"^{name}[ :]"):
-        open_producer(producer_config(settings), {})
+        open_producers(producer_config(settings), 1, {})
 
 
 def test_an_unknown_property_is_said_in_one_line() -> None:
     with pytest.raises(SettingsError, match=r"^KAFKA_NO_SUCH: No such configuration property: \"no.such\""):
-        open_producer(producer_config(read_settings({"KAFKA_NO_SUCH": "1"})), {})
+        open_producers(producer_config(read_settings({"KAFKA_NO_SUCH": "1"})), 1, {})
 
 
 def test_the_users_settings_win() -> None:
@@ -421,7 +422,7 @@ async def test_the_real_producer_does_what_the_fake_does(kafka: Broker, prefix: 
     settings = read_settings({"KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers, "PHONON_TOPIC_PREFIX": prefix})
     create_topics(settings)
     publisher = Publisher(
-        lambda callbacks: open_producer(producer_config(settings), callbacks),
+        partial(open_producers, producer_config(settings), settings.producers),
         topics=needed_topics(prefix),
         stall_after=3,
     )
@@ -439,7 +440,7 @@ async def test_the_real_producer_does_what_the_fake_does(kafka: Broker, prefix: 
 async def test_missing_topics_are_seen_at_the_start(kafka: Broker, prefix: str) -> None:
     settings = read_settings({"KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers, "PHONON_TOPIC_PREFIX": prefix})
     publisher = Publisher(
-        lambda callbacks: open_producer(producer_config(settings), callbacks),
+        partial(open_producers, producer_config(settings), settings.producers),
         topics=needed_topics(prefix),
         stall_after=1,
     )

@@ -106,13 +106,15 @@ def docker(environ: Mapping[str, str], say: Say) -> Iterator[Broker]:
 
 
 @contextmanager
-def jars(environ: Mapping[str, str], say: Say, *, port: int | None = None) -> Iterator[KafkaNode]:
-    """A node of our own in a temporary directory, gone with it at the end."""
+def jars(
+    environ: Mapping[str, str], say: Say, *, port: int | None = None, advertised: int | None = None
+) -> Iterator[KafkaNode]:
+    """A node of our own in a temporary directory, gone with it at the end; clients are sent to the advertised port."""
     java = find_java(environ)
     libraries = kafka_jars(environ, say)
     say(f"Starting Apache Kafka {kafka_version(environ)} ...")
     with tempfile.TemporaryDirectory(prefix="phonon-kafka-", ignore_cleanup_errors=True) as directory:
-        node = KafkaNode(java, libraries, Path(directory), port=free_port(port))
+        node = KafkaNode(java, libraries, Path(directory), port=free_port(port), advertised=advertised)
         node.format()
         try:
             node.start()

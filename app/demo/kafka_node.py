@@ -23,7 +23,7 @@ process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@{host}:{controller_port}
 listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}
-advertised.listeners=PLAINTEXT://{host}:{port}
+advertised.listeners=PLAINTEXT://{host}:{advertised}
 controller.listener.names=CONTROLLER
 listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
 log.dirs={data}
@@ -63,14 +63,20 @@ class KafkaNode:
 
     kind: Literal["jars"] = "jars"
 
-    def __init__(self, java: str, jars: Path, directory: Path, *, port: int) -> None:
+    def __init__(self, java: str, jars: Path, directory: Path, *, port: int, advertised: int | None = None) -> None:
         self._java = [java, *JVM, f"-Dlog4j2.configurationFile={directory / 'log4j2.properties'}", "-cp", f"{jars}/*"]
         self._properties = directory / "server.properties"
         self._log = directory / "kafka.log"
         self._child: Child | None = None
         self.bootstrap_servers = f"{LOOPBACK}:{port}"
         self._properties.write_text(
-            PROPERTIES.format(host=LOOPBACK, port=port, controller_port=free_port(), data=directory / "data")
+            PROPERTIES.format(
+                host=LOOPBACK,
+                port=port,
+                advertised=advertised or port,
+                controller_port=free_port(),
+                data=directory / "data",
+            )
         )
         (directory / "log4j2.properties").write_text(LOGGING)
 

@@ -1,0 +1,122 @@
+"""Several producers used as one: which takes what, and that no delivery waits for the partitions of others."""
+
+import asyncio
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
+
+import pytest
+
+from app.demo.broker import Broker, jars
+from app.demo.kafka_node import KafkaNode
+from app.demo.ports import free_port
+from app.outcomes import Unacknowledged
+from app.producer import open_producers, producer_config
+from app.publish import Publisher, needed_topics
+from app.records import Record
+from app.topics import create_topics
+from benchmarks.link import Link, linked
+from schemas.settings import Settings, read_settings
+from tests.conftest import opened
+from tests.patience import eventually
+
+DIDS = [b"+9122%08d" % number for number in range(64)]
+ROUND_TRIP_SECONDS = 0.25
+STALL_SECONDS = 1.0
+
+
+def settings_of(servers: str, prefix: str, **more: str) -> Settings:
+    return read_settings({"KAFKA_BOOTSTRAP_SERVERS": servers, "PHONON_TOPIC_PREFIX": prefix, **more})
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("number", [1, 2, 4, 8])
+def test_all_keys_of_a_partition_have_the_same_producer(number: int, kafka: Broker, prefix: str) -> None:
+    settings = settings_of(kafka.bootstrap_servers, prefix, KAFKA_MESSAGE_TIMEOUT_MS="60000")
+    create_topics(settings)
+    producers = open_producers(producer_config(settings), number, {})
+    found = set[tuple[int, Any]]()
+
+    def acknowledged(error: Any, message: Any) -> None:
+        assert error is None
+        found.add((message.partition(), produce_of[message.key()]))
+
+    produce_of = {did: producers.of(did) for did in DIDS}
+    for did, produce in produce_of.items():
+        produce(f"{prefix}.flow.v1", b"value", did, on_delivery=acknowledged)
+    assert len(producers) == len(DIDS)
+    assert producers.flush(60) == 0
+    assert len(found) == settings.topic_partitions, "a partition has one"
+    assert len(set(produce_of.values())) == number, "all have work"
+
+
+def test_what_has_no_key_has_a_producer() -> None:
+    producers = open_producers(producer_config(read_settings({})), 4, {})
+    assert producers.of(None) == producers.of(None)
+    assert producers.of(b"") in set(map(producers.of, DIDS))
+
+
+@pytest.mark.broker
+def test_what_waits_is_told_of_all_and_each_broker_once(kafka: Broker, prefix: str) -> None:
+    settings = settings_of(kafka.bootstrap_servers, prefix, KAFKA_LINGER_MS="60000", KAFKA_MESSAGE_TIMEOUT_MS="90000")
+    create_topics(settings)
+    producers = open_producers(producer_config(settings), 4, {})
+    assert producers.statistics() == (0, 0, 0)
+    for did in DIDS:
+        producers.of(did)(f"{prefix}.flow.v1", b"value", did)
+
+    def told() -> tuple[int, int, int]:
+        producers.poll(0)
+        return producers.statistics()
+
+    eventually(lambda: told()[0] == len(DIDS))
+    _, size, brokers = told()
+    assert size >= len(DIDS) * len(b"value")
+    assert brokers == 1
+    producers.purge(in_queue=True, in_flight=False)
+    assert producers.flush(20) == 0
+
+
+@pytest.fixture
+def far_kafka() -> Iterator[tuple[KafkaNode, Link]]:
+    """A broker, and the link behind which it is far away."""
+    with ExitStack() as stack:
+        port = free_port()
+        link = stack.enter_context(linked(port))
+        yield opened(stack, jars(os.environ, print, port=port, advertised=link.port)), link
+
+
+async def at_once(link: Link, settings: Settings, producers: int) -> list[Any]:
+    """One delivery of each DID, all at once: what becomes of them."""
+    publisher = Publisher(
+        partial(open_producers, producer_config(settings), producers),
+        topics=needed_topics(settings.topic_prefix),
+        stall_after=STALL_SECONDS,
+    )
+    link.round_trip = 0.0
+    await publisher.start()
+    topics = sorted(needed_topics(settings.topic_prefix))
+    deliveries = [[Record(topic, did, b"value", []) for topic in topics] for did in DIDS]
+    connected = False
+    while not connected:
+        outcomes = await asyncio.gather(*map(publisher.publish, deliveries), return_exceptions=True)
+        connected = outcomes == [None] * len(DIDS)
+    link.round_trip = ROUND_TRIP_SECONDS
+    outcomes = await asyncio.gather(*map(publisher.publish, deliveries), return_exceptions=True)
+    await publisher.stop()
+    return outcomes
+
+
+@pytest.mark.broker
+async def test_a_kafka_that_is_far_away_is_not_taken_for_one_that_is_down(far_kafka: tuple[KafkaNode, Link]) -> None:
+    """One producer needs 13 round trips for deliveries of many DIDs, and more than twice the second it is given.
+
+    Should it ever do that in time, librdkafka sends several partitions a request: one producer is enough then.
+    """
+    kafka, link = far_kafka
+    settings = settings_of(f"127.0.0.1:{link.port}", "far")
+    await asyncio.to_thread(create_topics, settings_of(kafka.bootstrap_servers, "far"))
+    assert {*map(type, await at_once(link, settings, 1))} >= {Unacknowledged}
+    assert await at_once(link, settings, settings.producers) == [None] * len(DIDS)
