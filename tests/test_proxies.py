@@ -280,6 +280,16 @@ WAYS = [
 """The sample as senders send it: with a length, by HTTP/1.0, after asking whether it may, in chunks."""
 
 
+def test_a_body_is_passed_on_whole_and_never_lies_on_disk(front: Front) -> None:
+    """The largest, in chunks, which nginx keeps as they came; it has nowhere else to put them."""
+    shutil.rmtree(front.folder / "bodies", ignore_errors=True)
+    body = b" " * (LIMIT - len(SAMPLE)) + SAMPLE
+    pieces = (body[at : at + 100] for at in range(0, LIMIT, 100))
+    chunks = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces)
+    assert len(chunks) > LIMIT
+    assert front.raw(WAYS[3][0] + chunks + b"0\r\n\r\n").startswith(b"HTTP/1.1 200 ")
+
+
 def test_who_writes_an_address_behind_his_body_is_still_himself(front: Front) -> None:
     """HAProxy passes trailers on, behind the X-Forwarded-For that it sets itself."""
     head, body = WAYS[3]
@@ -306,7 +316,7 @@ def test_what_a_sender_did_not_wait_for_is_stored_even_where_the_first_receiver_
 def test_one_stranger_does_not_take_all_of_haproxy(
     process: Processes, kafka: Broker, prefix: str, tmp_path: Path
 ) -> None:
-    """Who opens connections and says nothing. nginx drops the oldest of them itself. (The file has five times these.)"""
+    """Who opens connections and says nothing: nginx drops the oldest itself. (The file has five times these.)"""
     made_topics(kafka, prefix)
     receivers = receivers_of(process, kafka, prefix, tmp_path)
     fewer = {"maxconn 1000": "maxconn 200", "conn_cur gt 500": "conn_cur gt 100"}
@@ -321,7 +331,7 @@ def test_one_stranger_does_not_take_all_of_haproxy(
 def test_no_secret_is_logged_where_nginx_may_not_reach_a_receiver(
     process: Processes, kafka: Broker, prefix: str, tmp_path: Path
 ) -> None:
-    """As SELinux forbids it: nginx says that at level crit, with the request. A socket that is missing is said so too."""
+    """As SELinux forbids it: nginx says that at level crit, with the request, and so it does of a missing socket."""
     made_topics(kafka, prefix)
     receivers = receivers_of(process, kafka, prefix, tmp_path, PHONON_TOKEN=TOKEN)
     unreachable = {f"127.0.0.1:{receivers[1].port}": f"unix:{tmp_path}/missing"}
