@@ -1,5 +1,6 @@
 """The parts of the demo that are programs of ours: with which settings they run, how they start, where they are."""
 
+import shlex
 import shutil
 import sys
 from collections.abc import Mapping
@@ -115,7 +116,7 @@ def addresses(settings: Settings, kafka: Broker, worker_port: int, now: datetime
 
 def program() -> str:
     """How a shell of the user's finds phonon-events: after `make run` it is not on the path."""
-    return "phonon-events" if shutil.which("phonon-events") else PROGRAM
+    return "phonon-events" if shutil.which("phonon-events") else shlex.quote(PROGRAM)
 
 
 def curl(settings: Settings, url: str, now: datetime) -> str:
