@@ -88,10 +88,12 @@ def test_counters_are_added_up_over_their_labels() -> None:
 
 def test_parts_on_a_broker_of_our_own_see_no_other(tmp_path: Path) -> None:
     outer = {"PATH": "/bin", "KAFKA_SASL_PASSWORD": "x", "SCHEMA_REGISTRY_URL": "http://r", "PHONON_HOST": "0.0.0.0"}
+    outer["PHONON_ALLOWED_IPS"] = "203.0.113.7"
     theirs = environment(outer, SETTINGS, Elsewhere("jars", "127.0.0.1:1"), tmp_path)
     ours = read_settings(theirs)
     assert dict(ours.kafka) == {"bootstrap.servers": "127.0.0.1:1"}
     assert (ours.schema_registry_url, ours.host, ours.topic_prefix) == (None, "127.0.0.1", "phonon")
+    assert ours.allowed_ips == ()
     assert (ours.spool_dir, ours.state_dir) == (tmp_path / "spool", tmp_path / "state")
     assert ours.pseudonym_key == PSEUDONYM_KEY
     theirs = environment(

@@ -44,6 +44,7 @@ def environment(outer: Mapping[str, str], settings: Settings, kafka: Broker, dir
         "PHONON_DASHBOARD_HOST": LOOPBACK,
         "PHONON_DASHBOARD_PORT": str(free_port(settings.dashboard_port)),
         "PHONON_RECEIVER_METRICS_URL": "",
+        "PHONON_ALLOWED_IPS": "",  # the traffic comes from here
         "PHONON_SPOOL_DIR": str(directory / "spool"),
         "PHONON_STATE_DIR": str(directory / "state"),
         "PHONON_PSEUDONYM_KEY": outer.get("PHONON_PSEUDONYM_KEY") or PSEUDONYM_KEY,
