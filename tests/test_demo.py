@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 from collections import Counter
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 from pathlib import Path
@@ -17,9 +18,10 @@ from rich.console import Console
 from app.demo import parts
 from app.demo.broker import MOCK_LIMITS, Elsewhere
 from app.demo.calls import did_numbers
-from app.demo.parts import PSEUDONYM_KEY, SHOWN, addresses, environment
+from app.demo.parts import PSEUDONYM_KEY, SHOWN, Parts, addresses, environment
 from app.demo.ports import answers
 from app.demo.provider import SyntheticProvider
+from app.demo.run import Stopped, _show
 from app.demo.traffic import DIDS, KEPT, LEFT_OUT, bodies, wanted
 from app.demo.view import line, minutes, percent, table
 from app.demo.watch import Seen, counters, sums
@@ -177,6 +179,27 @@ def test_the_demo_runs_and_leaves_nothing_behind(process: Processes, tmp_path: P
     assert demo.output.endswith("Stopped; nothing is left running.\n")
     assert [answers(f"{page}/healthz") for page in pages] == [False, False]
     assert list(scratch.iterdir()) == []
+
+
+def test_a_terminal_that_is_gone_stops_the_demo(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Closed with `make run` as its only program, it sends SIGHUP to make alone, which waits for the demo."""
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    ours, theirs = os.openpty()
+    looked: list[bool] = []
+
+    def look() -> tuple[Counter[str], Seen, int]:
+        looked.append(True)
+        if len(looked) == 2:
+            os.close(ours)
+        assert len(looked) < 5, "it goes on"
+        return TOTALS, seen(), 9_500
+
+    with open(theirs, "w") as terminal, ExitStack() as stack:
+        with suppress(OSError, Stopped):  # what it shows at its end can't be written
+            _show(Console(file=terminal), Parts({}, Path(), stack, Elsewhere("jars", "127.0.0.1:1")), look)
+        with suppress(OSError):
+            terminal.flush()
+    assert len(looked) == 2
 
 
 def commands_below(pid: int) -> dict[int, str]:

@@ -98,6 +98,8 @@ def _show(console: Console, running: Parts, look: Callable[[], tuple[Counter[str
         while True:
             figures = look()
             running.require()
+            if live is not None and not console.is_terminal:  # closed, and make, whose it was, has told nobody
+                raise Stopped
             if live is not None:
                 live.update(view.table(*figures), refresh=True)
             elif time.monotonic() >= due:
