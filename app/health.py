@@ -7,15 +7,18 @@ said even where the receiver is ready, because a missing topic or a wrong passwo
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from app.body import Receive
 from app.metrics import Metrics
 from app.outcomes import SpoolStatus
 from app.problems import Problem, problem_reply
 from app.reply import JSON, Reply, reply
+
+#: Who asks for /metrics gives up after 1.5 s (the live page) or 10 s (Prometheus, which then says that we are down); a
+#: spool of 1.5 million deliveries takes 45 s to read on a busy machine.
+SPOOL_SECONDS: Final = 1.0
 
 
 class Readiness(NamedTuple):
@@ -46,6 +49,8 @@ class Management:
     spool_status: Callable[[], SpoolStatus]
     metrics: Metrics
     spool_limit_bytes: int
+    _reading: "asyncio.Future[SpoolStatus] | None" = None
+    _known: SpoolStatus | None = None
 
     async def __call__(self, scope: Any, _receive: Receive, send: Callable[[Any], Awaitable[None]]) -> None:
         """Answer one request."""
@@ -65,16 +70,27 @@ class Management:
         if path == "/readyz":
             return readiness_reply(self.readiness())
         self.metrics.bring_over()
-        body = await asyncio.to_thread(self._exposition)
+        body = await asyncio.to_thread(self._exposition, await self._spool())
         return reply(200, b"text/plain; version=0.0.4; charset=utf-8", body)
 
-    def _exposition(self) -> bytes:
+    async def _spool(self) -> SpoolStatus | None:
+        """What waits in the spool; as it was when last read where that takes long, and None where it is not known.
+
+        It is read by one thread at a time, for all who ask meanwhile.
+        """
+        reading = self._reading = self._reading or asyncio.ensure_future(asyncio.to_thread(self.spool_status))
+        await asyncio.wait({reading}, timeout=SPOOL_SECONDS)
+        if reading.done():
+            self._reading = None if self._reading is reading else self._reading
+            self._known = None if isinstance(reading.exception(), OSError) else reading.result()
+        return self._known
+
+    def _exposition(self, status: SpoolStatus | None) -> bytes:
         spool: dict[str, float] = {
             "phonon_spool_writable": not self.readiness().spool,
             "phonon_spool_limit_bytes": self.spool_limit_bytes,
         }
-        with suppress(OSError):  # a disk that can't be read has no figures
-            status = self.spool_status()
+        if status is not None:  # a disk that can't be read has no figures
             spool |= {
                 "phonon_spool_rows": status.rows,
                 "phonon_spool_bytes": status.bytes,

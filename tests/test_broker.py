@@ -206,6 +206,22 @@ def test_free_ports_are_below_the_range_of_outgoing_connections() -> None:
     assert not answers(f"http://127.0.0.1:{port}/")
 
 
+def test_a_preferred_port_is_one_process_s_until_it_ends(process: Processes) -> None:
+    """Two demos that are started at once: neither listens yet when the other asks."""
+    port = free_port()
+    code = f"import time; from app.demo.ports import free_port; print(free_port({port}), flush=True); time.sleep(60)"
+
+    def given() -> tuple[Child, str]:
+        child = process.command([sys.executable, "-c", code])
+        child.wait_until(lambda: child.output.endswith("\n"), within_seconds=20)
+        return child, child.output
+
+    first, other = given(), given()
+    assert (first[1] == f"{port}\n") is (other[1] != f"{port}\n") is True
+    first[0].kill()
+    assert given()[1] == f"{port}\n"
+
+
 def test_no_port_is_given_twice_though_nobody_listens_there_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     lowest = next(port for port in range(15_000, 20_000) if all(is_free(port + n) for n in range(3)))
     monkeypatch.setattr(ports, "_given", set())

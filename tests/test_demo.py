@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 from collections import Counter
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 from pathlib import Path
@@ -14,11 +15,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from app.demo import parts
 from app.demo.broker import MOCK_LIMITS, Elsewhere
 from app.demo.calls import did_numbers
-from app.demo.parts import PSEUDONYM_KEY, SHOWN, addresses, environment
+from app.demo.parts import PSEUDONYM_KEY, SHOWN, Parts, addresses, environment
 from app.demo.ports import answers
 from app.demo.provider import SyntheticProvider
+from app.demo.run import Stopped, _show
 from app.demo.traffic import DIDS, KEPT, LEFT_OUT, bodies, wanted
 from app.demo.view import line, minutes, percent, table
 from app.demo.watch import Seen, counters, sums
@@ -87,14 +90,18 @@ def test_counters_are_added_up_over_their_labels() -> None:
 
 def test_parts_on_a_broker_of_our_own_see_no_other(tmp_path: Path) -> None:
     outer = {"PATH": "/bin", "KAFKA_SASL_PASSWORD": "x", "SCHEMA_REGISTRY_URL": "http://r", "PHONON_HOST": "0.0.0.0"}
-    parts = environment(outer, SETTINGS, Elsewhere("jars", "127.0.0.1:1"), tmp_path)
-    ours = read_settings(parts)
+    outer["PHONON_ALLOWED_IPS"] = "203.0.113.7"
+    theirs = environment(outer, SETTINGS, Elsewhere("jars", "127.0.0.1:1"), tmp_path)
+    ours = read_settings(theirs)
     assert dict(ours.kafka) == {"bootstrap.servers": "127.0.0.1:1"}
     assert (ours.schema_registry_url, ours.host, ours.topic_prefix) == (None, "127.0.0.1", "phonon")
+    assert ours.allowed_ips == ()
     assert (ours.spool_dir, ours.state_dir) == (tmp_path / "spool", tmp_path / "state")
     assert ours.pseudonym_key == PSEUDONYM_KEY
-    parts = environment({**outer, "PHONON_PSEUDONYM_KEY": "a user's own"}, SETTINGS, Elsewhere("jars", "a:1"), tmp_path)
-    assert read_settings(parts).pseudonym_key == "a user's own"
+    theirs = environment(
+        {**outer, "PHONON_PSEUDONYM_KEY": "a user's own"}, SETTINGS, Elsewhere("jars", "a:1"), tmp_path
+    )
+    assert read_settings(theirs).pseudonym_key == "a user's own"
 
 
 def test_the_demo_has_groups_rules_and_rankings_unless_the_user_has(tmp_path: Path) -> None:
@@ -132,6 +139,13 @@ def test_the_address_lines_hold_a_call_that_has_just_ended() -> None:
     assert shutil.which(command[0])
 
 
+def test_the_commands_that_it_shows_can_be_copied_from_a_path_with_spaces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "PROGRAM", "/my work/.venv/bin/phonon-events")
+    monkeypatch.setenv("PATH", "")
+    text = "\n".join(addresses(SETTINGS, Elsewhere("jars", "127.0.0.1:1"), 9101, NOW))
+    assert text.count("'/my work/.venv/bin/phonon-events' ") == text.count("phonon-events") == 2
+
+
 def test_the_traffic_begins_with_the_past_and_leaves_the_did_of_the_sample_out() -> None:
     source = bodies(1.0, 1, datetime.now(UTC))
     past = [next(source) for _ in range(100)]
@@ -167,12 +181,55 @@ def test_the_demo_runs_and_leaves_nothing_behind(process: Processes, tmp_path: P
     assert list(scratch.iterdir()) == []
 
 
+def test_a_terminal_that_is_gone_stops_the_demo(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Closed with `make run` as its only program, it sends SIGHUP to make alone, which waits for the demo."""
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    ours, theirs = os.openpty()
+    looked: list[bool] = []
+
+    def look() -> tuple[Counter[str], Seen, int]:
+        looked.append(True)
+        if len(looked) == 2:
+            os.close(ours)
+        assert len(looked) < 5, "it goes on"
+        return TOTALS, seen(), 9_500
+
+    with open(theirs, "w") as terminal, ExitStack() as stack:
+        with suppress(OSError, Stopped):  # what it shows at its end can't be written
+            _show(Console(file=terminal), Parts({}, Path(), stack, Elsewhere("jars", "127.0.0.1:1")), look)
+        with suppress(OSError):
+            terminal.flush()
+    assert len(looked) == 2
+
+
+def commands_below(pid: int) -> dict[int, str]:
+    """The command line of each child of a process."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return {int(child): Path(f"/proc/{child}/cmdline").read_text() for child in children}
+
+
+@pytest.mark.broker
+@pytest.mark.usefixtures("kafka")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_a_demo_stopped_while_it_starts_leaves_nothing_behind(
+    number: signal.Signals, process: Processes, tmp_path: Path
+) -> None:
+    """By Ctrl-C, or by closing its terminal."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    demo = process("demo", settings={"TMPDIR": str(scratch)}, ready="Starting Apache Kafka", within_seconds=30)
+    demo.wait_until(lambda: "kafka." in "".join(commands_below(demo.pid).values()), within_seconds=15)
+    demo.signal(number)
+    assert demo.wait(30) == 0
+    assert demo.output.endswith("Stopped; nothing is left running.\n")
+    assert list(scratch.iterdir()) == []
+
+
 @pytest.mark.broker
 @pytest.mark.usefixtures("kafka")
 def test_the_demo_says_which_part_died(process: Processes) -> None:
     demo = process("demo", ready="First figures", within_seconds=60)
-    children = Path(f"/proc/{demo.pid}/task/{demo.pid}/children").read_text().split()
-    commands = {int(pid): Path(f"/proc/{pid}/cmdline").read_text() for pid in children}
+    commands = commands_below(demo.pid)
     [receiver] = [pid for pid, command in commands.items() if command.endswith("\0serve\0")]
     os.kill(receiver, signal.SIGKILL)
     assert demo.wait(30) == 1

@@ -1,6 +1,8 @@
 """Ready means stored durably; and the three addresses of the management port."""
 
+import asyncio
 import json
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -25,8 +27,9 @@ async def ask(
     method: str = "GET",
     readiness: Readiness | None = None,
     spool_status: Callable[[], SpoolStatus] = lambda: SpoolStatus(3, 400, 1.5, 2),
+    management: Management | None = None,
 ) -> Answer:
-    management = Management(
+    management = management or Management(
         readiness=lambda: readiness or Readiness("", ""),
         spool_status=spool_status,
         metrics=Metrics(),
@@ -85,6 +88,30 @@ async def test_a_disk_that_can_not_be_read_takes_no_other_figures_away() -> None
     assert "phonon_spool_writable 0.0" in text
     assert "phonon_ready" in text
     assert "phonon_spool_rows" not in text
+
+
+async def test_a_spool_that_takes_long_to_read_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prometheus gives up after 10 s and says that nobody receives; and each time it asks, one more would read."""
+    monkeypatch.setattr("app.health.SPOOL_SECONDS", 0.05)
+    read, counts = threading.Event(), [7, 8]
+
+    def slow() -> SpoolStatus:
+        rows = counts.pop(0)
+        read.wait(10)
+        return SpoolStatus(rows, 400, 1.5, 2)
+
+    management = Management(
+        readiness=lambda: Readiness("", ""), spool_status=slow, metrics=Metrics(), spool_limit_bytes=0
+    )
+    texts = [(await ask("/metrics", management=management)).body.decode() for _ in range(3)]
+    assert counts == [8]
+    assert all("phonon_spool_writable 1.0" in text and "phonon_spool_rows" not in text for text in texts)
+    read.set()
+    await asyncio.sleep(0.2)
+    assert "phonon_spool_rows 7.0" in (await ask("/metrics", management=management)).body.decode()
+    read.clear()
+    assert "phonon_spool_rows 7.0" in (await ask("/metrics", management=management)).body.decode()
+    read.set()
 
 
 async def test_nothing_else_is_there() -> None:

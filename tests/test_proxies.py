@@ -16,8 +16,9 @@ import signal
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
@@ -49,7 +50,7 @@ master_process off; # whose worker would outlive it where the tests are killed
 pid {folder}/nginx.pid;
 daemon off;
 error_log {folder}/main.log info;
-events {{}}
+{asked}
 http {{
   access_log {folder}/others.log;
   client_body_temp_path {folder}/bodies;
@@ -63,10 +64,17 @@ KEPT_SECONDS = {"nginx": 60, "AWS": 60, "Traefik": 90, "Caddy": 120, "Oracle": 3
 
 
 class Front:
-    """A proxy that runs with our file, before two receivers."""
+    """A proxy that runs with our file, before two receivers; a test may ask for other `numbers` in it."""
 
-    def __init__(self, name: str, process: Processes, folder: Path, receivers: list[Receiver]) -> None:
-        self.port, self.folder, self.receivers = free_port(), folder, receivers
+    def __init__(
+        self,
+        name: str,
+        process: Processes,
+        folder: Path,
+        receivers: list[Receiver],
+        numbers: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self.port, self.folder, self.receivers, self._numbers = free_port(), folder, receivers, numbers
         program = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin")
         if program is None:
             without_broker(f"{name} is not there: apt-get install {name}", os.environ)
@@ -100,8 +108,11 @@ class Front:
             "10.0.0.11:8080": f"127.0.0.1:{one.port}",
             "10.0.0.12:8080": f"127.0.0.1:{two.port}",
         }
-        (self.folder / "phonon.conf").write_text(edited(DEPLOY / "nginx/phonon.conf", edits))
-        (self.folder / "nginx.conf").write_text(NGINX_MAIN.format(folder=self.folder))
+        text = edited(DEPLOY / "nginx/phonon.conf", edits, self._numbers)
+        asked = "\n".join(re.findall(r"(?m)^#   (\w.*[;}])$", text))
+        assert "worker_connections" in asked
+        (self.folder / "phonon.conf").write_text(text)
+        (self.folder / "nginx.conf").write_text(NGINX_MAIN.format(folder=self.folder, asked=asked))
         return [program, "-p", str(self.folder), "-c", str(self.folder / "nginx.conf")]
 
     def haproxy(self, program: str, receivers: list[Receiver]) -> list[str]:
@@ -115,7 +126,7 @@ class Front:
             "10.0.0.11:8080": f"127.0.0.1:{one.port} port {one.management_port}",
             "10.0.0.12:8080": f"127.0.0.1:{two.port} port {two.management_port}",
         }
-        (self.folder / "phonon.cfg").write_text(edited(DEPLOY / "haproxy/phonon.cfg", edits))
+        (self.folder / "phonon.cfg").write_text(edited(DEPLOY / "haproxy/phonon.cfg", edits, self._numbers))
         return [program, "-db", "-f", str(self.folder / "phonon.cfg")]
 
     def post(
@@ -153,8 +164,8 @@ class Front:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
 
-def edited(path: Path, edits: Mapping[str, str]) -> str:
-    """The file with its lines that end in `# yours` as they must be here."""
+def edited(path: Path, edits: Mapping[str, str], numbers: Mapping[str, str]) -> str:
+    """The file with its lines that end in `# yours` as they must be here, and what a test has other numbers for."""
     lines = path.read_text().splitlines()
     for number, line in enumerate(lines):
         if line.endswith("# yours"):
@@ -163,6 +174,9 @@ def edited(path: Path, edits: Mapping[str, str]) -> str:
                 lines[number] = lines[number].replace(old, new)
     text = "\n".join(lines) + "\n"
     assert all(new in text for new in edits.values())
+    for old, new in numbers.items():
+        assert old in text
+        text = text.replace(old, new)
     return text
 
 
@@ -195,6 +209,12 @@ async def test_no_delivery_is_refused_while_receivers_are_restarted_and_killed(
         await asyncio.sleep(0.2)
         receivers[0].child.kill()
         await asyncio.sleep(0.5)
+    async with oracle.phase("the other one hangs") as phase:
+        await asyncio.to_thread(receivers[0].start)
+        await until(lambda: phase.answers["200"] > 2 * RATE, 20)
+        receivers[1].child.signal(signal.SIGSTOP)
+        await asyncio.sleep(8)  # longer than nginx waits for one answer: as many wait as ever will
+        receivers[1].child.signal(signal.SIGCONT)
     verdict = await asyncio.to_thread(oracle.judge, kafka.bootstrap_servers, prefix)
     told = "\n".join([*(phase.line() for phase in oracle.phases), verdict.line()])
     assert all(set(phase.answers) <= {"200", "202"} for phase in oracle.phases), told
@@ -260,6 +280,16 @@ WAYS = [
 """The sample as senders send it: with a length, by HTTP/1.0, after asking whether it may, in chunks."""
 
 
+def test_a_body_is_passed_on_whole_and_never_lies_on_disk(front: Front) -> None:
+    """The largest, in chunks, which nginx keeps as they came; it has nowhere else to put them."""
+    shutil.rmtree(front.folder / "bodies", ignore_errors=True)
+    body = b" " * (LIMIT - len(SAMPLE)) + SAMPLE
+    pieces = (body[at : at + 100] for at in range(0, LIMIT, 100))
+    chunks = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces)
+    assert len(chunks) > LIMIT
+    assert front.raw(WAYS[3][0] + chunks + b"0\r\n\r\n").startswith(b"HTTP/1.1 200 ")
+
+
 def test_who_writes_an_address_behind_his_body_is_still_himself(front: Front) -> None:
     """HAProxy passes trailers on, behind the X-Forwarded-For that it sets itself."""
     head, body = WAYS[3]
@@ -281,6 +311,34 @@ def test_what_a_sender_did_not_wait_for_is_stored_even_where_the_first_receiver_
     front.receivers[0].child.kill()
     front.receivers[1].child.signal(signal.SIGCONT)
     eventually(lambda: sent <= flow_ids(kafka, prefix), 10)
+
+
+def test_one_stranger_does_not_take_all_of_haproxy(
+    process: Processes, kafka: Broker, prefix: str, tmp_path: Path
+) -> None:
+    """Who opens connections and says nothing: nginx drops the oldest itself. (The file has five times these.)"""
+    made_topics(kafka, prefix)
+    receivers = receivers_of(process, kafka, prefix, tmp_path)
+    fewer = {"maxconn 1000": "maxconn 200", "conn_cur gt 500": "conn_cur gt 100"}
+    front = Front("haproxy", process, tmp_path / "front", receivers, fewer)
+    with ExitStack() as held:
+        for _ in range(220):
+            stranger = socket.create_connection(("127.0.0.1", front.port), 15, source_address=("127.0.0.3", 0))
+            held.callback(stranger.close)
+        assert front.post(path=PATH).status in TAKEN
+
+
+def test_no_secret_is_logged_where_nginx_may_not_reach_a_receiver(
+    process: Processes, kafka: Broker, prefix: str, tmp_path: Path
+) -> None:
+    """As SELinux forbids it: nginx says that at level crit, with the request, and so it does of a missing socket."""
+    made_topics(kafka, prefix)
+    receivers = receivers_of(process, kafka, prefix, tmp_path, PHONON_TOKEN=TOKEN)
+    unreachable = {f"127.0.0.1:{receivers[1].port}": f"unix:{tmp_path}/missing"}
+    front = Front("nginx", process, tmp_path / "front", receivers, unreachable)
+    assert {front.post().status for _ in range(4)} <= TAKEN
+    assert "unix:" in front.written  # it was tried
+    assert TOKEN not in front.written
 
 
 def flow_ids(kafka: Broker, prefix: str) -> set[str]:

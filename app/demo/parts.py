@@ -1,5 +1,6 @@
 """The parts of the demo that are programs of ours: with which settings they run, how they start, where they are."""
 
+import shlex
 import shutil
 import sys
 from collections.abc import Mapping
@@ -43,6 +44,7 @@ def environment(outer: Mapping[str, str], settings: Settings, kafka: Broker, dir
         "PHONON_DASHBOARD_HOST": LOOPBACK,
         "PHONON_DASHBOARD_PORT": str(free_port(settings.dashboard_port)),
         "PHONON_RECEIVER_METRICS_URL": "",
+        "PHONON_ALLOWED_IPS": "",  # the traffic comes from here
         "PHONON_SPOOL_DIR": str(directory / "spool"),
         "PHONON_STATE_DIR": str(directory / "state"),
         "PHONON_PSEUDONYM_KEY": outer.get("PHONON_PSEUDONYM_KEY") or PSEUDONYM_KEY,
@@ -115,7 +117,7 @@ def addresses(settings: Settings, kafka: Broker, worker_port: int, now: datetime
 
 def program() -> str:
     """How a shell of the user's finds phonon-events: after `make run` it is not on the path."""
-    return "phonon-events" if shutil.which("phonon-events") else PROGRAM
+    return "phonon-events" if shutil.which("phonon-events") else shlex.quote(PROGRAM)
 
 
 def curl(settings: Settings, url: str, now: datetime) -> str:

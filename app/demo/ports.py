@@ -1,7 +1,9 @@
 """Loopback ports: which are free, and whether somebody answers there. Nothing here waits.
 
 A port is given once by a process, as whoever asked may take a while to listen there. Processes side by side that ask
-for many keep apart by their ranges (tests do).
+for many keep apart by their ranges (tests do). A preferred one is kept from others by a name that goes with its
+process (Linux' abstract sockets, which belong to the same network as the port): two demos started at once both found
+9092 free, and one ran on the other's broker.
 
 Ports are taken below the range the kernel gives to outgoing connections. Within it, a client that tries again and again
 to reach a stopped broker sooner or later connects to itself (TCP's simultaneous open), and the broker can't have its
@@ -11,6 +13,7 @@ port back.
 import http.client
 import random
 import socket
+import sys
 from urllib.parse import urlsplit
 
 LOOPBACK = "127.0.0.1"
@@ -19,6 +22,7 @@ LOWEST, HIGHEST = 15_000, 32_000
 
 _chance = random.SystemRandom()
 _given: set[int] = set()
+_claims: dict[int, socket.socket] = {}
 
 
 def is_free(port: int) -> bool:
@@ -34,7 +38,7 @@ def is_free(port: int) -> bool:
 
 def free_port(prefer: int | None = None) -> int:
     """Return a port nobody listens on: the preferred one if it is free, else one that was not given before."""
-    if prefer is not None and is_free(prefer):
+    if prefer is not None and is_free(prefer) and _claimed(prefer):
         return prefer
     for _ in range(1_000):
         port = _chance.randrange(LOWEST, HIGHEST)
@@ -42,6 +46,19 @@ def free_port(prefer: int | None = None) -> int:
             _given.add(port)
             return port
     raise OSError(f"no free port between {LOWEST} and {HIGHEST}")
+
+
+def _claimed(port: int) -> bool:
+    """Tell whether this process may have it: no other one has asked for it first, and lives."""
+    if port not in _claims and sys.platform == "linux":
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0phonon-events port {port}")
+        except OSError:
+            claim.close()
+            return False
+        _claims[port] = claim
+    return True
 
 
 def answers(url: str) -> bool:

@@ -43,7 +43,7 @@ LINE_EVERY_SECONDS = 10.0
 
 
 class Stopped(Exception):  # noqa: N818 - what was asked for
-    """Ctrl-C or SIGTERM."""
+    """Ctrl-C, SIGTERM, or a terminal that was closed."""
 
 
 def run_demo(settings: Settings, *, rate: float, seed: int) -> None:
@@ -98,6 +98,8 @@ def _show(console: Console, running: Parts, look: Callable[[], tuple[Counter[str
         while True:
             figures = look()
             running.require()
+            if live is not None and not console.is_terminal:  # closed, and make, whose it was, has told nobody
+                raise Stopped
             if live is not None:
                 live.update(view.table(*figures), refresh=True)
             elif time.monotonic() >= due:
@@ -107,14 +109,17 @@ def _show(console: Console, running: Parts, look: Callable[[], tuple[Counter[str
 
 @contextmanager
 def _stoppable() -> Iterator[None]:
-    """Turn the first Ctrl-C or SIGTERM into `Stopped`, and let no other disturb the stopping."""
+    """Turn the first of the signals that ask for it into `Stopped`, and let no other disturb the stopping."""
+    asking = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
+        asking.append(signal.SIGHUP)
 
     def stop(_number: int, _frame: object) -> NoReturn:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in asking:
             signal.signal(number, signal.SIG_IGN)
         raise Stopped
 
-    former = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    former = {number: signal.signal(number, stop) for number in asking}
     try:
         yield
     finally:
