@@ -30,7 +30,7 @@ GROUPS_REFUSED: Final = Gauge(
     registry=REGISTRY,
 )
 LOST: Final = Counter(
-    "phonon_partitions_lost", "Times a partition's state was dropped and loaded again", registry=REGISTRY
+    "phonon_partitions_lost", "Times a partition's state was dropped and loaded again", ["partition"], registry=REGISTRY
 )
 FLUSH: Final = Histogram(
     "phonon_flush_seconds", "Seconds that a transaction of state and metrics took", registry=REGISTRY
