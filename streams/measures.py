@@ -29,6 +29,11 @@ GROUPS_REFUSED: Final = Gauge(
     "1 while the groups file can't be used and an older version is in effect",
     registry=REGISTRY,
 )
+STATE_EXPIRES: Final = Gauge(
+    "phonon_state_expires",
+    "1 while Kafka deletes the state by age: its topic's cleanup.policy is not compact",
+    registry=REGISTRY,
+)
 LOST: Final = Counter(
     "phonon_partitions_lost", "Times a partition's state was dropped and loaded again", ["partition"], registry=REGISTRY
 )
