@@ -54,6 +54,7 @@ class MetricsApp(faust.App):
     waiting: str | None = "waiting for Kafka and its topics"
     lack: str | None = None  # what the topics lack since a state was lost
     _asked_at = 0.0
+    _policy_at = 0.0
     _ready_at = 0.0
     _told = False  # that it is not ready
 
@@ -109,7 +110,10 @@ class MetricsApp(faust.App):
         self.lack = lack
 
     async def ask_for_policy(self) -> None:
-        """Tell where Kafka deletes what the state is read from: nobody would notice before figures are wrong."""
+        """Tell now and then where Kafka deletes the state: nobody else would notice before figures are wrong."""
+        if time.monotonic() < self._policy_at:
+            return
+        self._policy_at = time.monotonic() + EXPIRING_SECONDS
         policy = await expiring(self.kafka, self.needed)
         measures.STATE_EXPIRES.set(policy is not None)
         if policy:
@@ -232,12 +236,7 @@ def _connect(app: MetricsApp, source: str) -> None:
         while not app.should_stop:
             await asyncio.sleep(WATCH_SECONDS)
             await app.ask_for_topics()
-
-    @app.task  # type: ignore[untyped-decorator]
-    async def ask_for_policy() -> None:
-        while not app.should_stop:
             await app.ask_for_policy()
-            await asyncio.sleep(EXPIRING_SECONDS)
 
 
 def _give_up(line: str) -> None:

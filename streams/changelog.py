@@ -148,8 +148,8 @@ async def read(
     start, end = starts[log], ends[log]
     if start > 0:  # compaction alone leaves it at 0
         logger.warning(
-            "partition %d: %s begins at offset %d: Kafka has deleted a part of the state, and figures may be too low: see "
-            "'StateExpires' in docs/runbook.md", place.partition, place.changelog, start,
+            "partition %d: %s begins at offset %d: Kafka has deleted a part of the state, figures may be too low: "
+            "see 'StateExpires' in docs/runbook.md", place.partition, place.changelog, start,
         )  # fmt: skip
     consumer = AIOKafkaConsumer(
         **place.connection,

@@ -124,7 +124,7 @@ async def lacking(connection: dict[str, Any], needed: Needed) -> str | None:
 
 
 async def expiring(connection: dict[str, Any], needed: Needed) -> str | None:
-    """How the changelog is cleaned where Kafka deletes by age or size; None where it does not, or where nobody tells."""
+    """How the changelog is cleaned where Kafka deletes by age or size; None where it does not, or nobody tells."""
     admin = AIOKafkaAdminClient(**connection, request_timeout_ms=5000)
     asked = ConfigResource(ConfigResourceType.TOPIC, needed.changelog, {POLICY: ""})
     try:

@@ -121,8 +121,8 @@ def test_a_minute_of_calls_with_thousands_of_legs_is_counted(topic: FlowTopic, w
     assert workers.figure(0, "phonon_partitions_lost_total") == 0
 
 
-def test_a_state_that_kafka_deletes_is_told_before_figures_are_wrong_and_after(topic: FlowTopic, workers: Workers) -> None:
-    """Somebody has set `cleanup.policy` for all topics at once: nothing else would say so, and calls would be missing."""
+def test_a_state_that_kafka_deletes_is_told_before_and_after_it_is_gone(topic: FlowTopic, workers: Workers) -> None:
+    """Somebody has set `cleanup.policy` for all topics at once: nothing else says so, and calls would be missing."""
     admin, state = AdminClient({"bootstrap.servers": topic.servers}), changelog_name(topic.prefix)
     child = workers.start(0)
     workers.wait_ready(0)
