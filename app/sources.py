@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final, NamedTuple
 
-KINDS: Final = (".json", ".jsonl", ".jsonl.gz")
+KINDS: Final = (".json", ".jsonl", ".jsonl.gz", ".body")  # the last are those that the spool has set aside
 SAVE_EVERY_S: Final = 1.0
 VERSION: Final = 1
 
@@ -79,9 +79,9 @@ def _inside(folder: str) -> Iterator[Path]:
 
 
 def documents(name: str, file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Line and body of each delivery: one a file (.json), one a line (.jsonl), or whichever it looks like."""
+    """Line and body of each delivery: one a file (.json, .body), one a line (.jsonl), or whichever it looks like."""
     name = name.removesuffix(".gz")
-    if name.endswith(".json"):
+    if name.endswith((".json", ".body")):
         yield 1, file.read()
         return
     first = file.readline()

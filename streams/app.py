@@ -18,7 +18,7 @@ from faust.exceptions import ConsumerNotStarted
 
 from schemas.settings import Settings
 from schemas.topics import changelog_name, topic_name
-from streams import chunks, connection, gathering, health
+from streams import chunks, connection, gathering, health, measures
 from streams.agents import count_flows
 from streams.changelog import Place
 from streams.ends import Ends
@@ -28,7 +28,7 @@ from streams.given import read_or_exit, state_folder
 from streams.groups_file import GroupsFile
 from streams.partition import Partition, Ports, Topics
 from streams.partitions import Partitions
-from streams.preflight import Needed, Unfit, lacking, prepared, wait_for
+from streams.preflight import Needed, Unfit, expiring, lacking, prepared, wait_for
 from streams.rules import Rules
 
 log = logging.getLogger("streams.app")
@@ -36,6 +36,7 @@ log = logging.getLogger("streams.app")
 SESSION_SECONDS: Final = 6.0  # the least that brokers allow (group.min.session.timeout.ms)
 HEARTBEAT_SECONDS: Final = 0.5  # it is by a heartbeat that a worker hears of a rebalance
 WATCH_SECONDS: Final = 1.0
+EXPIRING_SECONDS: Final = 300.0
 TELL_SECONDS: Final = 10.0  # what is over sooner, as after a rebalance, is no news
 
 
@@ -53,6 +54,7 @@ class MetricsApp(faust.App):
     waiting: str | None = "waiting for Kafka and its topics"
     lack: str | None = None  # what the topics lack since a state was lost
     _asked_at = 0.0
+    _policy_at = 0.0
     _ready_at = 0.0
     _told = False  # that it is not ready
 
@@ -106,6 +108,19 @@ class MetricsApp(faust.App):
         if lack and lack != self.lack:
             log.warning("waiting: %s", lack)
         self.lack = lack
+
+    async def ask_for_policy(self) -> None:
+        """Tell now and then where Kafka deletes the state: nobody else would notice before figures are wrong."""
+        if time.monotonic() < self._policy_at:
+            return
+        self._policy_at = time.monotonic() + EXPIRING_SECONDS
+        policy = await expiring(self.kafka, self.needed)
+        measures.STATE_EXPIRES.set(policy is not None)
+        if policy:
+            log.warning(
+                "%s has cleanup.policy %s: Kafka deletes the state, see 'StateExpires' in docs/runbook.md",
+                self.needed.changelog, policy,
+            )  # fmt: skip
 
     async def _open_management_port(self) -> None:
         host, port = self.settings.management_host, self.settings.management_port
@@ -221,6 +236,7 @@ def _connect(app: MetricsApp, source: str) -> None:
         while not app.should_stop:
             await asyncio.sleep(WATCH_SECONDS)
             await app.ask_for_topics()
+            await app.ask_for_policy()
 
 
 def _give_up(line: str) -> None:

@@ -146,6 +146,11 @@ async def read(
     log, source = TopicPartition(place.changelog, place.partition), TopicPartition(place.source, place.partition)
     starts, ends = await _bounds(place, [log, source])
     start, end = starts[log], ends[log]
+    if start > 0:  # compaction alone leaves it at 0
+        logger.warning(
+            "partition %d: %s begins at offset %d: Kafka has deleted a part of the state, figures may be too low: "
+            "see 'StateExpires' in docs/runbook.md", place.partition, place.changelog, start,
+        )  # fmt: skip
     consumer = AIOKafkaConsumer(
         **place.connection,
         isolation_level="read_committed",

@@ -29,8 +29,13 @@ GROUPS_REFUSED: Final = Gauge(
     "1 while the groups file can't be used and an older version is in effect",
     registry=REGISTRY,
 )
+STATE_EXPIRES: Final = Gauge(
+    "phonon_state_expires",
+    "1 while Kafka deletes the state by age: its topic's cleanup.policy is not compact",
+    registry=REGISTRY,
+)
 LOST: Final = Counter(
-    "phonon_partitions_lost", "Times a partition's state was dropped and loaded again", registry=REGISTRY
+    "phonon_partitions_lost", "Times a partition's state was dropped and loaded again", ["partition"], registry=REGISTRY
 )
 FLUSH: Final = Histogram(
     "phonon_flush_seconds", "Seconds that a transaction of state and metrics took", registry=REGISTRY

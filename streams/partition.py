@@ -101,6 +101,7 @@ class Partition:
 
     def start(self) -> None:
         """Begin to live."""
+        measures.LOST.labels(self.number)  # counts from 0
         self._task = asyncio.create_task(self._live(), name=f"partition {self.number}")
         if self.beside is not None:
             self.beside.start()
@@ -247,7 +248,7 @@ class Partition:
             return 0.0
         self.lost_at = time.monotonic()
         if self.table is not None:  # a failed try to read it again is no further loss
-            measures.LOST.inc()
+            measures.LOST.labels(self.number).inc()
         pause = self._failures.take(error)
         self.trouble = f"state dropped: {self._failures.last}"
         return pause

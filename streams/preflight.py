@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, NamedTuple
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.conn import create_conn
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
@@ -49,6 +50,7 @@ CHANGELOG_CONFIGS: Final = (
     COMPACTED | TIDY | {"max.compaction.lag.ms": "3600000", "delete.retention.ms": "3600000"},
     COMPACTED,
 )
+POLICY: Final = "cleanup.policy"
 NOT_ITS_SETTINGS: Final = (InvalidConfigurationError, PolicyViolationError)
 
 
@@ -119,6 +121,21 @@ async def lacking(connection: dict[str, Any], needed: Needed) -> str | None:
         return f"Kafka {NOT_PERMITTED} ({reason(error)})"
     except (KafkaError, OSError, TimeoutError):
         return None
+
+
+async def expiring(connection: dict[str, Any], needed: Needed) -> str | None:
+    """How the changelog is cleaned where Kafka deletes by age or size; None where it does not, or nobody tells."""
+    admin = AIOKafkaAdminClient(**connection, request_timeout_ms=5000)
+    asked = ConfigResource(ConfigResourceType.TOPIC, needed.changelog, {POLICY: ""})
+    try:
+        await admin.start()
+        [answer] = await admin.describe_configs([asked])
+    except (KafkaError, OSError, TimeoutError):
+        return None
+    finally:
+        let_go(admin.close())
+    found = [entry[1] for resource in answer.resources for entry in resource[4] if entry[0] == POLICY]
+    return next((policy for policy in found if "delete" in policy), None)
 
 
 async def _ask(connection: dict[str, Any], needed: Needed) -> str | None:

@@ -638,7 +638,8 @@ async def test_a_flush_is_one_transaction_with_all_that_it_was_given(
 
 def test_a_state_is_lost_once_however_often_it_can_not_be_read_again() -> None:
     partition = Shore().partition
-    before = measures.REGISTRY.get_sample_value("phonon_partitions_lost_total") or 0
+    lost, own = "phonon_partitions_lost_total", {"partition": str(partition.number)}
+    before = measures.REGISTRY.get_sample_value(lost, own) or 0
     partitions, began = Partitions(lambda _: partition), time.monotonic()
     assert partitions.lost_at() == float("-inf")
     partitions.owned[3] = partition
@@ -646,7 +647,7 @@ def test_a_state_is_lost_once_however_often_it_can_not_be_read_again() -> None:
     for table in (Table((5,)), None, None):
         partition.table = table
         partition._lose(TimeoutError())
-    assert measures.REGISTRY.get_sample_value("phonon_partitions_lost_total") == before + 1
+    assert measures.REGISTRY.get_sample_value(lost, own) == before + 1, "of its own: all of a worker are lost at once"
     assert partitions.lost_at() >= began
 
 

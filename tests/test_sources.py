@@ -36,11 +36,11 @@ def numbered(path: Path, numbers: range) -> list[bytes]:
 
 
 def test_a_folder_is_all_deliveries_in_it_sorted(tmp_path: Path) -> None:
-    for name in ("b.jsonl", "a/2.json", "a/1.jsonl.gz", "c.txt", "a/d.json.bak"):
+    for name in ("b.jsonl", "a/2.json", "a/1.jsonl.gz", "c.txt", "a/d.json.bak", "a/3.body", "a/4.damaged"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"")
     (tmp_path / "x.json").mkdir()
-    inside = [str(tmp_path / name) for name in ("a/1.jsonl.gz", "a/2.json", "b.jsonl")]
+    inside = [str(tmp_path / name) for name in ("a/1.jsonl.gz", "a/2.json", "a/3.body", "b.jsonl")]
     assert expand([str(tmp_path), "-", str(tmp_path / "c.txt")]) == [*inside, "-", str(tmp_path / "c.txt")]
 
 

@@ -8,13 +8,21 @@ import time
 from pathlib import Path
 
 import pytest
-from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[attr-defined]
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewPartitions,
+    ResourceType,
+)
 
 from app.demo.broker import Broker
 from app.demo.child import Child
 from app.demo.ports import free_port
 from schemas import encode
-from schemas.topics import topic_name
+from schemas.topics import changelog_name, topic_name
 from tests.flow_oracle import MINUTE, Record, flow
 from tests.flow_traffic import PARTITIONS, FlowTopic, Workers
 from tests.patience import eventually
@@ -111,6 +119,38 @@ def test_a_minute_of_calls_with_thousands_of_legs_is_counted(topic: FlowTopic, w
     workers.wait_idle()
     assert topic.wrong() == []
     assert workers.figure(0, "phonon_partitions_lost_total") == 0
+
+
+def test_a_state_that_kafka_deletes_is_told_before_and_after_it_is_gone(topic: FlowTopic, workers: Workers) -> None:
+    """Somebody has set `cleanup.policy` for all topics at once: nothing else says so, and calls would be missing."""
+    admin, state = AdminClient({"bootstrap.servers": topic.servers}), changelog_name(topic.prefix)
+    child = workers.start(0)
+    workers.wait_ready(0)
+    count(topic, workers)
+    assert workers.figure(0, "phonon_state_expires") == 0
+    set_policy(admin, state, "compact,delete")
+    child.stop()
+    child = workers.start(0)
+    workers.wait_ready(0)
+    eventually(lambda: workers.figure(0, "phonon_state_expires") == 1)
+    assert f"{state} has cleanup.policy compact,delete: Kafka deletes the state" in child.output
+    assert "a part of the state" not in child.output
+    for future in admin.delete_records([TopicPartition(state, 0, 1)]).values():
+        future.result()
+    set_policy(admin, state, "compact")
+    child.stop()
+    child = workers.start(0)
+    workers.wait_ready(0)
+    assert f"partition 0: {state} begins at offset 1: Kafka has deleted a part of the state" in child.output
+    assert child.output.count("a part of the state") == 1
+    assert workers.figure(0, "phonon_state_expires") == 0
+
+
+def set_policy(admin: AdminClient, name: str, policy: str) -> None:
+    entry = ConfigEntry("cleanup.policy", policy, incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, name, incremental_configs=[entry])
+    for future in admin.incremental_alter_configs([resource]).values():
+        future.result()
 
 
 def test_no_debug_line_holds_what_records_do(topic: FlowTopic, process: Processes, tmp_path: Path) -> None:

@@ -183,6 +183,7 @@ ROWS: Final = {
                 (rate("phonon_gaps_reread_total"), "gaps reread"),
                 (rate("phonon_partitions_lost_total"), "state dropped"),
                 ("sum(phonon_groups_file_refused)", "groups file refused"),
+                ("max(phonon_state_expires)", "state expires"),
             ],
         ),
     ),
