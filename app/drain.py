@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from app.metrics import Metrics
-from app.outcomes import Publishes, State, Unacknowledged, Waiting
+from app.outcomes import Publishes, State, Unacknowledged, Unpublishable, Waiting
 from app.pipeline import Made, Pipeline
 from app.segment import Row
 
@@ -139,7 +139,11 @@ class Drainer:
             if isinstance(outcome, Exception) and not isinstance(outcome, Unacknowledged):
                 await asyncio.to_thread(self.outlet.set_aside, row)
                 self.metrics.count("phonon_set_aside_total")
-                log.error("a spooled delivery was set aside", exc_info=(type(outcome), outcome, outcome.__traceback__))
+                if isinstance(outcome, Unpublishable):
+                    log.error("a spooled delivery was set aside: Kafka refuses a record for good: %s", outcome)
+                else:
+                    error = (type(outcome), outcome, outcome.__traceback__)
+                    log.error("a spooled delivery was set aside", exc_info=error)
         return len(sent)
 
     async def _published(self, waiting: Waiting) -> None:

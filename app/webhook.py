@@ -166,8 +166,11 @@ class Webhook:
             pass
         except Problem:
             raise
+        except Unpublishable as refused:
+            self.metrics.count("phonon_failures_total", "unpublishable")
+            log.error("Kafka refuses a record for good: %s", refused)  # noqa: TRY400 - a traceback of ours says nothing
         except Exception as error:  # noqa: BLE001 - a bug of ours must not cost the delivery: keep it
-            self._note("unpublishable" if isinstance(error, Unpublishable) else "pipeline", error)
+            self._note("pipeline", error)
         else:
             return _reply(200, delivery, "kafka")
         with Deadline(self._left(delivery, 1.0) - MARGIN_SECONDS):

@@ -15,7 +15,7 @@ import pytest
 from app.drain import Drainer
 from app.main import Receiver
 from app.metrics import Metrics
-from app.outcomes import Unacknowledged
+from app.outcomes import Unacknowledged, Unpublishable
 from app.outlet import Outlet
 from app.pipeline import Made, Pipeline
 from app.records import Record
@@ -96,6 +96,17 @@ async def test_what_can_not_be_read_is_set_aside_and_the_rest_goes_on(tmp_path: 
     assert flows(publisher) == ["flow-001", "flow-003"]
     assert [path.read_bytes() for path in (tmp_path / ASIDE).iterdir()] == [b"not json"]
     assert segments(tmp_path) == []
+
+
+async def test_what_kafka_refuses_for_good_is_set_aside_and_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    spooled(tmp_path, body(1))
+    assert await drainer(tmp_path, FakePublisher(Unpublishable("MSG_SIZE_TOO_LARGE"))).drain_once() == 0
+    assert [path.read_bytes() for path in (tmp_path / ASIDE).iterdir()] == [body(1)]
+    assert caplog.messages == [
+        "a spooled delivery was set aside: Kafka refuses a record for good: MSG_SIZE_TOO_LARGE",
+    ]
 
 
 async def test_what_can_not_be_set_aside_stays_and_the_rest_makes_room(tmp_path: Path) -> None:

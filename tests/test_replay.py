@@ -207,9 +207,12 @@ def test_what_no_code_of_ours_can_make_anything_of_does_not_keep_the_rest_from_b
         part = {"flow_id": "", "section": flow.topic, "index": None, "reason": "r", "received_at": at}
         rejected = encode("Rejected", part | {"payload": b64encode(value).decode()})
         site.publish(Record(topic_name(settings.topic_prefix, "Rejected"), b"k", rejected, []))
+    site.publish(Record(topic_name(settings.topic_prefix, "Rejected"), b"k", flow.value, []))
     outcome = replay_rejected(settings, Span(), How(rate=500))
-    assert (outcome.read, outcome.made) == (2, 1)
-    assert dict(outcome.left) == {"our code fails on it (OverflowError)": 1}
+    assert (outcome.read, outcome.made) == (3, 1)
+    assert dict(outcome.left) == {"our code fails on it (OverflowError)": 1, "no Rejected record": 1}
+    earlier = replay_rejected(settings, Span(until=at), How(rate=500))
+    assert (earlier.elsewhen, earlier.made) == (2, 0)
 
 
 def test_what_kafka_deletes_while_it_is_read_is_told(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -127,7 +127,9 @@ async def test_200_when_kafka_has_all(setting: Setting) -> None:
     ("error", "failed"),
     [(Unacknowledged("late"), ""), (Unpublishable("too large"), "unpublishable"), (ValueError("a bug"), "pipeline")],
 )
-async def test_202_when_only_the_spool_has_it(setting: Setting, error: Exception, failed: str) -> None:
+async def test_202_when_only_the_spool_has_it(
+    setting: Setting, error: Exception, failed: str, caplog: pytest.LogCaptureFixture
+) -> None:
     setting.publisher.raises = error
     answer = await setting(traceparent=TRACE)
     assert answer.status == 202
@@ -135,6 +137,8 @@ async def test_202_when_only_the_spool_has_it(setting: Setting, error: Exception
     assert answer.json["flow_id"] == "6629a6f5-af55-41e8-a8a4-9b7b73fcf5c4"
     assert setting.spool.kept == [(1_800_000_000_000, TRACE.decode(), SAMPLE)]
     assert failures(setting) == ([b'phonon_failures_total{where="%s"} 1.0' % failed.encode()] if failed else [])
+    said = {"": [], "unpublishable": ["Kafka refuses a record for good: too large"], "pipeline": ["failed in pipeline"]}
+    assert caplog.messages == said[failed]
 
 
 def failures(setting: Setting) -> list[bytes]:
