@@ -87,13 +87,18 @@ def _check_timeout(setting: str, value: str, answer_within: float) -> None:
         raise SettingsError(f"{setting} must be above PHONON_ANSWER_WITHIN (in ms)")
 
 
+@lru_cache(KEYS_KNOWN)
+def _hash(key: bytes | None) -> int:
+    """What the partitioner takes a partition's number from."""
+    return murmur2(key) & 0x7FFFFFFF if key else 0
+
+
 class Producers:
     """Several of librdkafka's producers, used as one: its methods are confluent_kafka's, and raise the same."""
 
     def __init__(self, opened: Callable[[Mapping[str, Any]], Producer], number: int) -> None:
         self._told = ["{}"] * number
         self._all = [opened({"stats_cb": partial(self._told.__setitem__, one)}) for one in range(number)]
-        self._of = lru_cache(KEYS_KNOWN)(self._chosen)
 
     def of(self, key: bytes | None) -> Callable[..., None]:
         """The `produce` for a delivery, by the key that its records have, or most of them.
@@ -101,11 +106,7 @@ class Producers:
         All keys of a partition have the same, where the number of producers divides that of partitions: so requests
         are as few and as large as with one producer.
         """
-        return self._of(key)
-
-    def _chosen(self, key: bytes | None) -> Callable[..., None]:
-        place = murmur2(key) & 0x7FFFFFFF if key else 0
-        produce: Callable[..., None] = self._all[place % len(self._all)].produce
+        produce: Callable[..., None] = self._all[_hash(key) % len(self._all)].produce
         return produce
 
     def poll(self, timeout: float) -> int:
@@ -120,7 +121,9 @@ class Producers:
         return sum(one.flush(max(0.0, end - time.monotonic())) for one in self._all)
 
     def list_topics(self, *, timeout: float) -> Any:
-        return self._all[0].list_topics(timeout=timeout)
+        for one in self._all:  # of each: whether it is connected, and it learns who leads what
+            found = one.list_topics(timeout=timeout)
+        return found
 
     def __len__(self) -> int:
         return sum(map(len, self._all))

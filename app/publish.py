@@ -9,7 +9,8 @@ Only this module and app/producer.py touch the receiver's producer. Its rules:
 - It is healthy again only when one delivery, tried alone, was acknowledged. That Kafka answers questions proves
   nothing about producing; it is enough only where nothing was late.
 - "Not acknowledged" does not mean "not stored": event ids make a second sending harmless.
-- A producer that met a fatal error never publishes again, and says so only to a poll or produce: another is made.
+- A producer that met a fatal error never publishes again, and says so only to a poll or produce: another is made, and
+  also where there was no answer for long.
 """
 
 import asyncio
@@ -34,6 +35,9 @@ IDLE_SECONDS: Final = 0.1
 RETRY_SECONDS: Final = 0.25
 #: The pause before a producer replaces one that met a fatal error: the new one may meet the same.
 REOPEN_SECONDS: Final = 2.0
+#: One that gets no answer for so long is replaced too: of some that were opened while a broker hung, one in 50 never
+#: tried to connect again.
+UNANSWERED_SECONDS: Final = 8.0
 METADATA_SECONDS: Final = 1.0
 REFUSED_SECONDS: Final = 5.0
 START_SECONDS: Final = 3.0
@@ -118,6 +122,7 @@ class Publisher:
         self._waiting: dict[Countdown, None] = {}  # oldest first: what the stall clock watches
         self._drained: dict[Countdown, None] = {}
         self._was_late = False
+        self._unanswered_since = clock()
         self._fatal = False
         self._down = asyncio.Event()
         self._asked = asyncio.Event()
@@ -226,6 +231,7 @@ class Publisher:
         if self.state is not State.DOWN:
             self._tell("kafka is down: %s", reason)
             self.state = State.DOWN
+            self._unanswered_since = self._clock()
             self._down.set()
         self.reason = reason
         if late:
@@ -300,7 +306,9 @@ class Publisher:
             try:
                 if self._fatal:
                     await asyncio.sleep(REOPEN_SECONDS)
+                if self._fatal or self._clock() - self._unanswered_since > UNANSWERED_SECONDS:
                     self._producer, self._fatal = self._open(), False
+                    self._unanswered_since = self._clock()
                 problem = await asyncio.to_thread(self._ask)
             except Exception as error:  # noqa: BLE001 - nobody else would ever ask again
                 problem = f"the question failed ({type(error).__name__})"
@@ -331,11 +339,13 @@ class Publisher:
         """What is in the way of publishing, or nothing; blocks."""
         problem = self._before()
         if problem:
+            self._unanswered_since = self._clock()  # Kafka was not asked
             return problem
         try:
             found = self._producer.list_topics(timeout=METADATA_SECONDS).topics
         except KafkaException as error:
             return self._why(error.args[0])
+        self._unanswered_since = self._clock()
         missing = sorted(topic for topic in self._topics if topic not in found or found[topic].error is not None)
         if missing:
             return f"topic {', '.join(missing)} is missing: phonon-events topics create"

@@ -319,6 +319,28 @@ async def test_after_a_fatal_error_another_producer_publishes(told_by: str, monk
     await publisher.stop()
 
 
+async def test_a_producer_that_gets_no_answer_for_long_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen: one of several that were opened while a broker hung never tried to connect again, though it was back."""
+    monkeypatch.setattr(publish, "UNANSWERED_SECONDS", 0.4)
+    opened: list[FakeProducer] = []
+
+    def open_another(callbacks: Mapping[str, Any]) -> FakeProducer:
+        opened.append(FakeProducer(TOPICS, callbacks))
+        return opened[-1]
+
+    publisher = Publisher(open_another, topics=TOPICS, stall_after=STALL)
+    await publisher.start()
+    await asyncio.sleep(0.5)  # how long it was well before counts for nothing
+    opened[0].away = True
+    opened[0].callbacks["error_cb"](KafkaError(KafkaError._ALL_BROKERS_DOWN))
+    await asyncio.sleep(0.2)
+    assert len(opened) == 1
+    assert await is_healthy(publisher)
+    await publisher.publish([A_RECORD])
+    assert [len(one.produced) for one in opened] == [0, 1]
+    await publisher.stop()
+
+
 @pytest.mark.parametrize(
     ("code", "words"),
     [(KafkaError.CLUSTER_AUTHORIZATION_FAILED, NOT_PERMITTED), (KafkaError.INVALID_TIMESTAMP, WRONG_TIME)],
