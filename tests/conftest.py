@@ -32,6 +32,8 @@ settings.load_profile("shared machine")
 # A shell starts what is to run in the background with Ctrl-C ignored, and so do all that it starts: tests send it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # under nohup, which the demo respects
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Two of xdist's processes must not give one port: neither knows what the other's children are about to open.
 PORTS_EACH = 2_000
