@@ -81,7 +81,8 @@ class Management:
         reading = self._reading = self._reading or asyncio.ensure_future(asyncio.to_thread(self.spool_status))
         await asyncio.wait({reading}, timeout=SPOOL_SECONDS)
         if reading.done():
-            self._reading = None if self._reading is reading else self._reading
+            if self._reading is reading:
+                self._reading = None
             self._known = None if isinstance(reading.exception(), OSError) else reading.result()
         return self._known
 

@@ -40,6 +40,14 @@ class Setting:
         return self.fake
 
 
+class Opened(list[FakeProducer]):
+    """Opens another producer each time it is asked."""
+
+    def __call__(self, callbacks: Mapping[str, Any]) -> FakeProducer:
+        self.append(FakeProducer(TOPICS, callbacks))
+        return self[-1]
+
+
 @pytest.fixture
 async def setting() -> AsyncIterator[Setting]:
     made = Setting()
@@ -295,13 +303,8 @@ async def test_a_broker_whose_name_can_not_be_resolved_is_said(setting: Setting)
 async def test_after_a_fatal_error_another_producer_publishes(told_by: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A producer that met one never publishes again, and still lists topics."""
     monkeypatch.setattr(publish, "REOPEN_SECONDS", 0.05)
-    opened: list[FakeProducer] = []
-
-    def open_another(callbacks: Mapping[str, Any]) -> FakeProducer:
-        opened.append(FakeProducer(TOPICS, callbacks))
-        return opened[-1]
-
-    publisher = Publisher(open_another, topics=TOPICS, stall_after=STALL)
+    opened = Opened()
+    publisher = Publisher(opened, topics=TOPICS, stall_after=STALL)
     await publisher.start()
     await publisher.publish([A_RECORD])
     if told_by == "poll":
@@ -322,13 +325,8 @@ async def test_after_a_fatal_error_another_producer_publishes(told_by: str, monk
 async def test_a_producer_that_gets_no_answer_for_long_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seen: one of several that were opened while a broker hung never tried to connect again, though it was back."""
     monkeypatch.setattr(publish, "UNANSWERED_SECONDS", 0.4)
-    opened: list[FakeProducer] = []
-
-    def open_another(callbacks: Mapping[str, Any]) -> FakeProducer:
-        opened.append(FakeProducer(TOPICS, callbacks))
-        return opened[-1]
-
-    publisher = Publisher(open_another, topics=TOPICS, stall_after=STALL)
+    opened = Opened()
+    publisher = Publisher(opened, topics=TOPICS, stall_after=STALL)
     await publisher.start()
     await asyncio.sleep(0.5)  # how long it was well before counts for nothing
     opened[0].away = True
