@@ -23,8 +23,8 @@ from tests.conftest import opened
 from tests.patience import eventually
 
 DIDS = [b"+9122%08d" % number for number in range(64)]
-ROUND_TRIP_SECONDS = 0.25
-STALL_SECONDS = 1.0
+ROUND_TRIP_SECONDS = 0.45
+STALL_SECONDS = 3.0
 
 
 def settings_of(servers: str, prefix: str, **more: str) -> Settings:
@@ -111,7 +111,7 @@ async def at_once(link: Link, settings: Settings, producers: int) -> list[Any]:
 
 @pytest.mark.broker
 async def test_a_kafka_that_is_far_away_is_not_taken_for_one_that_is_down(far_kafka: tuple[KafkaNode, Link]) -> None:
-    """One producer needs 13 round trips for deliveries of many DIDs, and more than twice the second it is given.
+    """One producer needs 13 round trips for deliveries of many DIDs, longer than messages may take (5 s); four need 4.
 
     Should it ever do that in time, librdkafka sends several partitions a request: one producer is enough then.
     """
