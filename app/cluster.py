@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from app.kafka_errors import REFUSALS, refusal, refused_property
+from app.kafka_errors import REFUSALS, REPLACED_AFTER_SECONDS, refusal, refused_property
 from schemas.settings import SettingsError
 
 ANSWER_WITHIN_S: Final = 8.0
@@ -56,6 +56,7 @@ class Errors:
     def __init__(self, servers: str) -> None:
         self.servers = servers
         self.reason = ""
+        self._answered_at = time.monotonic()
         self._silent = "is KAFKA_SECURITY_PROTOCOL right?"  # what mere silence may mean
 
     def __call__(self, error: KafkaError) -> None:
@@ -65,6 +66,12 @@ class Errors:
     def well(self) -> None:
         """Kafka has answered: nothing is wrong now, and the settings are right."""
         self.reason, self._silent = "", "it did before: it hangs, or the network is cut"
+        self._answered_at = time.monotonic()
+
+    @property
+    def long_silent(self) -> bool:
+        """Whether a new client should take this one's place."""
+        return time.monotonic() - self._answered_at > REPLACED_AFTER_SECONDS
 
     @property
     def refused(self) -> bool:

@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException
 
-from app.kafka_errors import refusal
+from app.kafka_errors import REPLACED_AFTER_SECONDS, refusal
 from app.outcomes import State, Unacknowledged, Unpublishable
 from app.producer import QUEUE_MESSAGES, KafkaProducer
 from app.records import Record
@@ -35,9 +35,6 @@ IDLE_SECONDS: Final = 0.1
 RETRY_SECONDS: Final = 0.25
 #: The pause before a producer replaces one that met a fatal error: the new one may meet the same.
 REOPEN_SECONDS: Final = 2.0
-#: One that gets no answer for so long is replaced too: of some that were opened while a broker hung, one in 50 never
-#: tried to connect again.
-UNANSWERED_SECONDS: Final = 8.0
 METADATA_SECONDS: Final = 1.0
 REFUSED_SECONDS: Final = 5.0
 START_SECONDS: Final = 3.0
@@ -306,7 +303,7 @@ class Publisher:
             try:
                 if self._fatal:
                     await asyncio.sleep(REOPEN_SECONDS)
-                if self._fatal or self._clock() - self._unanswered_since > UNANSWERED_SECONDS:
+                if self._fatal or self._clock() - self._unanswered_since > REPLACED_AFTER_SECONDS:
                     self._producer, self._fatal = self._open(), False
                     self._unanswered_since = self._clock()
                 problem = await asyncio.to_thread(self._ask)

@@ -7,11 +7,12 @@ import random
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
+from types import SimpleNamespace
 from typing import Any, cast
 
 import httpx
 import pytest
-from confluent_kafka import Message
+from confluent_kafka import KafkaError, KafkaException, Message
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -543,12 +544,66 @@ def test_a_kafka_that_is_not_there_is_said_within_seconds() -> None:
     assert "refused" in said[0].reason
 
 
-# a schema registry
+METRICS = "phonon.did-metrics.v1"
 
 
 def sent(value: bytes) -> Message:
     """A message as librdkafka gives it."""
-    return Message("phonon.did-metrics.v1", value=value, timestamp=(1, 61_000))
+    return Message(METRICS, value=value, timestamp=(1, 61_000))
+
+
+class Deaf:
+    """A consumer of the metrics topic, whose one partition holds these records; so many questions are answered."""
+
+    def __init__(self, answers: int, values: list[bytes]) -> None:
+        self.answers, self.closed = answers, False
+        self.messages = [Message(METRICS, partition=0, error=KafkaError(KafkaError._PARTITION_EOF))]
+        self.messages += map(sent, reversed(values))
+
+    def list_topics(self, topic: str, *, timeout: float) -> Any:
+        self.answers -= 1
+        if self.answers < 0:
+            time.sleep(0.01)
+            raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+        return SimpleNamespace(
+            topics={topic: SimpleNamespace(error=None, topic=topic, partitions=[0] if topic == METRICS else [])}
+        )
+
+    def assign(self, _places: object) -> None: ...
+    def poll(self, _seconds: float) -> None: ...
+
+    def consume(self, _number: int, _seconds: float) -> list[Message]:
+        return [self.messages.pop()] if self.messages else []
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_a_consumer_that_nobody_answers_for_long_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """librdkafka forgot all brokers when metadata named none, and never connected again (its issue 5301).
+
+    The new one reads the topic from its beginning: what the page has must not go back meanwhile.
+    """
+    monkeypatch.setattr("app.dashboard.source.PROBE_SECONDS", 0)
+    monkeypatch.setattr("app.dashboard.source.RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("app.cluster.REPLACED_AFTER_SECONDS", 0.2)
+    old, new = (line.value(60_000) for line in lines(2))
+    made_ones = [Deaf(5 * 3, [old, new]), Deaf(10**9, [old, new])]
+    consumers = iter(made_ones)
+    monkeypatch.setattr("app.dashboard.source.connect", lambda *_, **__: next(consumers))
+    batches, said = list[Batch](), list[Link]()
+    source = Source(read_settings({}), None, deliver=batches.append, say=said.append)
+    source.start()
+    deadline = time.monotonic() + 10
+    while len(batches) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    source.stop()
+    assert [one.closed for one in made_ones] == [True, True]
+    assert batches == [Batch([latest(new, 61_000)], [], [])] * 2
+    assert [link.state for link in said if link.loaded] == ["connected", "away", "connected"]
+
+
+# a schema registry
 
 
 def test_records_wait_for_the_registry_and_need_it_once() -> None:

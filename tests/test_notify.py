@@ -486,7 +486,7 @@ class Partition:
         self.low, self.high, self.kept, self.said, self.each = low, high, kept, said, each
         self.other = 7  # what the group has committed of another partition
         self.at: int | None = None
-        self.rests = self.fails = False
+        self.rests = self.fails = self.away = False
         self.commits: list[tuple[int, str]] = []
         self.read: list[list[int]] = []  # the offsets given at each turn
         self.voided: list[int] = []  # the turns at which all that was delivered became void
@@ -498,7 +498,12 @@ class Partition:
         self.lose: Callable[[], None] = lambda: on_lost(self, [TopicPartition("alerts", 0)])
 
     def list_topics(self, topic: str, *, timeout: float) -> Any:
+        if self.away:
+            time.sleep(0.01)
+            raise KafkaException(KafkaError(KafkaError._TRANSPORT))
         return SimpleNamespace(topics={topic: SimpleNamespace(error=None, partitions={0: None, 1: None})})
+
+    def poll(self, _seconds: float) -> None: ...
 
     def get_watermark_offsets(self, _place: TopicPartition, *, timeout: float) -> tuple[int, int]:
         return self.low, self.high
@@ -631,6 +636,19 @@ def test_what_is_lost_to_another_process_is_neither_kept_nor_sent_on(monkeypatch
     partition.turns[3] = lose
     source._follow()
     assert (len(partition.commits), partition.voided) == (1, [1, 3, 6])
+
+
+def test_a_consumer_that_nobody_answers_for_long_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """librdkafka forgot all brokers when metadata named none, and never connected again (its issue 5301)."""
+    monkeypatch.setattr("app.notify.source.PROBE_SECONDS", 0)
+    monkeypatch.setattr("app.cluster.REPLACED_AFTER_SECONDS", 0.2)
+    partition = Partition(0, 3)
+    source, delivered = followed(partition, monkeypatch, turns=1_000_000)
+    partition.turns[5] = lambda: setattr(partition, "away", True)
+    source._follow()
+    assert (len(delivered), partition.voided) == (3, [1, len(partition.read)])
+    assert not source._stop.is_set()
+    assert source.trouble.startswith("no answer from Kafka")
 
 
 def test_why_the_group_is_not_for_us_is_said_and_what_is_fatal_begins_anew() -> None:

@@ -2,8 +2,8 @@
 
 Of the metrics only the newest record of a key is decoded: while the topic's past is read, that is one of hundreds. A
 missing topic of alerts is no trouble: then there are none. Whether Kafka is there is asked, not guessed: every
-PROBE_SECONDS a question that only a broker can answer. While it is away the consumer stays as it is (librdkafka
-connects again by itself), and the page says since when.
+PROBE_SECONDS a question that only a broker can answer. While it is away the page says since when, and now and then
+another consumer takes the place of the one that hears nothing.
 """
 
 import logging
@@ -105,7 +105,7 @@ class Source:
             self._stop.wait(RETRY_SECONDS)
 
     def _follow(self) -> None:
-        """Read until stopped, or until the topic is no longer as it was."""
+        """Read until stopped, until the topic is no longer as it was, or nobody answers this consumer any more."""
         errors = Errors(self._settings.kafka["bootstrap.servers"])
         consumer = connect(Consumer, self._settings.kafka, errors, group_id=GROUP, **ONLOOKER)
         try:
@@ -138,6 +138,7 @@ class Source:
         newest: dict[Key, Message] = {}
         ends: set[Place] = set()
         begun = probed = time.monotonic()
+        loaded = False
         while not self._stop.is_set():
             for message in consumer.consume(BATCH, POLL_SECONDS):
                 error = message.error()
@@ -151,12 +152,13 @@ class Source:
                 elif error.fatal():
                     raise KafkaException(error)
             now = time.monotonic()
-            if ends >= partitions or self._link.loaded or now - begun > LOADING_SECONDS:
+            if loaded or ends >= partitions or now - begun > LOADING_SECONDS:
                 self._flush(newest)
                 self._now(loaded=True)
+                loaded = True
             if now - probed >= PROBE_SECONDS:
                 found = self._partitions(consumer, errors)
-                if found and found != partitions:
+                if errors.long_silent or (found and found != partitions):
                     return
                 probed = time.monotonic()
 

@@ -102,7 +102,7 @@ class Source:
             self._stop.wait(RETRY_SECONDS)
 
     def _follow(self) -> None:
-        """Read until stopped, or until something fails."""
+        """Read until stopped, until something fails, or nobody answers this consumer any more."""
         errors = Errors(self._settings.kafka["bootstrap.servers"])
         consumer = make_consumer(self._settings, errors)
         try:
@@ -113,6 +113,8 @@ class Source:
             while not self._stop.is_set():
                 if time.monotonic() - probed >= PROBE_SECONDS:
                     self._probe(consumer, errors)
+                    if errors.long_silent:
+                        return
                     probed = time.monotonic()
                 self._take(consumer, consumer.consume(BATCH, POLL_SECONDS))
                 self._place(consumer)
