@@ -59,7 +59,7 @@ def test_the_lock_satisfies_the_project() -> None:
 
 def unbounded(names: set[str], requirements: list[str], lock: str) -> set[str]:
     """Return those of the names whose requirement admits a minor version behind the locked one."""
-    wanted = {canonicalize_name(one.name): one.specifier for one in map(Requirement, requirements)}
+    wanted = {str(canonicalize_name(one.name)): one.specifier for one in map(Requirement, requirements)}
     locked_at = {name: Version(version) for name, version in locked(lock).items()}
     following = {name: f"{locked_at[name].major}.{locked_at[name].minor + 1}" for name in names}
     return {name for name in names if name not in wanted or wanted[name].contains(following[name])}
