@@ -238,7 +238,8 @@ def test_the_demo_says_which_part_died(process: Processes) -> None:
 
 
 @pytest.mark.skipif(Path("/var/run/docker.sock").exists(), reason="Docker comes before the mock")
-def test_without_java_the_demo_runs_on_a_mock_and_says_so(process: Processes) -> None:
+def test_without_java_the_demo_runs_on_a_mock_and_says_so(process: Processes, tmp_path: Path) -> None:
+    (tmp_path / "app.py").touch()  # of the folder in which it runs, where no part of ours is looked for
     demo = process("demo", settings={"JAVA_HOME": "/nonexistent"}, ready="First figures", within_seconds=60)
     demo.wait_until(lambda: bool(re.search(r"[1-9]\d* deliveries, .* calls \d", demo.output)), within_seconds=15)
     assert "no java found" in demo.output

@@ -75,7 +75,7 @@ class Parts:
         receiver = self._child("receiver", [PROGRAM, "serve"])
         page = self._child("live page", [PROGRAM, "dashboard"])
         self._wait(receiver, settings.management_port)
-        self._child("traffic", [sys.executable, "-m", "app.demo.traffic", str(rate), str(seed)])
+        self._child("traffic", [sys.executable, "-P", "-m", "app.demo.traffic", str(rate), str(seed)])
         self._wait(worker, self.worker_port)
         self._wait(page, settings.dashboard_port, "healthz")
 
