@@ -200,7 +200,8 @@ def test_an_address_that_is_new_begins_where_the_farthest_is() -> None:
 
 
 def test_an_address_is_marked_and_not_shown() -> None:
-    assert mark("https://hooks.example/T0/secret") == mark("https://hooks.example/T0/secret") != mark("https://b/")
+    assert mark("https://hooks.example/T0/secret") == "beaee51ad026", "another mark, and after an upgrade it is a new address"
+    assert mark("https://hooks.example/T0/secret") != mark("https://b/")
     assert "secret" not in mark("https://hooks.example/T0/secret")
 
 
