@@ -156,6 +156,14 @@ def test_each_alert_keeps_its_order_and_each_message_is_settled_once(
     assert (lane.oldest(), lane.seconds(now)) == (None, None)
 
 
+def test_of_those_that_are_due_at_once_the_first_is_the_first() -> None:
+    lane = Lane()
+    for number in (1, 2, 3):
+        lane.add(arrived(number), 10.0)
+    taken = [lane.take(10.0) for _ in range(4)]
+    assert [one and one.arrived.notification.id for one in taken] == [*map(webhook_id, (1, 2, 3)), None]
+
+
 def test_an_address_that_wants_to_be_left_alone_is() -> None:
     lane = Lane()
     lane.add(arrived(1), 10.0)
@@ -195,12 +203,13 @@ def test_an_address_that_is_new_begins_where_the_farthest_is() -> None:
     kept = metadata((40, 90), ["dead", "well"])
     assert read_floors(40, kept, ["well", "new", "dead"]) == (90, 90, 40)
     assert read_floors(40, kept, ["new"]) == (90,)
-    for others in (None, "", "{}", "null", "[1]", '{"dead":"x"}', '{"dead":1e999}', "set by hand"):
+    odd = ('{"dead":"x"}', '{"dead":1e999}', '{"dead":null}', "set by hand")
+    for others in (None, "", "{}", "null", "[1]", *odd):
         assert read_floors(40, others, ["dead", "well"]) == (40, 40)
 
 
 def test_an_address_is_marked_and_not_shown() -> None:
-    assert mark("https://hooks.example/T0/secret") == "beaee51ad026", "another mark, and after an upgrade it is a new address"
+    assert mark("https://hooks.example/T0/secret") == "beaee51ad026", "with another it would be a new address"
     assert mark("https://hooks.example/T0/secret") != mark("https://b/")
     assert "secret" not in mark("https://hooks.example/T0/secret")
 
