@@ -31,7 +31,7 @@ def exit_code(command: click.Command, arguments: list[str]) -> int:
     """The exit code of a command line, which it runs; whatever that raises becomes one line on stderr."""
     try:
         return _invoked(command, arguments)
-    except (KeyboardInterrupt, click.Abort):
+    except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # whoever read our output has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -106,6 +106,10 @@ def test_pauses_double_with_jitter_and_have_an_end(tries: int, chance: float) ->
     assert whole / 2 <= pause_seconds(tries, chance) <= whole
 
 
+def test_the_first_pauses() -> None:
+    assert [pause_seconds(tries, 0) for tries in range(1, 12)] == [0.5, 1, 2, 4, 8, 16, 32, 64, 128, 150, 150]
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [
@@ -134,6 +138,7 @@ def test_each_alert_keeps_its_order_and_each_message_is_settled_once(
 ) -> None:
     lane, left, out, now = Lane(), deque(enumerate(sent)), list[Waiting](), 0.0
     expected, seen = defaultdict[int, list[int]](list), defaultdict[int, list[int]](list)
+    until = defaultdict[int, float](float)
     for offset, (number, _) in enumerate(sent):
         expected[number].append(offset)
     while left or lane.waiting:
@@ -142,12 +147,14 @@ def test_each_alert_keeps_its_order_and_each_message_is_settled_once(
             offset, (number, state) = left.popleft()
             lane.add(arrived(number, state, offset=offset), now)
         if waiting := lane.take(now):
+            assert until[waiting.arrived.offset] <= now, "a pause is a pause"
             out.append(waiting)
         assert len({one.arrived.notification.alert_id for one in out}) == len(out), "one message an alert at a time"
         if out and chance.random() < 0.6:
             waiting = out.pop(chance.randrange(len(out)))
             if chance.random() < 0.3:
-                lane.postpone(waiting, now + chance.random() * 3)
+                until[waiting.arrived.offset] = now + chance.random() * 3
+                lane.postpone(waiting, until[waiting.arrived.offset])
             else:
                 lane.settle(waiting, now)
                 number, _ = sent[waiting.arrived.offset]
