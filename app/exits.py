@@ -52,9 +52,6 @@ def _invoked(command: click.Command, arguments: list[str]) -> int:
             command.invoke(context)
     except click.exceptions.Exit as left:
         return left.exit_code
-    finally:
-        if sys.stdout is not None:  # closed (>&-): there is nobody to tell
-            sys.stdout.flush()
     return DONE
 
 

@@ -290,8 +290,8 @@ def test_synthetic_deliveries_are_written_instead_of_posted_and_repeatable(tmp_p
 
 
 def in_bash(line: str, folder: Path) -> "subprocess.CompletedProcess[str]":
-    """What becomes of a line of bash, in this folder and without settings."""
-    command, environ = ["/bin/bash", "-c", line], clean_environment(os.environ, {})
+    """What becomes of a line of bash, in this folder and without settings; output is held back as it is for a user."""
+    command, environ = ["/bin/bash", "-c", line], clean_environment(os.environ, {"PYTHONUNBUFFERED": ""})
     return subprocess.run(command, env=environ, cwd=folder, capture_output=True, text=True, check=False)
 
 

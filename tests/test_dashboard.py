@@ -449,6 +449,12 @@ Ask = Callable[..., Any]
 BASIC = {"PHONON_DASHBOARD_BASIC_AUTH": "lead:secret"}
 SENDERS = {"PHONON_BASIC_AUTH": "phonon:push"}
 TOKEN = {"PHONON_TOKEN": "t0ken"}
+NARROW = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",  # the path may hold the token
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+}
 
 
 async def get(environ: dict[str, str], path: str = "/", host: str = "127.0.0.1", **how: Any) -> httpx.Response:
@@ -504,7 +510,7 @@ async def test_under_a_foreign_name_or_from_elsewhere_it_is_not() -> None:
 async def test_what_is_configured_must_pass(environ: dict[str, str], path: str, how: Any, status: int) -> None:
     reply = await get(environ, path, host="board.example", peer="203.0.113.9", **how)
     assert reply.status_code == status
-    assert reply.headers["x-content-type-options"] == "nosniff"
+    assert {name: reply.headers[name] for name in NARROW} == NARROW
     assert ("www-authenticate" in reply.headers) == (status == 401)
 
 

@@ -375,6 +375,7 @@ async def test_a_rest_outlives_that_what_waits_is_forgotten(hooks: tuple[Hooks, 
         while not to.lane.rest_until:  # noqa: ASYNC110 - a lane tells nobody
             await asyncio.sleep(0.01)
         to.begin()  # a rebalance
+        assert (to.lane.waiting, to.lane.oldest()) == (0, None), "another process sends it now"
         to.add(fresh(2))
         await asyncio.sleep(0.3)
         to.stop()
@@ -418,6 +419,14 @@ def test_an_address_is_well_or_not_by_its_last_answer(
         address._tell(status)
     assert measures.FAILED.labels(address.name)._value.get() == 2 * failed
     assert caplog.messages == ["address does not take alerts"] * failed
+
+
+def test_an_address_has_figures_from_its_start() -> None:
+    """A rate over a counter that is not there yet misses its first step."""
+    Address("http://a/", "figures", [], lambda _arrived: None)
+    for counter in (measures.SENT, measures.FAILED, measures.GIVEN_UP):
+        samples = [sample for metric in counter.collect() for sample in metric.samples]
+        assert [s.value for s in samples if s.name.endswith("_total") and "figures" in s.labels.values()] == [0.0]
 
 
 def test_kafka_that_fails_is_tried_again_and_an_error_of_ours_is_told_to_who_waits(
