@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import json
 import random
+import re
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from app.credentials import refuse_open_door
 from app.dashboard import messages, scrape
 from app.dashboard.alerts import MOST_FIRING, MOST_OVER, Alert, Alerts, read_alert
+from app.dashboard.assets import FOLDER
 from app.dashboard.figures import COUNTS, Latest, latest, meanings, shown
 from app.dashboard.guard import address, page_credentials
 from app.dashboard.rates import RATE_SECONDS, Receiver, summary, totals
@@ -60,6 +62,11 @@ def test_a_record_becomes_the_counts_of_each_window() -> None:
     assert (one.did, one.as_of, one.written_at) == ("+912240000000", 60_000, 61_000)
     assert one.windows == (("5m", 300), ("1h", 3600), ("24h", 86_400))
     assert one.counts == tuple(tuple(counts[name] for name in COUNTS) for counts in line.counts)
+
+
+def test_the_page_reads_the_counts_in_the_order_in_which_they_travel() -> None:
+    [names] = re.findall(r"COUNTS = (\[.*\])", (FOLDER / "figures.js").read_text())
+    assert json.loads(names) == list(COUNTS)
 
 
 def test_what_is_no_metrics_record_is_refused() -> None:
@@ -386,12 +393,15 @@ def test_what_a_receiver_says_is_added_up_over_labels() -> None:
 def test_rates_are_over_the_last_seconds_and_survive_a_restart() -> None:
     receiver = Receiver()
     for second, count in enumerate((100, 110, 120, 5, 15)):
-        receiver.add(second * 2.0, f"phonon_deliveries_total {count}\n")
+        receiver.add(1000 + second * 2.0, f"phonon_deliveries_total {count}\n")
     assert receiver.rate("deliveries") == (10 + 10 + 5 + 10) / 8
     for second in range(20):
-        receiver.add(10 + second, "phonon_deliveries_total 15\n")
+        receiver.add(1010 + second, "phonon_deliveries_total 15\n")
     assert receiver.rate("deliveries") == 0
     assert len(receiver.looks) <= RATE_SECONDS + 2
+    for minute, count in enumerate((0, 600, 600), start=20):
+        receiver.add(60 * minute, f"phonon_deliveries_total {count}\n")
+    assert receiver.rate("deliveries") == 0, "two looks are enough, however far apart"
 
 
 def test_a_receiver_that_does_not_answer_makes_the_sum_unknown() -> None:
