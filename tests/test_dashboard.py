@@ -8,6 +8,7 @@ import re
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any, cast
 
 import httpx
@@ -183,7 +184,16 @@ async def test_a_page_gets_alerts_as_they_begin_and_end() -> None:
     state.take([record("a", 1)], alerts=[alert(1)])
     streams = streams_of(state)
     (kind, content), *_ = events(streams.since(None, streams._now()))
-    assert (kind, [one["id"] for one in content["alerts"]], content["alerts_kept"]) == ("snapshot", ["1"], MOST_OVER)
+    assert (kind, [one["id"] for one in content.pop("alerts")]) == ("snapshot", ["1"])
+    assert content == {
+        "started_at": 0,
+        "sample_ms": 10_000,
+        "points": TREND,
+        "alerts_kept": MOST_OVER,
+        "windows": [list(window) for window in WINDOWS],
+        "counts": list(COUNTS),
+        "rows": [["a", "a", 1, False, [1, 1, 0, 0, 0, 0], [2, 1, 0, 0, 0, 0], []]],
+    }
     before = streams._now()
     state.take([], alerts=[alert(1, firing=False, at=20), alert(2)])
     [(kind, told)] = events(streams.since(before, streams._now()))
@@ -446,6 +456,25 @@ async def test_a_receiver_that_hangs_is_unknown_and_holds_up_no_other(monkeypatc
     watching.cancel()
     assert (known > 5, before["answering"]) == (True, 1)
     assert summary([one, two])["answering"] == 2
+
+
+def test_a_receivers_page_is_read_whole_and_no_other_answer_is_one() -> None:
+    class Metrics(BaseHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            """Nothing on stderr."""
+
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/metrics" else 404)
+            self.end_headers()
+            self.wfile.write(PAGE.encode())
+
+    with HTTPServer(("127.0.0.1", 0), Metrics) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        told = [scrape.page(url + path) for path in ("", "/metrics", "/healthz")]
+        server.shutdown()
+    assert told == [PAGE, PAGE, None]
+    assert scrape.page(url) is None, "nobody listens there any more"
 
 
 def test_without_an_address_the_receiver_of_the_same_settings_is_asked() -> None:
