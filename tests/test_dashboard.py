@@ -97,6 +97,8 @@ def test_a_dids_own_view_holds_its_menu_and_until_when_its_lines_are_settled() -
     state.take(latest(one.value(600_000), 1) for one in (line, group))
     own, of_group = (json.loads(messages.one_did(state, row)) for row in state.rows.values())
     assert (own["legs_settled_until"], of_group["legs_settled_until"]) == (360_000, 360_000)
+    head = {"did": line.did, "shown": "+91 22 4000 0000", "as_of": 600_000, "written_at": 1, "group": False}
+    assert {name: own[name] for name in head} == head
     for window, of_groups in zip(own["windows"], of_group["windows"], strict=True):
         first = [place for place in window["menu"] if ">" not in place["path"]]
         assert sum(place["flows"] for place in first) == window["flows_with_key"] > 0
