@@ -1,7 +1,9 @@
 """connection: librdkafka's names as aiokafka's and Faust's; and what preflight says where there is no answer."""
 
 import ssl
+import subprocess
 from contextlib import nullcontext
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -57,6 +59,9 @@ def test_sasl_over_tls(name: str) -> None:
     credentials = connection.credentials(kafka)
     assert isinstance(credentials, faust.SASLCredentials)
     assert (credentials.protocol.value, credentials.mechanism.value) == ("SASL_SSL", "SCRAM-SHA-512")
+    assert (credentials.username, credentials.password) == ("svc", "secret")
+    assert isinstance(credentials.ssl_context, ssl.SSLContext)
+    assert connection.credentials(kafka | {"security.protocol": "sasl_plaintext"}).ssl_context is None
 
 
 def test_tls_checks_the_name_unless_told_otherwise() -> None:
@@ -68,6 +73,25 @@ def test_tls_checks_the_name_unless_told_otherwise() -> None:
     assert (context.check_hostname, lenient.check_hostname) == (True, False)
     assert lenient.verify_mode is ssl.CERT_REQUIRED
     assert isinstance(connection.credentials(kafka), faust.SSLCredentials)
+
+
+def test_certificates_are_checked_unless_told_otherwise() -> None:
+    kafka = {"bootstrap.servers": "a:1", "security.protocol": "SSL"}
+    for value, checked in (("true", True), ("false", False)):
+        context = connection.tls(kafka | {"enable.ssl.certificate.verification": value})
+        assert context is not None
+        assert (context.check_hostname, context.verify_mode is ssl.CERT_REQUIRED) == (checked, checked)
+
+
+def test_our_certificate_is_read_with_its_password(tmp_path: Path) -> None:
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-subj", "/CN=us"]
+    command += ["-passout", "pass:sword-fish", "-keyout", str(tmp_path / "key"), "-out", str(tmp_path / "pem")]
+    subprocess.run(command, check=True, capture_output=True)
+    kafka = {"bootstrap.servers": "a:1", "security.protocol": "SSL", "ssl.key.location": str(tmp_path / "key")}
+    kafka["ssl.certificate.location"] = str(tmp_path / "pem")
+    connection.check(kafka | {"ssl.key.password": "sword-fish"})
+    with pytest.raises(SettingsError, match="KAFKA_SSL_KEY_LOCATION"):
+        connection.check(kafka | {"ssl.key.password": "cod"})
 
 
 def test_certificates_are_judged_as_librdkafka_judges_them(monkeypatch: pytest.MonkeyPatch) -> None:
