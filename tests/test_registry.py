@@ -285,6 +285,27 @@ def test_a_registry_that_hangs_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
             registry.learn([1])
 
 
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [(b"", "Remote end closed connection without response"), (b"-ERR what?\r\n", "-ERR what?")],
+    ids=["nothing", "another protocol"],
+)
+def test_what_hangs_up_or_speaks_another_protocol_is_said_in_one_line(answer: bytes, why: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def hang_up() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(10_000)
+                connection.sendall(answer)
+
+        threading.Thread(target=hang_up, daemon=True).start()
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        with pytest.raises(RegistryError) as error:
+            Registry(address).learn([1])
+    assert str(error.value) == f"the schema registry at {address} does not answer ({why})"
+
+
 @pytest.mark.parametrize(("pause", "then", "asked"), [(60, "away", ["Flow"]), (0, "", ["Flow", "Flow", "Sms"])])
 def test_headers_are_asked_for_again_after_a_while(
     pause: float, then: str, asked: list[str], monkeypatch: pytest.MonkeyPatch
