@@ -30,12 +30,14 @@ from app.demo.ports import free_port
 from app.outcomes import Unacknowledged
 from app.pipeline import make_pipeline
 from app.publish import Publisher
+from app.records import NAMES
 from app.segment import Row
 from app.topics import create_topics
 from schemas import SCHEMAS, Undecodable, UnknownId, canonical_text, decode, encode, registry_header
 from schemas.registry import Headers, Refused, Registry, RegistryError
 from schemas.settings import read_settings
 from schemas.topics import TOPICS, topic_name
+from streams.framing import WRITTEN, Framing
 from tests import patience
 from tests.apicurio import Door, apicurio
 from tests.conftest import opened
@@ -304,6 +306,22 @@ def test_what_hangs_up_or_speaks_another_protocol_is_said_in_one_line(answer: by
         with pytest.raises(RegistryError) as error:
             Registry(address).learn([1])
     assert str(error.value) == f"the schema registry at {address} does not answer ({why})"
+
+
+async def test_a_worker_waits_for_its_headers_and_asks_for_ids_that_it_does_not_know() -> None:
+    assert await Framing(read_settings({})).prepare() is None
+    away = Framing(read_settings({"SCHEMA_REGISTRY_URL": f"http://127.0.0.1:{free_port()}"}))
+    assert "does not answer" in (await away.prepare() or "")
+    answer, told = {"id": 7, "schema": canonical_text(SCHEMAS["Flow"])}, list[str]()
+    with answering(200, json.dumps(answer).encode()) as url:
+        framing = Framing(read_settings({"SCHEMA_REGISTRY_URL": url}))
+        values = [None, b"", b"nothing of ours", encode("Flow", flow()), registry_header(7) + b"body"]
+        assert framing.unknown(values) == {7}
+        await framing.learn({7}, told.append)
+        assert (framing.unknown(values), told) == (set(), [])
+        assert not await framing.prepare()
+    assert framing.headers == dict.fromkeys(WRITTEN, registry_header(7))
+    assert {*WRITTEN, *NAMES} == {topic.record for topic in TOPICS}, "what is on topics is the receiver's or theirs"
 
 
 @pytest.mark.parametrize(("pause", "then", "asked"), [(60, "away", ["Flow"]), (0, "", ["Flow", "Flow", "Sms"])])

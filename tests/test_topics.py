@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[attr-defined]
 from confluent_kafka.cimpl import NewTopic
 
-from app.cluster import ClusterError, Errors, ask
+from app.cluster import ClusterError, Errors, ask, one_line
 from app.topics import Cluster, Difference, _described, check_topics, create_topics
 from schemas.refusals import NOT_PERMITTED
 from schemas.settings import Settings, read_settings
@@ -131,6 +131,20 @@ def test_a_cluster_that_answered_before_is_not_told_to_look_at_its_settings() ->
     assert errors.line() == "no answer from Kafka at b:1 (Connection refused)"
     errors.well()
     assert errors.line() == "no answer from Kafka at b:1 (it did before: it hangs, or the network is cut)"
+
+
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [
+        (KafkaError(KafkaError.INVALID_CONFIG, "no\n  such thing"), "no such thing"),
+        (KafkaException(KafkaError(KafkaError.INVALID_CONFIG, "no\n  such thing")), "no such thing"),
+        (RuntimeError("the client\nis closed"), "the client is closed"),
+        (RuntimeError(), ""),
+    ],
+    ids=repr,
+)
+def test_what_librdkafka_says_is_one_line(failure: KafkaError | Exception, said: str) -> None:
+    assert one_line(failure) == said
 
 
 def test_a_partition_without_a_leader_is_asked_again_and_others_are_not() -> None:
