@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[attr-defined]
 from confluent_kafka.cimpl import NewTopic
 
-from app.cluster import ClusterError, Errors, ask, one_line
+from app.cluster import ClusterError, Errors, ask, look, one_line
 from app.topics import Cluster, Difference, _described, check_topics, create_topics
 from schemas.refusals import NOT_PERMITTED
 from schemas.settings import Settings, read_settings
@@ -131,6 +131,31 @@ def test_a_cluster_that_answered_before_is_not_told_to_look_at_its_settings() ->
     assert errors.line() == "no answer from Kafka at b:1 (Connection refused)"
     errors.well()
     assert errors.line() == "no answer from Kafka at b:1 (it did before: it hangs, or the network is cut)"
+
+
+class Slow:
+    """A client whose Kafka answers the third question; before that it tells what is in the way."""
+
+    def __init__(self, errors: Errors, told: int) -> None:
+        self.errors, self.told, self.asked = errors, told, 0
+
+    def list_topics(self, *, timeout: float) -> str:
+        self.asked += 1
+        if self.asked < 3:
+            raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+        return "the metadata"
+
+    def poll(self, timeout: float = 0) -> None:
+        self.errors(KafkaError(self.told, "told"))
+
+
+def test_a_kafka_that_answers_late_is_waited_for_and_one_that_refuses_us_is_not() -> None:
+    errors = Errors("b:1")
+    assert look(Slow(errors, KafkaError._TRANSPORT), errors) == "the metadata"
+    refused = Slow(errors, KafkaError._AUTHENTICATION)
+    with pytest.raises(ClusterError, match=r"^Kafka at b:1 refuses KAFKA_SASL_USERNAME"):
+        look(refused, errors)
+    assert refused.asked == 1
 
 
 @pytest.mark.parametrize(
