@@ -18,9 +18,10 @@ from aiokafka.errors import (
     NodeNotReadyError,
     SaslAuthenticationFailed,
     TopicAuthorizationFailedError,
+    UnsupportedSaslMechanismError,
 )
 
-from schemas.refusals import NOT_PERMITTED, WRONG_CREDENTIALS
+from schemas.refusals import NOT_PERMITTED, UNTRUSTED_CERTIFICATE, WRONG_CREDENTIALS, WRONG_PROTOCOL
 from schemas.settings import SettingsError
 from streams import connection, preflight
 from streams.log import reason
@@ -266,6 +267,7 @@ async def test_what_is_waited_for_is_told_each_time_and_logged_now_and_then(
         (TopicAuthorizationFailedError(), f"Kafka {NOT_PERMITTED} ({reason(TopicAuthorizationFailedError())})"),
         (KafkaConnectionError(), None),
         (TimeoutError(), None),
+        (ConnectionRefusedError(), None),
     ],
 )
 async def test_while_workers_run_only_what_is_known_to_be_wrong_is_told(
@@ -280,11 +282,21 @@ async def test_while_workers_run_only_what_is_known_to_be_wrong_is_told(
     assert await preflight.lacking({}, NEEDED) == told
 
 
+def of_tls(error: ssl.SSLError, why: str | None) -> ssl.SSLError:
+    """An error as OpenSSL's are: it has a reason, or None where Python knows no name for it."""
+    error.reason = why  # type: ignore[assignment]
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "told"),
     [
         (TopicAuthorizationFailedError(), f"Kafka at a:1 {NOT_PERMITTED} ({reason(TopicAuthorizationFailedError())})"),
         (SaslAuthenticationFailed(), f"Kafka at a:1 {WRONG_CREDENTIALS}"),
+        (UnsupportedSaslMechanismError(), f"Kafka at a:1 {WRONG_CREDENTIALS}"),
+        (of_tls(ssl.SSLCertVerificationError(), "CERTIFICATE_VERIFY_FAILED"), f"Kafka at a:1 {UNTRUSTED_CERTIFICATE}"),
+        (of_tls(ssl.SSLError(), "WRONG_VERSION_NUMBER"), f"Kafka at a:1 {WRONG_PROTOCOL}"),
+        (of_tls(ssl.SSLError(), None), f"Kafka at a:1 {WRONG_PROTOCOL}"),
         (
             KafkaConnectionError(),
             "no answer from Kafka at a:1 (KafkaConnectionError: is KAFKA_SECURITY_PROTOCOL right?)",

@@ -11,7 +11,7 @@ from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[att
 from confluent_kafka.cimpl import NewTopic
 
 from app.cluster import ClusterError, Errors, ask, look, one_line
-from app.topics import Cluster, Difference, _described, check_topics, create_topics
+from app.topics import Cluster, Difference, _config_differences, _described, _made, check_topics, create_topics
 from schemas.refusals import NOT_PERMITTED
 from schemas.settings import Settings, read_settings
 from schemas.topics import TOPICS, changelog_name, topic_name
@@ -103,14 +103,28 @@ def test_limits_above_what_is_needed_are_left_alone(configured: Configured) -> N
     assert check_topics(settings) == []
 
 
+def answered(code: int) -> Future[Any]:
+    """Kafka's answer to who asked for something."""
+    future: Future[Any] = Future()
+    future.set_exception(KafkaException(KafkaError(code)))
+    return future
+
+
+def test_a_topic_is_made_by_whoever_was_first_and_its_settings_may_be_refused() -> None:
+    assert _made(answered(KafkaError.TOPIC_ALREADY_EXISTS))
+    assert not _made(answered(KafkaError.INVALID_CONFIG))
+    assert not _made(answered(KafkaError.POLICY_VIOLATION))
+    with pytest.raises(KafkaException):
+        _made(answered(KafkaError.TOPIC_AUTHORIZATION_FAILED))
+
+
+def test_what_a_topic_has_not_set_is_a_difference() -> None:
+    (found,) = _config_differences("t", {"cleanup.policy": "compact", "retention.ms": "5"}, {"retention.ms": "6"})
+    assert str(found) == "t: cleanup.policy is not set, needed compact"
+
+
 def test_a_topic_that_the_asked_broker_has_not_heard_of_yet_is_still_missing() -> None:
     """In a cluster of three, one broker may name a topic that the next one has not heard of."""
-
-    def answered(code: int) -> Future[Any]:
-        future: Future[Any] = Future()
-        future.set_exception(KafkaException(KafkaError(code)))
-        return future
-
     assert _described(answered(KafkaError.UNKNOWN_TOPIC_OR_PART)) is None
     with pytest.raises(KafkaException):
         _described(answered(KafkaError.TOPIC_AUTHORIZATION_FAILED))
