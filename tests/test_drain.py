@@ -330,6 +330,7 @@ async def test_damage_is_counted_and_said_and_nothing_where_there_is_none(
     segment.write_bytes(segment.read_bytes()[:-1])
     await draining.drain_once()
     assert caplog.messages == ["damaged bytes of the spool were set aside"]
+    assert caplog.records[0].fields == {"places": 1}  # type: ignore[attr-defined]
     assert counted(draining, b"phonon_set_aside_total 1.0")
 
 

@@ -1,7 +1,9 @@
 """connection: librdkafka's names as aiokafka's and Faust's; and what preflight says where there is no answer."""
 
+import json
 import ssl
 import subprocess
+import sys
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -146,6 +148,35 @@ async def test_a_server_by_its_ipv6_address_is_asked_for_the_reason_too(monkeypa
     monkeypatch.setattr(preflight, "create_conn", create_conn)
     said = await preflight._why({"bootstrap_servers": ["[::1]:4"]}, KafkaConnectionError())
     assert (asked, said) == ([("::1", 4)], f"Kafka at [::1]:4 {WRONG_CREDENTIALS}")
+
+
+# what is logged
+
+SAID = """
+import logging, logging.config, sys
+from streams.log import config
+logging.config.dictConfig(config(*sys.argv[1:]))
+for name in ("faust", "mode.core", "aiokafka.cluster", "asyncio", "streams.chunks", "aiokafka.conn", "streams.app"):
+    logging.getLogger(name).warning("said")
+logging.getLogger("streams.app").debug("fine")
+"""
+NOISE = ["faust", "mode.core", "aiokafka.cluster", "asyncio", "streams.chunks"]
+
+
+@pytest.mark.parametrize(
+    ("level", "told"), [("info", ["streams.app"]), ("error", []), ("debug", [*NOISE, "streams.app", "streams.app"])]
+)
+def test_of_what_libraries_say_nothing_is_logged_and_with_debug_all_but_what_goes_over_connections(
+    level: str, told: list[str]
+) -> None:
+    """aiokafka.conn logs requests, one of them with the password."""
+    command = [sys.executable, "-c", SAID, level, "json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert [line["logger"] for line in lines] == told
+    assert {(*line, line["message"]) for line in lines if line["level"] == "WARNING"} <= {
+        ("time", "level", "logger", "message", "said")
+    }
 
 
 # what must be there before the first record is read
