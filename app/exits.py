@@ -31,7 +31,7 @@ def exit_code(command: click.Command, arguments: list[str]) -> int:
     """The exit code of a command line, which it runs; whatever that raises becomes one line on stderr."""
     try:
         return _invoked(command, arguments)
-    except (KeyboardInterrupt, click.Abort):
+    except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # whoever read our output has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -52,9 +52,6 @@ def _invoked(command: click.Command, arguments: list[str]) -> int:
             command.invoke(context)
     except click.exceptions.Exit as left:
         return left.exit_code
-    finally:
-        if sys.stdout is not None:  # closed (>&-): there is nobody to tell
-            sys.stdout.flush()
     return DONE
 
 

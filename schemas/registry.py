@@ -237,4 +237,5 @@ def _reason(error: Exception) -> str:
     reason = error.reason if isinstance(error, URLError) else error
     if isinstance(reason, TimeoutError):
         return f"nothing within {ANSWER_SECONDS:g} s"
-    return str(getattr(reason, "strerror", None) or reason or type(reason).__name__)
+    said = str(getattr(reason, "strerror", None) or reason or type(reason).__name__)
+    return " ".join(said.split())[:200]  # http.client quotes what speaks another protocol, with its line's end

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import time
+from base64 import b64decode
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -178,6 +179,16 @@ async def test_bad_records_are_set_aside_with_their_place_and_passed() -> None:
     event = dict(headers[1])
     assert (event["ce_id"], event["ce_type"]) == (b"phonon.flow.v1/3/101", b"phonon.rejected.v1")
     assert set(event) == {"ce_specversion", "ce_id", "ce_type", "ce_source", "ce_time", "content-type"}
+
+
+@pytest.mark.parametrize(("size", "cut"), [(512 * 1024, ""), (512 * 1024 + 1, "; payload cut from 524289 bytes")])
+async def test_a_bad_record_is_kept_up_to_a_size(size: int, cut: str) -> None:
+    """What is kept must fit into a record of the rejected topic."""
+    shore = Shore()
+    await shore.partition.count(fetched(100, 1, value=b"x" * size))
+    _, record = decode(shore.partition._rejected[0][2])
+    assert len(b64decode(record["payload"])) == 512 * 1024
+    assert record["reason"].endswith(f"(phonon.flow.v1 partition 3 offset 100{cut})")
 
 
 class Journal:

@@ -13,7 +13,9 @@ import pytest
 
 import app.cli
 from app.cli import cli, run
+from app.exits import Failed, WrongSettings, foreseen
 from schemas.env_file import read_env_file
+from schemas.settings import SettingsError
 from tests.processes import SCRIPT, clean_environment, run_command
 
 HEAVY = ("confluent_kafka", "aiohttp", "starlette", "uvicorn", "rich", "msgspec", "phonenumbers", "faust", "asyncio")
@@ -256,6 +258,23 @@ def test_nothing_ends_in_a_traceback(
     assert capsys.readouterr() == ("", said)
 
 
+@pytest.mark.parametrize(
+    ("raised", "ends_in", "said"),
+    [
+        (OSError(28, "No space left on device"), Failed, "[Errno 28] No space left on device"),
+        (OSError(28, "No space left on device", "state"), Failed, "state: No space left on device"),
+        (BrokenPipeError(32, "Broken pipe"), BrokenPipeError, "[Errno 32] Broken pipe"),
+        (SettingsError("PHONON_X is odd"), WrongSettings, "PHONON_X is odd"),
+        (ValueError("ours"), ValueError, "ours"),
+    ],
+    ids=repr,
+)
+def test_what_was_foreseen_is_said_in_its_own_words(raised: Exception, ends_in: type[Exception], said: str) -> None:
+    with pytest.raises(ends_in) as ended, foreseen(OSError):
+        raise raised
+    assert str(ended.value) == said
+
+
 def test_the_spool_of_a_fresh_start_is_empty(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["spool", "status"]) == 0
     assert "deliveries waiting" in capsys.readouterr().out
@@ -271,8 +290,8 @@ def test_synthetic_deliveries_are_written_instead_of_posted_and_repeatable(tmp_p
 
 
 def in_bash(line: str, folder: Path) -> "subprocess.CompletedProcess[str]":
-    """What becomes of a line of bash, in this folder and without settings."""
-    command, environ = ["/bin/bash", "-c", line], clean_environment(os.environ, {})
+    """What becomes of a line of bash, in this folder and without settings; output is held back as it is for a user."""
+    command, environ = ["/bin/bash", "-c", line], clean_environment(os.environ, {"PYTHONUNBUFFERED": ""})
     return subprocess.run(command, env=environ, cwd=folder, capture_output=True, text=True, check=False)
 
 

@@ -48,7 +48,7 @@ def test_where_each_value_comes_from(
 ) -> None:
     (tmp_path / "secret").write_text("swordfish")
     (tmp_path / ".env").write_text(
-        "PHONON_PORT=1111\nPHONON_REGION=US\nPHONON_TOKEN_FILE=secret\nPHONON_HOST=\nPHONON_SPOOL_DIR=[red]\n"
+        "PHONON_PORT=1111\nPHONON_REGION=US\nPHONON_TOKEN_FILE=secret\nPHONON_HOST=\nPHONON_SPOOL_DIR=//a@b/[red]\n"
     )
     monkeypatch.setenv("PHONON_PORT", "2222")
     monkeypatch.setenv("KAFKA_SASL_USERNAME", "me")
@@ -57,7 +57,7 @@ def test_where_each_value_comes_from(
         "PHONON_PORT": ("2222", "environment"),
         "PHONON_REGION": ("US", ".env"),
         "PHONON_TOKEN": (None, "file secret"),
-        "PHONON_SPOOL_DIR": ("[red]", ".env"),
+        "PHONON_SPOOL_DIR": ("//a@b/[red]", ".env"),
         "KAFKA_SASL_USERNAME": ("me", "environment"),
     }
     table = shown(capsys)

@@ -4,9 +4,11 @@ import asyncio
 import dataclasses
 import json
 import random
+import re
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -19,6 +21,7 @@ from hypothesis import strategies as st
 from app.credentials import refuse_open_door
 from app.dashboard import messages, scrape
 from app.dashboard.alerts import MOST_FIRING, MOST_OVER, Alert, Alerts, read_alert
+from app.dashboard.assets import FOLDER
 from app.dashboard.figures import COUNTS, Latest, latest, meanings, shown
 from app.dashboard.guard import address, page_credentials
 from app.dashboard.rates import RATE_SECONDS, Receiver, summary, totals
@@ -63,6 +66,11 @@ def test_a_record_becomes_the_counts_of_each_window() -> None:
     assert one.counts == tuple(tuple(counts[name] for name in COUNTS) for counts in line.counts)
 
 
+def test_the_page_reads_the_counts_in_the_order_in_which_they_travel() -> None:
+    [names] = re.findall(r"COUNTS = (\[.*\])", (FOLDER / "figures.js").read_text())
+    assert json.loads(names) == list(COUNTS)
+
+
 def test_what_is_no_metrics_record_is_refused() -> None:
     rejected = {"flow_id": "1", "section": "s", "reason": "r", "payload": "p", "received_at": 0}
     fields = {f["name"]: f.get("default") for f in SCHEMAS["Rejected"]["fields"]} | rejected
@@ -90,6 +98,8 @@ def test_a_dids_own_view_holds_its_menu_and_until_when_its_lines_are_settled() -
     state.take(latest(one.value(600_000), 1) for one in (line, group))
     own, of_group = (json.loads(messages.one_did(state, row)) for row in state.rows.values())
     assert (own["legs_settled_until"], of_group["legs_settled_until"]) == (360_000, 360_000)
+    head = {"did": line.did, "shown": "+91 22 4000 0000", "as_of": 600_000, "written_at": 1, "group": False}
+    assert {name: own[name] for name in head} == head
     for window, of_groups in zip(own["windows"], of_group["windows"], strict=True):
         first = [place for place in window["menu"] if ">" not in place["path"]]
         assert sum(place["flows"] for place in first) == window["flows_with_key"] > 0
@@ -177,7 +187,16 @@ async def test_a_page_gets_alerts_as_they_begin_and_end() -> None:
     state.take([record("a", 1)], alerts=[alert(1)])
     streams = streams_of(state)
     (kind, content), *_ = events(streams.since(None, streams._now()))
-    assert (kind, [one["id"] for one in content["alerts"]], content["alerts_kept"]) == ("snapshot", ["1"], MOST_OVER)
+    assert (kind, [one["id"] for one in content.pop("alerts")]) == ("snapshot", ["1"])
+    assert content == {
+        "started_at": 0,
+        "sample_ms": 10_000,
+        "points": TREND,
+        "alerts_kept": MOST_OVER,
+        "windows": [list(window) for window in WINDOWS],
+        "counts": list(COUNTS),
+        "rows": [["a", "a", 1, False, [1, 1, 0, 0, 0, 0], [2, 1, 0, 0, 0, 0], []]],
+    }
     before = streams._now()
     state.take([], alerts=[alert(1, firing=False, at=20), alert(2)])
     [(kind, told)] = events(streams.since(before, streams._now()))
@@ -387,12 +406,15 @@ def test_what_a_receiver_says_is_added_up_over_labels() -> None:
 def test_rates_are_over_the_last_seconds_and_survive_a_restart() -> None:
     receiver = Receiver()
     for second, count in enumerate((100, 110, 120, 5, 15)):
-        receiver.add(second * 2.0, f"phonon_deliveries_total {count}\n")
+        receiver.add(1000 + second * 2.0, f"phonon_deliveries_total {count}\n")
     assert receiver.rate("deliveries") == (10 + 10 + 5 + 10) / 8
     for second in range(20):
-        receiver.add(10 + second, "phonon_deliveries_total 15\n")
+        receiver.add(1010 + second, "phonon_deliveries_total 15\n")
     assert receiver.rate("deliveries") == 0
     assert len(receiver.looks) <= RATE_SECONDS + 2
+    for minute, count in enumerate((0, 600, 600), start=20):
+        receiver.add(60 * minute, f"phonon_deliveries_total {count}\n")
+    assert receiver.rate("deliveries") == 0, "two looks are enough, however far apart"
 
 
 def test_a_receiver_that_does_not_answer_makes_the_sum_unknown() -> None:
@@ -439,6 +461,25 @@ async def test_a_receiver_that_hangs_is_unknown_and_holds_up_no_other(monkeypatc
     assert summary([one, two])["answering"] == 2
 
 
+def test_a_receivers_page_is_read_whole_and_no_other_answer_is_one() -> None:
+    class Metrics(BaseHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            """Nothing on stderr."""
+
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/metrics" else 404)
+            self.end_headers()
+            self.wfile.write(PAGE.encode())
+
+    with HTTPServer(("127.0.0.1", 0), Metrics) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        told = [scrape.page(url + path) for path in ("", "/metrics", "/healthz")]
+        server.shutdown()
+    assert told == [PAGE, PAGE, None]
+    assert scrape.page(url) is None, "nobody listens there any more"
+
+
 def test_without_an_address_the_receiver_of_the_same_settings_is_asked() -> None:
     settings = read_settings({"PHONON_MANAGEMENT_HOST": "0.0.0.0", "PHONON_MANAGEMENT_PORT": "9123"})
     assert own_receiver(settings) == "http://127.0.0.1:9123/metrics"
@@ -450,6 +491,12 @@ Ask = Callable[..., Any]
 BASIC = {"PHONON_DASHBOARD_BASIC_AUTH": "lead:secret"}
 SENDERS = {"PHONON_BASIC_AUTH": "phonon:push"}
 TOKEN = {"PHONON_TOKEN": "t0ken"}
+NARROW = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",  # the path may hold the token
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+}
 
 
 async def get(environ: dict[str, str], path: str = "/", host: str = "127.0.0.1", **how: Any) -> httpx.Response:
@@ -505,7 +552,7 @@ async def test_under_a_foreign_name_or_from_elsewhere_it_is_not() -> None:
 async def test_what_is_configured_must_pass(environ: dict[str, str], path: str, how: Any, status: int) -> None:
     reply = await get(environ, path, host="board.example", peer="203.0.113.9", **how)
     assert reply.status_code == status
-    assert reply.headers["x-content-type-options"] == "nosniff"
+    assert {name: reply.headers[name] for name in NARROW} == NARROW
     assert ("www-authenticate" in reply.headers) == (status == 401)
 
 

@@ -89,13 +89,16 @@ async def test_what_is_not_acknowledged_stays(tmp_path: Path) -> None:
     assert len(list(Outlet(tmp_path).waiting())) == 2
 
 
-async def test_what_can_not_be_read_is_set_aside_and_the_rest_goes_on(tmp_path: Path) -> None:
+async def test_what_can_not_be_read_is_set_aside_and_the_rest_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     spooled(tmp_path, body(1), b"not json", body(3))
     publisher = FakePublisher()
     assert await drainer(tmp_path, publisher).drain_once() == 2
     assert flows(publisher) == ["flow-001", "flow-003"]
     assert [path.read_bytes() for path in (tmp_path / ASIDE).iterdir()] == [b"not json"]
     assert segments(tmp_path) == []
+    assert caplog.messages == ["a spooled delivery was set aside"], "it is nothing that Kafka refused"
 
 
 async def test_what_kafka_refuses_for_good_is_set_aside_and_said(
@@ -151,9 +154,12 @@ async def test_on_a_full_disk_what_is_sent_makes_room_for_what_is_set_aside(
 
 async def test_the_rate_is_bounded(tmp_path: Path) -> None:
     spooled(tmp_path, *map(body, range(40)))
+    draining, progress = drainer(tmp_path, FakePublisher(), rate=100), list[int]()
+    draining.progress = progress.append
     began = time.monotonic()
-    assert await drainer(tmp_path, FakePublisher(), rate=100).drain_once() == 40
+    assert await draining.drain_once() == 40
     assert time.monotonic() - began > 0.3
+    assert progress == [10] * 4, "what is a tenth of a second's: no burst of 64"
 
 
 async def test_what_a_slow_kafka_takes_at_once_grows_until_the_rate_is_reached(tmp_path: Path) -> None:
@@ -167,7 +173,9 @@ async def test_what_a_slow_kafka_takes_at_once_grows_until_the_rate_is_reached(t
     spooled(tmp_path, *map(body, range(1000)))
     draining, progress = drainer(tmp_path, Slow(), rate=1500), list[int]()
     draining.progress = progress.append
+    began = time.monotonic()
     assert await draining.drain_once() == 1000
+    assert time.monotonic() - began < 4, "it takes 1.1 s: nobody waits once the rate's time is over"
     assert progress[:2] == [64, 128]
     assert 200 <= max(progress) <= 512
 
@@ -261,6 +269,30 @@ async def test_a_failing_disk_is_told_once_and_without_our_lines(
     assert record.exc_info is None
 
 
+async def test_a_disk_that_fails_again_is_told_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("app.drain.OTHER_DRAINS_SECONDS", 0.01)
+    monkeypatch.setattr("app.drain.PAUSE_SECONDS", 0.01)
+    prepare(tmp_path)
+    fails = iter([True, True, False, True])
+
+    def failing(_outlet: Outlet) -> int:
+        if next(fails, False):
+            raise OSError(errno.EIO, "Input/output error")
+        return 0
+
+    draining = drainer(tmp_path, FakePublisher())
+    monkeypatch.setattr(Outlet, "sweep", failing)
+    runs = asyncio.create_task(draining.run())
+    async with asyncio.timeout(10):
+        while not counted(draining, b'phonon_failures_total{where="drain"} 3.0'):  # noqa: ASYNC110 - a thread counts
+            await asyncio.sleep(0)
+    runs.cancel()
+    await asyncio.gather(runs, return_exceptions=True)
+    assert caplog.messages == ["the spool can't be drained: [Errno 5] Input/output error"] * 2
+
+
 async def test_a_disk_that_takes_no_marks_does_not_have_the_same_rows_sent_each_second(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -298,6 +330,7 @@ async def test_damage_is_counted_and_said_and_nothing_where_there_is_none(
     segment.write_bytes(segment.read_bytes()[:-1])
     await draining.drain_once()
     assert caplog.messages == ["damaged bytes of the spool were set aside"]
+    assert caplog.records[0].fields == {"places": 1}  # type: ignore[attr-defined]
     assert counted(draining, b"phonon_set_aside_total 1.0")
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from streams import measures
 from streams.groups import Groups, GroupsError, read_csv, read_toml
 from streams.groups_file import GroupsFile
 
@@ -109,11 +110,12 @@ def test_a_file_is_read_again_when_it_has_changed_and_a_broken_one_changes_nothi
     assert first.names == ("group/a",)
     file.look()
     assert file.groups is first
-    for text, warned in (("did,group\n+9122*,b,c\n", 1), ("did,group\n+9122*,b\n", 1)):
+    for text, warned, refused in (("did,group\n+9122*,b,c\n", 1, 1), ("did,group\n+9122*,b\n", 1, 0)):
         path.write_text(text)
         file.look()
         file.look()
         assert len([one for one in caplog.records if one.levelname == "WARNING"]) == warned
+        assert measures.GROUPS_REFUSED._value.get() == refused
     assert f"PHONON_GROUPS: {path}, line 2: 3 cells under a header of 2; the groups stay" in caplog.text
     assert file.groups.names == ("group/b",)
     path.unlink()

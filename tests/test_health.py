@@ -63,19 +63,35 @@ async def test_ready_is_what_would_be_stored(readiness: Readiness, ready: bool) 
     said = json.loads(answer.body)
     assert said["ready"] is ready
     assert (said["kafka"], said["spool"]) == (readiness.kafka or "ok", readiness.spool or "ok")
+    assert said.get("receiver") == ("stopping" if readiness.stopping else None)
 
 
 async def test_alive() -> None:
     assert (await ask("/healthz")).status == 200
-    assert (await ask("/healthz", method="HEAD")).body == b""
+    head = await ask("/healthz", method="HEAD")
+    assert (head.status, head.body) == (200, b"")
 
 
-async def test_metrics_hold_the_spool() -> None:
-    text = (await ask("/metrics")).body.decode()
-    assert "phonon_spool_rows 3.0" in text
-    assert "phonon_spool_oldest_age_seconds 1.5" in text
-    assert "phonon_spool_set_aside 2.0" in text
-    assert "phonon_spool_writable 1.0" in text
+async def test_metrics_hold_the_spool_and_what_was_just_counted() -> None:
+    management = Management(
+        readiness=lambda: Readiness("", ""),
+        spool_status=lambda: SpoolStatus(3, 400, 1.5, 2, 4096),
+        metrics=Metrics(),
+        spool_limit_bytes=1000,
+    )
+    management.metrics.count("phonon_drained_total")
+    lines = (await ask("/metrics", management=management)).body.decode().splitlines()
+    figures = dict(line.split() for line in lines if not line.startswith("#"))
+    assert {name: value for name, value in figures.items() if name.startswith("phonon_spool_")} == {
+        "phonon_spool_writable": "1.0",
+        "phonon_spool_limit_bytes": "1000.0",
+        "phonon_spool_rows": "3.0",
+        "phonon_spool_bytes": "400.0",
+        "phonon_spool_oldest_age_seconds": "1.5",
+        "phonon_spool_set_aside": "2.0",
+        "phonon_spool_disk_bytes": "4096.0",
+    }
+    assert figures["phonon_drained_total"] == "1.0"
 
 
 async def test_a_disk_that_can_not_be_read_takes_no_other_figures_away() -> None:

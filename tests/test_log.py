@@ -2,6 +2,7 @@
 
 import json
 import logging
+import subprocess
 import sys
 
 import pytest
@@ -38,6 +39,31 @@ def test_an_exception_is_a_type_and_places(form: logging.Formatter) -> None:
     assert "KeyError at test_log.py:" in line
     assert "912243692987" not in line
     assert "\n" not in line
+
+
+SAID = """
+import logging
+from pathlib import Path
+from app import log
+log.configure("info", "FORM")
+logging.getLogger("uvicorn.access").error("POST /webhooks/phonon/t0ken")
+logging.getLogger("librdkafka").critical("fatal")
+logging.getLogger("uvicorn").info("started")
+logging.getLogger("asyncio").info("selector")
+logging.getLogger("app").debug("fine")
+logging.getLogger("app").info("%d %d", "an error of ours")
+logging.getLogger("app").info("listening", extra={"fields": {"at": Path("/x")}})
+"""
+
+
+@pytest.mark.parametrize(("form", "line"), [("console", "info    listening at=/x"), ("json", '"at": "/x"}')])
+def test_of_what_libraries_say_only_what_matters_is_logged(form: str, line: str) -> None:
+    """uvicorn's own lines hold paths, and these tokens; librdkafka says the same again and again."""
+    command = [sys.executable, "-c", SAID.replace("FORM", form)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    [said] = done.stderr.splitlines()
+    assert said.endswith(line)
+    assert done.stdout == ""
 
 
 def test_a_flow_id_that_is_no_uuid_is_a_digest() -> None:

@@ -10,9 +10,12 @@ from schemas.memo import Memo
 @given(st.lists(st.integers(0, 9)), st.integers(1, 5))
 def test_it_gives_what_the_function_gives_of_so_many_at_most(keys: list[int], most: int) -> None:
     memo: Memo[int, int] = Memo(lambda key: -key, most)
+    held: dict[int, int] = {}
     for key in keys:
-        assert memo[key] == -key
-        assert len(memo) <= most
+        if key not in held and len(held) == most:
+            held.clear()
+        held[key] = -key
+        assert (memo[key], memo) == (-key, held)
 
 
 def test_what_was_raised_is_not_kept() -> None:

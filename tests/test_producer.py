@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -13,7 +13,7 @@ from app.demo.broker import Broker, jars
 from app.demo.kafka_node import KafkaNode
 from app.demo.ports import free_port
 from app.outcomes import Unacknowledged
-from app.producer import open_producers, producer_config
+from app.producer import Producers, open_producers, producer_config
 from app.publish import Publisher, needed_topics
 from app.records import Record
 from app.topics import create_topics
@@ -56,6 +56,22 @@ def test_what_has_no_key_has_a_producer() -> None:
     producers = open_producers(producer_config(read_settings({})), 4, {})
     assert producers.of(None) == producers.of(None)
     assert producers.of(b"") in set(map(producers.of, DIDS))
+
+
+def test_what_is_purged_of_all_is_purged_of_each_as_it_was_asked() -> None:
+    """What is in flight and purged may be stored all the same: nobody would know."""
+
+    class One:
+        def __init__(self, _more: object) -> None:
+            self.purged: list[tuple[bool, bool]] = []
+            opened_ones.append(self)
+
+        def purge(self, *, in_queue: bool = True, in_flight: bool = True) -> None:
+            self.purged.append((in_queue, in_flight))
+
+    opened_ones: list[One] = []
+    Producers(cast(Any, One), 3).purge(in_queue=True, in_flight=False)
+    assert [one.purged for one in opened_ones] == [[(True, False)]] * 3
 
 
 @pytest.mark.broker

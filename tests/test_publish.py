@@ -402,6 +402,7 @@ def test_what_the_promise_stands_on_can_not_be_set(name: str) -> None:
 def test_a_message_timeout_below_the_answer_time_is_refused() -> None:
     with pytest.raises(SettingsError, match="KAFKA_MESSAGE_TIMEOUT_MS"):
         producer_config(read_settings({"KAFKA_MESSAGE_TIMEOUT_MS": "4000"}))
+    assert producer_config(read_settings({"KAFKA_MESSAGE_TIMEOUT_MS": "4001"}))["message.timeout.ms"] == "4001"
     with pytest.raises(SettingsError, match="KAFKA_DELIVERY_TIMEOUT_MS must be above"):
         producer_config(read_settings({"KAFKA_DELIVERY_TIMEOUT_MS": "4000"}))
 

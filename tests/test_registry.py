@@ -8,14 +8,15 @@ import http.server
 import json
 import os
 import re
+import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, Producer, TopicPartition
@@ -29,12 +30,14 @@ from app.demo.ports import free_port
 from app.outcomes import Unacknowledged
 from app.pipeline import make_pipeline
 from app.publish import Publisher
+from app.records import NAMES
 from app.segment import Row
 from app.topics import create_topics
 from schemas import SCHEMAS, Undecodable, UnknownId, canonical_text, decode, encode, registry_header
 from schemas.registry import Headers, Refused, Registry, RegistryError
 from schemas.settings import read_settings
 from schemas.topics import TOPICS, topic_name
+from streams.framing import WRITTEN, Framing
 from tests import patience
 from tests.apicurio import Door, apicurio
 from tests.conftest import opened
@@ -160,7 +163,7 @@ def test_ids_are_looked_up_once_and_outlive_the_registry(door: Door, prefix: str
         decode(registry_header(2**31) + b"body", registry.resolve)
     with pytest.raises(UnknownId):
         decode(registry_header(2**31 - 1) + b"body", registry.resolve)
-    with pytest.raises(Undecodable, match="does not answer"):
+    with pytest.raises(Undecodable, match=r"does not answer \(Connection refused\)"):
         decode(registry_header(2**31 - 1) + b"body", registry.look_up)
     with pytest.raises(Undecodable, match="SCHEMA_REGISTRY_URL is not set"):
         decode(value)
@@ -239,6 +242,108 @@ def test_what_is_no_registry_is_said_in_one_line(name: str) -> None:
     assert "\n" not in problem
     assert "swordfish" not in problem
     assert re.search(line, problem), problem
+
+
+class Counting(Registry):
+    """A registry that counts how often ids are looked up, by a clock of the test's."""
+
+    def __init__(self, url: str) -> None:
+        self.now, self.looks = 1000.0, 0
+        super().__init__(url, clock=lambda: self.now)
+
+    def learn(self, ids: Iterable[int]) -> None:
+        self.looks += 1
+        super().learn(ids)
+
+
+def test_that_an_id_is_unknown_is_believed_for_a_minute() -> None:
+    with answering(404, b'{"error_code":40403,"message":"Schema not found"}') as url:
+        registry = Counting(url)
+        for now, looks in ((1000.0, 1), (1059.9, 1), (1060.0, 2), (1119.9, 2)):
+            registry.now = now
+            with pytest.raises(Undecodable, match="the schema registry has no id 7"):
+                registry.look_up(7)
+            assert registry.looks == looks
+
+
+def test_a_registry_that_is_away_is_asked_for_ids_every_two_seconds() -> None:
+    with answering(200, json.dumps({"schema": canonical_text(SCHEMAS["Flow"])}).encode()) as url:
+        registry = Counting(f"http://127.0.0.1:{free_port()}")
+        for now, looks in ((1000.0, 1), (1001.9, 1), (1002.0, 2)):
+            registry.now = now
+            with pytest.raises(Undecodable, match=r"schema id 7: .* does not answer \(Connection refused\)"):
+                registry.look_up(7)
+            assert registry.looks == looks
+        registry.address, registry.now = url.replace("u:swordfish@", ""), 1004.0
+        assert {registry.look_up(7).name for _ in range(2)} == {"Flow"}
+        assert registry.looks == 3
+
+
+def test_a_registry_that_hangs_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("schemas.registry.ANSWER_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        registry = Registry(f"http://127.0.0.1:{silent.getsockname()[1]}")
+        with pytest.raises(RegistryError, match=r"does not answer \(nothing within 0.2 s\)"):
+            registry.learn([1])
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [(b"", "Remote end closed connection without response"), (b"-ERR what?\r\n", "-ERR what?")],
+    ids=["nothing", "another protocol"],
+)
+def test_what_hangs_up_or_speaks_another_protocol_is_said_in_one_line(answer: bytes, why: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def hang_up() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(10_000)
+                connection.sendall(answer)
+
+        threading.Thread(target=hang_up, daemon=True).start()
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        with pytest.raises(RegistryError) as error:
+            Registry(address).learn([1])
+    assert str(error.value) == f"the schema registry at {address} does not answer ({why})"
+
+
+async def test_a_worker_waits_for_its_headers_and_asks_for_ids_that_it_does_not_know() -> None:
+    assert await Framing(read_settings({})).prepare() is None
+    away = Framing(read_settings({"SCHEMA_REGISTRY_URL": f"http://127.0.0.1:{free_port()}"}))
+    assert "does not answer" in (await away.prepare() or "")
+    answer, told = {"id": 7, "schema": canonical_text(SCHEMAS["Flow"])}, list[str]()
+    with answering(200, json.dumps(answer).encode()) as url:
+        framing = Framing(read_settings({"SCHEMA_REGISTRY_URL": url}))
+        values = [None, b"", b"nothing of ours", encode("Flow", flow()), registry_header(7) + b"body"]
+        assert framing.unknown(values) == {7}
+        await framing.learn({7}, told.append)
+        assert (framing.unknown(values), told) == (set(), [])
+        assert not await framing.prepare()
+    assert framing.headers == dict.fromkeys(WRITTEN, registry_header(7))
+    assert {*WRITTEN, *NAMES} == {topic.record for topic in TOPICS}, "what is on topics is the receiver's or theirs"
+
+
+@pytest.mark.parametrize(("pause", "then", "asked"), [(60, "away", ["Flow"]), (0, "", ["Flow", "Flow", "Sms"])])
+def test_headers_are_asked_for_again_after_a_while(
+    pause: float, then: str, asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("schemas.registry.RETRY_SECONDS", pause)
+    questions: list[str] = []
+
+    class Away:
+        def header(self, subject: str, record: str, *, register: bool) -> bytes:
+            questions.append(record)
+            if len(questions) == 1:
+                raise RegistryError("away")
+            return f"{subject} {register}".encode()
+
+    headers = Headers(cast(Any, Away()), read_settings({"PHONON_REGISTER_SCHEMAS": "false"}), ["Flow", "Sms"])
+    assert (headers(), headers(), questions) == ("away", then, asked)
+    assert headers() == then
+    assert questions == asked, "what is known is not asked for"
+    expected = {"Flow": b"phonon.flow.v1-value False", "Sms": b"phonon.sms.v1-value False"}
+    assert headers.found == ({} if then else expected)
 
 
 # --- end to end

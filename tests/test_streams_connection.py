@@ -1,7 +1,11 @@
 """connection: librdkafka's names as aiokafka's and Faust's; and what preflight says where there is no answer."""
 
+import json
 import ssl
+import subprocess
+import sys
 from contextlib import nullcontext
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -16,9 +20,10 @@ from aiokafka.errors import (
     NodeNotReadyError,
     SaslAuthenticationFailed,
     TopicAuthorizationFailedError,
+    UnsupportedSaslMechanismError,
 )
 
-from schemas.refusals import NOT_PERMITTED, WRONG_CREDENTIALS
+from schemas.refusals import NOT_PERMITTED, UNTRUSTED_CERTIFICATE, WRONG_CREDENTIALS, WRONG_PROTOCOL
 from schemas.settings import SettingsError
 from streams import connection, preflight
 from streams.log import reason
@@ -57,6 +62,9 @@ def test_sasl_over_tls(name: str) -> None:
     credentials = connection.credentials(kafka)
     assert isinstance(credentials, faust.SASLCredentials)
     assert (credentials.protocol.value, credentials.mechanism.value) == ("SASL_SSL", "SCRAM-SHA-512")
+    assert (credentials.username, credentials.password) == ("svc", "secret")
+    assert isinstance(credentials.ssl_context, ssl.SSLContext)
+    assert connection.credentials(kafka | {"security.protocol": "sasl_plaintext"}).ssl_context is None
 
 
 def test_tls_checks_the_name_unless_told_otherwise() -> None:
@@ -68,6 +76,25 @@ def test_tls_checks_the_name_unless_told_otherwise() -> None:
     assert (context.check_hostname, lenient.check_hostname) == (True, False)
     assert lenient.verify_mode is ssl.CERT_REQUIRED
     assert isinstance(connection.credentials(kafka), faust.SSLCredentials)
+
+
+def test_certificates_are_checked_unless_told_otherwise() -> None:
+    kafka = {"bootstrap.servers": "a:1", "security.protocol": "SSL"}
+    for value, checked in (("true", True), ("false", False)):
+        context = connection.tls(kafka | {"enable.ssl.certificate.verification": value})
+        assert context is not None
+        assert (context.check_hostname, context.verify_mode is ssl.CERT_REQUIRED) == (checked, checked)
+
+
+def test_our_certificate_is_read_with_its_password(tmp_path: Path) -> None:
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-subj", "/CN=us"]
+    command += ["-passout", "pass:sword-fish", "-keyout", str(tmp_path / "key"), "-out", str(tmp_path / "pem")]
+    subprocess.run(command, check=True, capture_output=True)
+    kafka = {"bootstrap.servers": "a:1", "security.protocol": "SSL", "ssl.key.location": str(tmp_path / "key")}
+    kafka["ssl.certificate.location"] = str(tmp_path / "pem")
+    connection.check(kafka | {"ssl.key.password": "sword-fish"})
+    with pytest.raises(SettingsError, match="KAFKA_SSL_KEY_LOCATION"):
+        connection.check(kafka | {"ssl.key.password": "cod"})
 
 
 def test_certificates_are_judged_as_librdkafka_judges_them(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,6 +148,35 @@ async def test_a_server_by_its_ipv6_address_is_asked_for_the_reason_too(monkeypa
     monkeypatch.setattr(preflight, "create_conn", create_conn)
     said = await preflight._why({"bootstrap_servers": ["[::1]:4"]}, KafkaConnectionError())
     assert (asked, said) == ([("::1", 4)], f"Kafka at [::1]:4 {WRONG_CREDENTIALS}")
+
+
+# what is logged
+
+SAID = """
+import logging, logging.config, sys
+from streams.log import config
+logging.config.dictConfig(config(*sys.argv[1:]))
+for name in ("faust", "mode.core", "aiokafka.cluster", "asyncio", "streams.chunks", "aiokafka.conn", "streams.app"):
+    logging.getLogger(name).warning("said")
+logging.getLogger("streams.app").debug("fine")
+"""
+NOISE = ["faust", "mode.core", "aiokafka.cluster", "asyncio", "streams.chunks"]
+
+
+@pytest.mark.parametrize(
+    ("level", "told"), [("info", ["streams.app"]), ("error", []), ("debug", [*NOISE, "streams.app", "streams.app"])]
+)
+def test_of_what_libraries_say_nothing_is_logged_and_with_debug_all_but_what_goes_over_connections(
+    level: str, told: list[str]
+) -> None:
+    """aiokafka.conn logs requests, one of them with the password."""
+    command = [sys.executable, "-c", SAID, level, "json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert [line["logger"] for line in lines] == told
+    assert {(*line, line["message"]) for line in lines if line["level"] == "WARNING"} <= {
+        ("time", "level", "logger", "message", "said")
+    }
 
 
 # what must be there before the first record is read
@@ -242,6 +298,7 @@ async def test_what_is_waited_for_is_told_each_time_and_logged_now_and_then(
         (TopicAuthorizationFailedError(), f"Kafka {NOT_PERMITTED} ({reason(TopicAuthorizationFailedError())})"),
         (KafkaConnectionError(), None),
         (TimeoutError(), None),
+        (ConnectionRefusedError(), None),
     ],
 )
 async def test_while_workers_run_only_what_is_known_to_be_wrong_is_told(
@@ -256,11 +313,21 @@ async def test_while_workers_run_only_what_is_known_to_be_wrong_is_told(
     assert await preflight.lacking({}, NEEDED) == told
 
 
+def of_tls(error: ssl.SSLError, why: str | None) -> ssl.SSLError:
+    """An error as OpenSSL's are: it has a reason, or None where Python knows no name for it."""
+    error.reason = why  # type: ignore[assignment]
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "told"),
     [
         (TopicAuthorizationFailedError(), f"Kafka at a:1 {NOT_PERMITTED} ({reason(TopicAuthorizationFailedError())})"),
         (SaslAuthenticationFailed(), f"Kafka at a:1 {WRONG_CREDENTIALS}"),
+        (UnsupportedSaslMechanismError(), f"Kafka at a:1 {WRONG_CREDENTIALS}"),
+        (of_tls(ssl.SSLCertVerificationError(), "CERTIFICATE_VERIFY_FAILED"), f"Kafka at a:1 {UNTRUSTED_CERTIFICATE}"),
+        (of_tls(ssl.SSLError(), "WRONG_VERSION_NUMBER"), f"Kafka at a:1 {WRONG_PROTOCOL}"),
+        (of_tls(ssl.SSLError(), None), f"Kafka at a:1 {WRONG_PROTOCOL}"),
         (
             KafkaConnectionError(),
             "no answer from Kafka at a:1 (KafkaConnectionError: is KAFKA_SECURITY_PROTOCOL right?)",

@@ -10,8 +10,8 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[attr-defined]
 from confluent_kafka.cimpl import NewTopic
 
-from app.cluster import ClusterError, Errors, ask
-from app.topics import Cluster, Difference, _described, check_topics, create_topics
+from app.cluster import ClusterError, Errors, ask, look, one_line
+from app.topics import Cluster, Difference, _config_differences, _described, _made, check_topics, create_topics
 from schemas.refusals import NOT_PERMITTED
 from schemas.settings import Settings, read_settings
 from schemas.topics import TOPICS, changelog_name, topic_name
@@ -103,14 +103,28 @@ def test_limits_above_what_is_needed_are_left_alone(configured: Configured) -> N
     assert check_topics(settings) == []
 
 
+def answered(code: int) -> Future[Any]:
+    """Kafka's answer to who asked for something."""
+    future: Future[Any] = Future()
+    future.set_exception(KafkaException(KafkaError(code)))
+    return future
+
+
+def test_a_topic_is_made_by_whoever_was_first_and_its_settings_may_be_refused() -> None:
+    assert _made(answered(KafkaError.TOPIC_ALREADY_EXISTS))
+    assert not _made(answered(KafkaError.INVALID_CONFIG))
+    assert not _made(answered(KafkaError.POLICY_VIOLATION))
+    with pytest.raises(KafkaException):
+        _made(answered(KafkaError.TOPIC_AUTHORIZATION_FAILED))
+
+
+def test_what_a_topic_has_not_set_is_a_difference() -> None:
+    (found,) = _config_differences("t", {"cleanup.policy": "compact", "retention.ms": "5"}, {"retention.ms": "6"})
+    assert str(found) == "t: cleanup.policy is not set, needed compact"
+
+
 def test_a_topic_that_the_asked_broker_has_not_heard_of_yet_is_still_missing() -> None:
     """In a cluster of three, one broker may name a topic that the next one has not heard of."""
-
-    def answered(code: int) -> Future[Any]:
-        future: Future[Any] = Future()
-        future.set_exception(KafkaException(KafkaError(code)))
-        return future
-
     assert _described(answered(KafkaError.UNKNOWN_TOPIC_OR_PART)) is None
     with pytest.raises(KafkaException):
         _described(answered(KafkaError.TOPIC_AUTHORIZATION_FAILED))
@@ -131,6 +145,45 @@ def test_a_cluster_that_answered_before_is_not_told_to_look_at_its_settings() ->
     assert errors.line() == "no answer from Kafka at b:1 (Connection refused)"
     errors.well()
     assert errors.line() == "no answer from Kafka at b:1 (it did before: it hangs, or the network is cut)"
+
+
+class Slow:
+    """A client whose Kafka answers the third question; before that it tells what is in the way."""
+
+    def __init__(self, errors: Errors, told: int) -> None:
+        self.errors, self.told, self.asked = errors, told, 0
+
+    def list_topics(self, *, timeout: float) -> str:
+        self.asked += 1
+        if self.asked < 3:
+            raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+        return "the metadata"
+
+    def poll(self, timeout: float = 0) -> None:
+        self.errors(KafkaError(self.told, "told"))
+
+
+def test_a_kafka_that_answers_late_is_waited_for_and_one_that_refuses_us_is_not() -> None:
+    errors = Errors("b:1")
+    assert look(Slow(errors, KafkaError._TRANSPORT), errors) == "the metadata"
+    refused = Slow(errors, KafkaError._AUTHENTICATION)
+    with pytest.raises(ClusterError, match=r"^Kafka at b:1 refuses KAFKA_SASL_USERNAME"):
+        look(refused, errors)
+    assert refused.asked == 1
+
+
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [
+        (KafkaError(KafkaError.INVALID_CONFIG, "no\n  such thing"), "no such thing"),
+        (KafkaException(KafkaError(KafkaError.INVALID_CONFIG, "no\n  such thing")), "no such thing"),
+        (RuntimeError("the client\nis closed"), "the client is closed"),
+        (RuntimeError(), ""),
+    ],
+    ids=repr,
+)
+def test_what_librdkafka_says_is_one_line(failure: KafkaError | Exception, said: str) -> None:
+    assert one_line(failure) == said
 
 
 def test_a_partition_without_a_leader_is_asked_again_and_others_are_not() -> None:
