@@ -110,6 +110,7 @@ class GentleServer(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Take the signals for as long as this server runs."""
         before = {sig: signal.signal(sig, self.handle_exit) for sig in (signal.SIGTERM, signal.SIGINT)}
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, before)  # a worker begins with SIGINT blocked
         try:
             yield
         finally:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, Final
@@ -86,7 +87,12 @@ class _Crew:
     def _start(self) -> None:
         process = self._context.Process(target=self._target, args=self._arguments)
         self._processes.append(process)
-        process.start()
+        resource_tracker.ensure_running()  # else the first start begins it, which ends the blocking
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # in the process: until it can heed it
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         if self._stopping:  # the signal came before there was anybody to pass it on to
             process.terminate()
 

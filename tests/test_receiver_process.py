@@ -24,6 +24,7 @@ from app.demo.child import Child
 from app.demo.ports import answers, free_port
 from app.openapi import MEANINGS
 from app.topics import create_topics
+from benchmarks.processes import children
 from schemas.settings import read_settings
 from tests import patience
 from tests.oracle import EVENTS, Oracle, Phase, read_all
@@ -243,6 +244,18 @@ def test_a_stop_while_a_dead_worker_is_replaced_reaches_the_new_one(process: Pro
     eventually(lambda: "starting another" in child.output)
     os.kill(child.pid, signal.SIGTERM)
     assert child.wait(10) == 0
+
+
+def test_an_interrupt_while_workers_start_is_heeded_by_all_without_a_word(process: Processes, ports: Ports) -> None:
+    """Ctrl-C goes to all that the terminal runs; those that still imported our modules showed where they were."""
+    child = process("serve", "--workers", "2", settings=ports.settings)
+    eventually(lambda: sum(map(imports_ours, children(child.pid))) == 2)
+    child.signal(signal.SIGINT)
+    assert child.wait(20) == 0
+
+
+def imports_ours(pid: int) -> bool:
+    return b"msgspec" in Path(f"/proc/{pid}/maps").read_bytes()
 
 
 def workers_of(child: Child) -> list[int]:
