@@ -1,5 +1,10 @@
 """`python -m streams`: one metrics worker in the foreground, until SIGTERM or Ctrl-C."""
 
+import signal
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # while the rest is imported: Ctrl-C ends it at once, without a word
+
 import asyncio
 import gc
 import logging.config

@@ -350,6 +350,14 @@ def test_a_missing_broker_is_waited_for(process: Processes, tmp_path: Path) -> N
     assert stopped(child) == 0
 
 
+def test_an_interrupt_while_it_starts_ends_it_without_a_word(process: Processes) -> None:
+    """It imports for a second and more: a traceback showed where it was."""
+    worker = process("metrics", settings={"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9"})
+    eventually(lambda: b"aiohttp" in Path(f"/proc/{worker.pid}/maps").read_bytes())
+    worker.signal(signal.SIGINT)
+    assert worker.wait(10) in (-signal.SIGINT, 0)  # 0 where Faust heeds it already
+
+
 def test_a_taken_management_port_is_one_line(process: Processes, tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
