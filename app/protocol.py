@@ -91,7 +91,7 @@ class TimedProtocol(HttpToolsProtocol):
             self._arm()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing more to time. uvicorn lets its own timer run where the connection was reset, and all hangs on that."""
+        """Nothing more to time. uvicorn's own timer runs on where the connection was reset, and all hangs on it."""
         self._disarm()
         self._unset_keepalive_if_required()
         super().connection_lost(exc)

@@ -149,7 +149,7 @@ async def test_a_connection_that_rests_between_requests_is_not(monkeypatch: pyte
 
 @pytest.mark.parametrize("error", [None, ConnectionResetError()])
 async def test_nothing_is_kept_of_a_connection_that_is_gone(error: Exception | None) -> None:
-    """One that was reset stayed in memory, its head too, for the 620 s that it could have rested; HAProxy resets all."""
+    """One that was reset stayed in memory, its head too, for as long as it could have rested; HAProxy resets all."""
     made, _ = connected(TimedProtocol)
     made.data_received(REQUESTS["post"])
     await asyncio.sleep(0.01)

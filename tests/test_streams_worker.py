@@ -20,6 +20,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 
 from app.demo.broker import Broker
 from app.demo.child import Child
+from app.demo.kafka_node import KafkaNode
 from app.demo.ports import free_port
 from schemas import encode
 from schemas.topics import changelog_name, topic_name
@@ -348,6 +349,19 @@ def test_a_missing_broker_is_waited_for(process: Processes, tmp_path: Path) -> N
     line = next(line for line in child.output.splitlines() if "no answer" in line)
     assert json.loads(line)["level"] == "WARNING"
     assert stopped(child) == 0
+
+
+def test_a_worker_ends_though_kafka_is_away(own_kafka: KafkaNode, process: Processes, tmp_path: Path) -> None:
+    """aiokafka ends its consumer in being cancelled, where a fetch has just failed: the process then never ended."""
+    topic = FlowTopic(own_kafka.bootstrap_servers, "away")
+    topic.create()
+    workers = Workers(process, topic, tmp_path)
+    child = workers.start(0)
+    workers.wait_ready(0)
+    own_kafka.kill()
+    time.sleep(2)
+    child.signal(signal.SIGTERM)
+    eventually(lambda: child.returncode == 0, 20)
 
 
 def test_a_taken_management_port_is_one_line(process: Processes, tmp_path: Path) -> None:
