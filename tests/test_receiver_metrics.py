@@ -5,8 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from app import workers
 from app.metrics import METRICS, ON_SCRAPE, Metrics
 from app.openapi import MEANINGS
 from app.workers import DIRECTORY
@@ -66,3 +68,14 @@ def test_a_file_that_a_worker_left_empty_spoils_nothing(tmp_path: Path) -> None:
     environment = os.environ | {DIRECTORY: str(tmp_path)}
     shown = subprocess.run([sys.executable, "-c", COUNTS], env=environment, capture_output=True, text=True, check=False)
     assert "phonon_spooled_total 1.0" in shown.stdout, shown.stderr
+
+
+@pytest.mark.parametrize("memory", [True, False])
+def test_workers_count_in_memory_where_they_can(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, memory: bool) -> None:
+    """A full disk killed each that began to count, and whoever was started in its place."""
+    monkeypatch.setattr(workers, "MEMORY", str(tmp_path if memory else tmp_path / "nowhere"))
+    with workers._shared_metrics():
+        folder = Path(os.environ[DIRECTORY])
+        assert (folder.parent == tmp_path) is memory
+    assert not folder.exists()
+    assert DIRECTORY not in os.environ
