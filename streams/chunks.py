@@ -17,6 +17,8 @@ What is overridden or read, and why:
 - `AIOKafkaConsumer._coordinator`, its `_push_error_to_user` and `_coordination_task`: after an error in the group
   aiokafka waits until somebody asks for it, which Faust never does, and heartbeats no more. The worker then counts on,
   and takes its partitions back from whoever gets them. Here it joins again; where that task ends, so does the process.
+- `AIOKafkaConsumer._fetcher`, its `error_future`, and `._closed`: where the task that fetches ends, aiokafka hands over
+  nothing any more, without a word, and keeps its place in the group; so the process ends as well.
 - `app.transport` is set before the start.
 Offsets: the topic is declared with acks=False, so that Faust commits nothing; they are committed with the state.
 The guard of all this is the kill test (tests/test_streams_faults.py).
@@ -110,6 +112,7 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
         coordinator = cast(Any, self._consumer)._coordinator
         coordinator._push_error_to_user = self._join_again
         coordinator._coordination_task.add_done_callback(self._group_ended)
+        cast(Any, self._consumer)._fetcher.error_future.add_done_callback(self._fetching_ended)
         client = cast(Any, self._consumer)._client
         while not client.cluster.brokers() and not self.should_stop:
             await asyncio.sleep(NAMELESS_SECONDS)
@@ -144,6 +147,11 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
     def _group_ended(self, task: "asyncio.Task[None]") -> None:
         if not task.cancelled() and (error := task.exception()):
             cast(Any, self.app).ended(f"aiokafka left the group for good: {reason(error)}")
+
+    def _fetching_ended(self, task: "asyncio.Task[None]") -> None:
+        error = None if task.cancelled() else task.exception()
+        if not cast(Any, self._consumer)._closed:
+            cast(Any, self.app).ended(f"aiokafka fetches no more: {reason(error) if error else 'it was cancelled'}")
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
