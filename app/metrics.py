@@ -144,8 +144,27 @@ class Metrics:
         if folder:
             _forget_dead(Path(folder))
             registry = CollectorRegistry()
-            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+            _Files(registry)  # type: ignore[no-untyped-call]
         return generate_latest(registry) + _lines(on_scrape)
+
+
+class _Files(MultiProcessCollector):
+    """The workers' files. One that is empty was just made, or its worker was killed then, or the disk was full.
+
+    prometheus_client could read none of them any more, until the receiver is started again (its issue 1199).
+    """
+
+    def collect(self) -> Any:
+        """All metrics in them."""
+        files = [str(path) for path in Path(os.environ[DIRECTORY]).glob("*.db") if _holds_any(path)]
+        return self.merge(files, accumulate=True)  # type: ignore[no-untyped-call]
+
+
+def _holds_any(path: Path) -> bool:
+    try:
+        return path.stat().st_size > 0
+    except FileNotFoundError:  # forgotten meanwhile by another worker that was asked
+        return False
 
 
 def _on_scrape(metric: Metric) -> bool:

@@ -91,8 +91,9 @@ class TimedProtocol(HttpToolsProtocol):
             self._arm()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing more to time."""
+        """Nothing more to time. uvicorn's own timer runs on where the connection was reset, and all hangs on it."""
         self._disarm()
+        self._unset_keepalive_if_required()
         super().connection_lost(exc)
 
     def eof_received(self) -> bool:  # type: ignore[override] # uvicorn's says nothing, and hangs up

@@ -18,6 +18,7 @@ from multiprocessing.context import SpawnProcess
 from typing import Any, Final
 
 DIRECTORY: Final = "PROMETHEUS_MULTIPROC_DIR"
+MEMORY: Final = "/dev/shm"  # noqa: S108 - the folder in it has a name of its own, and is ours alone
 RESTART_SECONDS: Final = 1.0
 LOOK_SECONDS: Final = 0.5
 
@@ -48,11 +49,15 @@ def follow_parent(stop: Callable[[], None]) -> None:
 
 @contextmanager
 def _shared_metrics() -> Iterator[None]:
-    """A folder in which the workers keep their metrics; prometheus_client looks for it when it is imported."""
+    """A folder in which the workers keep their metrics; prometheus_client looks for it when it is imported.
+
+    In memory, if that can be: a process that counts in a mapped file for which the disk has no room is killed (SIGBUS).
+    """
     if os.environ.get(DIRECTORY):
         yield
         return
-    with tempfile.TemporaryDirectory(prefix="phonon-metrics-") as folder:
+    memory = MEMORY if os.access(MEMORY, os.W_OK | os.X_OK) else None
+    with tempfile.TemporaryDirectory(prefix="phonon-metrics-", dir=memory) as folder:
         os.environ[DIRECTORY] = folder
         try:
             yield

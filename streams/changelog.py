@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.partitioner import murmur2
 
-from streams.closing import let_go
+from streams.closing import let_go, stop
 
 logger = logging.getLogger("streams.changelog")
 
@@ -27,6 +27,7 @@ WRITE_WITHIN_SECONDS = 15.0
 CLOSE_WITHIN_SECONDS = 2.0
 ASK_WITHIN_SECONDS = 5.0
 OPEN_WITHIN_SECONDS = 3.0  # a dead writer's transaction is fenced in tens of ms
+STILL_SECONDS = 30.0  # without a record while reading; its client may know none of the brokers any more
 
 Sent = tuple[str, bytes | None, bytes | None, list[tuple[str, bytes]]]  # topic, key, value, headers
 
@@ -105,7 +106,7 @@ class Writer:
 
     async def close(self) -> None:
         """Let go. Where no broker answers, the producer ends by itself, later; the next owner fences it."""
-        await asyncio.wait({let_go(self._producer.stop())}, timeout=CLOSE_WITHIN_SECONDS)
+        await asyncio.wait({let_go(stop(self._producer))}, timeout=CLOSE_WITHIN_SECONDS)
 
 
 def home(key: bytes, partitions: int) -> int:
@@ -131,7 +132,7 @@ async def first_from(place: Place, offset: int) -> tuple[int, int]:
             records = (await consumer.getmany(timeout_ms=1000, max_records=1)).get(source)
             return begin, records[0].offset if records else await consumer.position(source)
     finally:
-        let_go(consumer.stop())
+        let_go(stop(consumer))
 
 
 async def read(
@@ -142,7 +143,23 @@ async def read(
     The partition's writer and the groups' both write to it. What one has committed can't be seen as long as the other
     has a transaction open that began before. One that died is fenced meanwhile by whoever takes over from it, so it is
     waited for, but not for long: Kafka can lose sight of a transaction and never end it.
+    Raises KafkaError, or TimeoutError where reading stands still: aiokafka itself would try for ever.
     """
+    async with asyncio.timeout(STILL_SECONDS) as still:
+        return await _read(place, restore, progress, still)
+
+
+def goes_on(still: asyncio.Timeout) -> None:
+    """Something was read: the time in which that must happen again begins anew."""
+    still.reschedule(asyncio.get_running_loop().time() + STILL_SECONDS)
+
+
+async def _read(
+    place: Place,
+    restore: Callable[[bytes, bytes | None], None],
+    progress: Callable[[float], None],
+    still: asyncio.Timeout,
+) -> tuple[int, int]:
     log, source = TopicPartition(place.changelog, place.partition), TopicPartition(place.source, place.partition)
     starts, ends = await _bounds(place, [log, source])
     start, end = starts[log], ends[log]
@@ -173,12 +190,14 @@ async def read(
                 break
             while (at := await consumer.position(log)) < visible:
                 progress(min(1.0, (at - start) / (end - start)))
-                for record in (await consumer.getmany(timeout_ms=200)).get(log, ()):
+                for record in (records := (await consumer.getmany(timeout_ms=200)).get(log, ())):
                     restore(record.key, record.value)
+                if records:
+                    goes_on(still)
                 await asyncio.sleep(0)
         return starts[source], ends[source]
     finally:
-        let_go(consumer.stop())
+        let_go(stop(consumer))
 
 
 async def _visible(consumer: AIOKafkaConsumer, log: TopicPartition, at: int) -> int:
@@ -200,4 +219,4 @@ async def _bounds(
     try:
         return await consumer.beginning_offsets(logs), await consumer.end_offsets(logs)
     finally:
-        let_go(consumer.stop())
+        let_go(stop(consumer))

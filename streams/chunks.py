@@ -10,10 +10,15 @@ What is overridden or read, and why:
   above it as a gap in an interval tree, offset by offset; the law in `offsets` replaces both.
 - `AIOKafkaConsumerThread._create_worker_consumer`: nothing else lets one set how long a fetch may wait for data; with
   Faust's fixed 1.5 s, a record waits that long behind a fetch of the other partitions.
-- `AIOKafkaConsumerThread.on_start`, `AIOKafkaConsumer._client`: a cluster that names no brokers yet is asked again.
+- `AIOKafkaConsumerThread.on_start`, `AIOKafkaConsumer._client`: a cluster that names no brokers yet is asked again; and
+  where none of the known brokers answers, those are asked that the settings name.
+- `AIOKafkaConsumerThread.on_thread_stop`: aiokafka's consumer can end in being cancelled; a process waits for ever for
+  a thread that ends so.
 - `AIOKafkaConsumer._coordinator`, its `_push_error_to_user` and `_coordination_task`: after an error in the group
   aiokafka waits until somebody asks for it, which Faust never does, and heartbeats no more. The worker then counts on,
   and takes its partitions back from whoever gets them. Here it joins again; where that task ends, so does the process.
+- `AIOKafkaConsumer._fetcher`, its `error_future`, and `._closed`: where the task that fetches ends, aiokafka hands over
+  nothing any more, without a word, and keeps its place in the group; so the process ends as well.
 - `app.transport` is set before the start.
 Offsets: the topic is declared with acks=False, so that Faust commits nothing; they are committed with the state.
 The guard of all this is the kill test (tests/test_streams_faults.py).
@@ -35,6 +40,7 @@ from streams.offsets import Chunk
 FETCH_WAIT_MS: Final = 100
 REFUSED_SECONDS: Final = 1.0
 NAMELESS_SECONDS: Final = 0.2
+LOOK_SECONDS: Final = 10.0  # between two looks whether any known broker answers
 MOST_WAITING: Final = 50_000  # records handed over and not counted yet; beyond them fetching waits
 
 
@@ -96,7 +102,9 @@ class ChunkConsumer(driver.Consumer):
 
 
 class ChunkThread(driver.AIOKafkaConsumerThread):
-    """Its aiokafka consumer waits FETCH_WAIT_MS at most for data, waits for brokers before it joins, and rejoins."""
+    """Its aiokafka consumer waits FETCH_WAIT_MS at most for data, finds brokers that moved, and joins again."""
+
+    _look: "asyncio.Task[None] | None" = None
 
     async def on_start(self) -> None:
         """Start. Brokers that are just back from a pause name none: aiokafka would assert, and never join the group."""
@@ -104,11 +112,31 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
         coordinator = cast(Any, self._consumer)._coordinator
         coordinator._push_error_to_user = self._join_again
         coordinator._coordination_task.add_done_callback(self._group_ended)
+        cast(Any, self._consumer)._fetcher.error_future.add_done_callback(self._fetching_ended)
         client = cast(Any, self._consumer)._client
         while not client.cluster.brokers() and not self.should_stop:
             await asyncio.sleep(NAMELESS_SECONDS)
             with suppress(KafkaConnectionError):  # gone again
                 await client.bootstrap()
+        self._look = asyncio.create_task(self._look_for_brokers(), name="look for brokers")
+
+    async def _look_for_brokers(self) -> None:
+        """aiokafka asks the brokers that it knows. Where all have moved, it would never find them (its issue 459)."""
+        client = cast(Any, self._consumer)._client
+        while not self.should_stop:
+            await asyncio.sleep(LOOK_SECONDS)
+            if not await client.force_metadata_update():
+                with suppress(KafkaConnectionError):  # away
+                    await client.bootstrap()
+
+    async def on_thread_stop(self) -> None:
+        """Stop. Where a fetch has just failed, as while Kafka is away, aiokafka passes on that it cancelled that."""
+        if self._look is not None:
+            self._look.cancel()
+        try:
+            await super().on_thread_stop()
+        except asyncio.CancelledError:
+            await cast(Any, self._consumer)._client.close()
 
     async def _join_again(self, error: BaseException) -> None:
         """In place of waiting to be asked."""
@@ -119,6 +147,11 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
     def _group_ended(self, task: "asyncio.Task[None]") -> None:
         if not task.cancelled() and (error := task.exception()):
             cast(Any, self.app).ended(f"aiokafka left the group for good: {reason(error)}")
+
+    def _fetching_ended(self, task: "asyncio.Task[None]") -> None:
+        error = None if task.cancelled() else task.exception()
+        if not cast(Any, self._consumer)._closed:
+            cast(Any, self.app).ended(f"aiokafka fetches no more: {reason(error) if error else 'it was cancelled'}")
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)

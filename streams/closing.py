@@ -9,6 +9,8 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+
 _CLOSING: set["asyncio.Task[None]"] = set()
 
 
@@ -18,6 +20,18 @@ def let_go(closing: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
     _CLOSING.add(task)
     task.add_done_callback(_closed)
     return task
+
+
+async def stop(client: AIOKafkaConsumer | AIOKafkaProducer) -> None:
+    """Stop it whole, whatever that raises.
+
+    A consumer of which a fetch has just failed, and a producer that is fenced while it stops, give up half-way: they
+    stay connected for ever, and go on asking for metadata.
+    """
+    try:
+        await client.stop()
+    finally:
+        await (client.client if isinstance(client, AIOKafkaProducer) else client._client).close()
 
 
 def _closed(task: "asyncio.Task[None]") -> None:

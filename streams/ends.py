@@ -2,6 +2,9 @@
 
 Faust has one queue for all that its consumer is asked, and a question about a partition without a leader stays in it
 for half a minute: nothing was fetched, sought or handed over meanwhile, of any partition.
+
+Where no partition answers, it is asked over a new connection: aiokafka only knows the brokers that it has seen, and
+where those moved, or the first one that it asked named none, it never finds them.
 """
 
 import asyncio
@@ -11,9 +14,10 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from streams.closing import let_go
+from streams.closing import let_go, stop
 
 ANSWER_WITHIN_SECONDS: Final = 3.0
+REQUEST_MS: Final = 2500  # less than that: else nobody hangs up on a connection that is dead and was not closed
 
 
 class Ends:
@@ -31,14 +35,17 @@ class Ends:
             return {}
         numbers = list(partitions)
         answers = await asyncio.gather(*[self._end(consumer, number) for number in numbers])
-        return {number: end for number, end in zip(numbers, answers, strict=True) if end is not None}
+        found = {number: end for number, end in zip(numbers, answers, strict=True) if end is not None}
+        if numbers and not found:
+            self.close()
+        return found
 
     async def _begin(self) -> AIOKafkaConsumer:
-        consumer = AIOKafkaConsumer(**self._connection, enable_auto_commit=False)
+        consumer = AIOKafkaConsumer(**self._connection, enable_auto_commit=False, request_timeout_ms=REQUEST_MS)
         try:
             await consumer.start()
         except BaseException:
-            let_go(consumer.stop())
+            let_go(stop(consumer))
             raise
         self._consumer = consumer
         return consumer
@@ -55,4 +62,5 @@ class Ends:
     def close(self) -> None:
         """Let go of the connection."""
         if self._consumer is not None:
-            let_go(self._consumer.stop())
+            let_go(stop(self._consumer))
+            self._consumer = None

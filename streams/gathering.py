@@ -19,7 +19,7 @@ from schemas import Undecodable, UnknownId
 from schemas.settings import Ranked, Window
 from streams import changelog, latest, live, measures, told
 from streams.changelog import Place, Sent, Writer
-from streams.closing import let_go
+from streams.closing import let_go, stop
 from streams.failures import Failures
 from streams.framing import Framing
 from streams.gathered import Gathered, Together
@@ -36,6 +36,7 @@ WRITE_EVERY_SECONDS: Final = 1.0
 RANK_EVERY_SECONDS: Final = 5.0
 WAKE_SECONDS: Final = 0.2
 WARN_EVERY_SECONDS: Final = 60.0
+QUIET_SECONDS: Final = 30.0  # nothing to read for so long: ask whether Kafka can be reached at all
 FETCH_BYTES: Final = 1024 * 1024  # or what half a second brought: flush by flush it takes 2.5 times the CPU
 RECORDS_AT_ONCE: Final = 100  # 10 ms of decoding: the partitions of this worker go on in between
 
@@ -71,6 +72,7 @@ class Gathering:
         self._gathered: Gathered | None = None
         self._there: dict[str, bytes] = {}  # the record of each group, as it stands on its topic
         self._warned_at = float("-inf")
+        self._heard_at = 0.0  # when something was read, or any broker answered
         self._failures = Failures("groups")
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -105,7 +107,7 @@ class Gathering:
                     pause = self._failures.take(error)
             finally:
                 self._gathered = None
-                let_go(consumer.stop())
+                let_go(stop(consumer))
                 await writer.close()
             if not self._stopping.is_set():
                 await asyncio.sleep(pause)
@@ -114,7 +116,7 @@ class Gathering:
         """Read all, then follow and write, until the mapping changes."""
         groups, begun = self._ports.file.groups, time.monotonic()
         gathered, old_rankings = await self._read_all(writer, consumer, groups)
-        self._gathered = gathered
+        self._gathered, self._heard_at = gathered, time.monotonic()
         log.info("groups: %d live after %.1f s", len(groups.names), time.monotonic() - begun)
         ranked: list[Sent] = [(self._ports.topics.rankings, key, None, []) for key in old_rankings]
         ranked_at = float("-inf")
@@ -172,7 +174,11 @@ class Gathering:
     async def _follow(self, consumer: AIOKafkaConsumer, gathered: Gathered, until: float) -> None:
         while (left := until - time.monotonic()) > 0 and not self._stopping.is_set():
             for record in await _fetch(consumer, min(left, WAKE_SECONDS)):
+                self._heard_at = time.monotonic()
                 await self._take(gathered, record)
+        if time.monotonic() - self._heard_at > QUIET_SECONDS:
+            await consumer.topics()  # raises KafkaError where no broker that it knows answers; fetching says nothing
+            self._heard_at = time.monotonic()
 
     async def _take(self, gathered: Gathered, record: Any) -> None:
         """A record of a DID's metrics; one that can't be read leaves the DID as it was."""
@@ -235,12 +241,16 @@ def _consumer(place: Place) -> AIOKafkaConsumer:
 
 async def _last(consumer: AIOKafkaConsumer, places: list[TopicPartition]) -> dict[bytes, Any]:
     """The last record of each key, up to the present end; what comes later is for `_fetch`."""
-    consumer.assign(places)
-    ends = await consumer.end_offsets(places)
-    await consumer.seek_to_beginning(*places)
     last: dict[bytes, Any] = {}
-    while [place for place in places if await consumer.position(place) < ends[place]]:
-        last |= {record.key or b"": record for record in await _fetch(consumer, WAKE_SECONDS)}
+    async with asyncio.timeout(changelog.STILL_SECONDS) as still:
+        consumer.assign(places)
+        ends = await consumer.end_offsets(places)
+        await consumer.seek_to_beginning(*places)
+        while [place for place in places if await consumer.position(place) < ends[place]]:
+            records = await _fetch(consumer, WAKE_SECONDS)
+            last |= {record.key or b"": record for record in records}
+            if records:
+                changelog.goes_on(still)
     return last
 
 

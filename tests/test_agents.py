@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.errors import InvalidTimestampError, KafkaConnectionError
+from aiokafka.errors import InvalidTimestampError, KafkaConnectionError, KafkaError
 from faust.transport.drivers import aiokafka as driver
 
 from schemas import decode, encode, registry_header
@@ -548,18 +548,16 @@ async def test_who_joins_waits_until_the_cluster_names_brokers(monkeypatch: pyte
     monkeypatch.setattr(chunks, "NAMELESS_SECONDS", 0)
     thread = ChunkThread.__new__(ChunkThread)
     coordinator = SimpleNamespace(_coordination_task=asyncio.get_running_loop().create_future())
-    thread._consumer = SimpleNamespace(_client=Client(), _coordinator=coordinator)
+    fetcher = SimpleNamespace(error_future=asyncio.get_running_loop().create_future())
+    thread._consumer = SimpleNamespace(_client=Client(), _coordinator=coordinator, _fetcher=fetcher)
     monkeypatch.setattr(ChunkThread, "should_stop", False)
     await thread.on_start()
     assert asked == ["bootstrap"] * 2
 
 
-@pytest.mark.parametrize("error", [AssertionError("Did we not perform bootstrap?"), None], ids=["an error", "its end"])
-async def test_where_aiokafkas_task_for_the_group_ends_with_an_error_so_does_the_process(
-    monkeypatch: pytest.MonkeyPatch, error: Exception | None
-) -> None:
-    """Nothing would begin another: it would heartbeat no more, and count on."""
-    said, task = list[str](), asyncio.get_running_loop().create_future()
+async def started(monkeypatch: pytest.MonkeyPatch) -> tuple[Any, list[str]]:
+    """A thread's aiokafka consumer, whose tasks a test ends, and with what the process then ends."""
+    said, loop = list[str](), asyncio.get_running_loop()
     client = SimpleNamespace(cluster=SimpleNamespace(brokers=lambda: ["broker"]))
 
     async def on_start(_self: object) -> None: ...
@@ -567,9 +565,21 @@ async def test_where_aiokafkas_task_for_the_group_ends_with_an_error_so_does_the
     monkeypatch.setattr(driver.AIOKafkaConsumerThread, "on_start", on_start)
     thread = ChunkThread.__new__(ChunkThread)
     thread.app = cast(Any, SimpleNamespace(ended=said.append))
-    thread._consumer = SimpleNamespace(_client=client, _coordinator=SimpleNamespace(_coordination_task=task))
+    coordinator = SimpleNamespace(_coordination_task=loop.create_future())
+    fetcher = SimpleNamespace(error_future=loop.create_future())
+    thread._consumer = SimpleNamespace(_client=client, _coordinator=coordinator, _fetcher=fetcher, _closed=False)
     monkeypatch.setattr(ChunkThread, "should_stop", False)
     await thread.on_start()
+    return thread._consumer, said
+
+
+@pytest.mark.parametrize("error", [AssertionError("Did we not perform bootstrap?"), None], ids=["an error", "its end"])
+async def test_where_aiokafkas_task_for_the_group_ends_with_an_error_so_does_the_process(
+    monkeypatch: pytest.MonkeyPatch, error: Exception | None
+) -> None:
+    """Nothing would begin another: it would heartbeat no more, and count on."""
+    consumer, said = await started(monkeypatch)
+    task = consumer._coordinator._coordination_task
     if error:
         task.set_exception(error)
     else:
@@ -577,6 +587,23 @@ async def test_where_aiokafkas_task_for_the_group_ends_with_an_error_so_does_the
     await asyncio.sleep(0)
     left = "aiokafka left the group for good: AssertionError Did we not perform bootstrap?"
     assert said == ([left] if error else [])
+
+
+@pytest.mark.parametrize("closed", [False, True])
+@pytest.mark.parametrize(("error", "why"), [(KafkaError("odd"), "KafkaError: odd"), (None, "it was cancelled")])
+async def test_where_aiokafkas_task_that_fetches_ends_so_does_the_process(
+    monkeypatch: pytest.MonkeyPatch, error: Exception | None, why: str, closed: bool
+) -> None:
+    """It kept its place in the group, and its partitions were read by nobody."""
+    consumer, said = await started(monkeypatch)
+    consumer._closed = closed
+    task = consumer._fetcher.error_future
+    if error:
+        task.set_exception(error)
+    else:
+        task.set_result(None)
+    await asyncio.sleep(0)
+    assert said == ([] if closed else [f"aiokafka fetches no more: {why}"])
 
 
 class Batch:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaConsumer
 
 from app.topics import create_topics
 from schemas.settings import read_settings
@@ -60,3 +61,22 @@ async def test_a_transaction_that_nobody_ends_is_told_and_not_waited_for(
         first, end = await changelog.read(place, found.__setitem__, lambda _ratio: None)
     assert (first, end, found) == (0, 0, {})
     assert f"a transaction is open in {place.changelog} at offset 0" in caplog.text
+
+
+async def test_reading_that_stands_still_is_given_up(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """aiokafka fetches in silence, and asks for offsets for ever, where no broker that it knows is left."""
+    monkeypatch.setattr(changelog, "STILL_SECONDS", 1.0)
+    writer = Writer(place)
+    await writer.open()
+    await writer.write([(place.changelog, b"did", b"counted", [])], next_offset=None)
+    await writer.close()
+
+    async def nothing(*_: object, **__: object) -> dict[Any, Any]:
+        await asyncio.sleep(0.1)
+        return {}
+
+    monkeypatch.setattr(AIOKafkaConsumer, "getmany", nothing)
+    async with asyncio.timeout(10) as whole:
+        with pytest.raises(TimeoutError):
+            await changelog.read(place, lambda *_: None, lambda _ratio: None)
+    assert not whole.expired()

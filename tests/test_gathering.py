@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from aiokafka.errors import InvalidTimestampError
+from aiokafka.errors import InvalidTimestampError, KafkaConnectionError
 
 from app.demo.broker import Broker
 from schemas import decode, encode, registry_header
@@ -263,6 +263,28 @@ async def test_a_time_that_kafka_refuses_is_said_once_and_waited_for(
     assert [line for line in caplog.messages if "live" not in line] == [
         f"groups: Kafka {WRONG_TIME}; all is read again if it is still ours"
     ]
+
+
+class Deaf(ToNowhere):
+    """A consumer that knows no broker that answers: fetching says nothing of that."""
+
+    async def getmany(self, **_: object) -> dict[Any, Any]:
+        await asyncio.sleep(0.01)
+        return {}
+
+    async def topics(self) -> None:
+        raise KafkaConnectionError
+
+
+async def test_a_consumer_that_reaches_no_broker_is_not_listened_to_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Groups stood still where all brokers had moved and nothing was to be written."""
+    monkeypatch.setattr(gathering, "QUIET_SECONDS", 0.2)
+    ports = gathering.Ports((), (), (), gathering.Topics("m", "g", "r", "a"), GroupsFile(None), cast(Any, None))
+    made = Gathering(Place("g", "log", "flow", 0, {}), ports)
+    made._heard_at = time.monotonic()
+    await made._follow(cast(Any, Deaf()), cast(Any, None), time.monotonic() + 0.1)
+    with pytest.raises(KafkaConnectionError):
+        await made._follow(cast(Any, Deaf()), cast(Any, None), time.monotonic() + 0.3)
 
 
 async def test_that_a_schema_registry_is_away_is_said_once(

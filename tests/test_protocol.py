@@ -147,6 +147,18 @@ async def test_a_connection_that_rests_between_requests_is_not(monkeypatch: pyte
     made.connection_lost(None)
 
 
+@pytest.mark.parametrize("error", [None, ConnectionResetError()])
+async def test_nothing_is_kept_of_a_connection_that_is_gone(error: Exception | None) -> None:
+    """One that was reset stayed in memory, its head too, for as long as it could have rested; HAProxy resets all."""
+    made, _ = connected(TimedProtocol)
+    made.data_received(REQUESTS["post"])
+    await asyncio.sleep(0.01)
+    resting = made.timeout_keep_alive_task
+    assert resting is not None
+    made.connection_lost(error)
+    assert resting.cancelled()
+
+
 @pytest.mark.parametrize(("sent", "replies"), [("post", 1), ("post post", 2), ("", 0)])
 async def test_who_closes_his_half_is_answered_and_then_hung_up_on(sent: str, replies: int) -> None:
     made, wire = connected(TimedProtocol)

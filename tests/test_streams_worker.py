@@ -20,7 +20,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 
 from app.demo.broker import Broker
 from app.demo.child import Child
-from app.demo.ports import free_port
+from app.demo.kafka_node import KafkaNode
+from app.demo.ports import LOOPBACK, free_port
 from schemas import encode
 from schemas.topics import changelog_name, topic_name
 from tests.flow_oracle import MINUTE, Record, flow
@@ -356,6 +357,37 @@ def test_an_interrupt_while_it_starts_ends_it_without_a_word(process: Processes)
     eventually(lambda: b"aiohttp" in Path(f"/proc/{worker.pid}/maps").read_bytes())
     worker.signal(signal.SIGINT)
     assert worker.wait(10) in (-signal.SIGINT, 0)  # 0 where Faust heeds it already
+
+
+def test_a_worker_ends_though_kafka_is_away(own_kafka: KafkaNode, process: Processes, tmp_path: Path) -> None:
+    """aiokafka ends its consumer in being cancelled, where a fetch has just failed: the process then never ended."""
+    topic = FlowTopic(own_kafka.bootstrap_servers, "away")
+    topic.create()
+    workers = Workers(process, topic, tmp_path)
+    child = workers.start(0)
+    workers.wait_ready(0)
+    own_kafka.kill()
+    time.sleep(2)
+    child.signal(signal.SIGTERM)
+    eventually(lambda: child.returncode == 0, 20)
+
+
+def test_a_worker_finds_a_broker_that_has_moved(own_kafka: KafkaNode, process: Processes, tmp_path: Path) -> None:
+    """The servers in its settings know where, and none of those that it was told of before."""
+    old, new = own_kafka.bootstrap_servers, f"{LOOPBACK}:{free_port()}"
+    topic = FlowTopic(f"{old},{new}", "moved")
+    topic.create()
+    workers = Workers(process, topic, tmp_path)
+    workers.start(0)
+    workers.wait_ready(0)
+    own_kafka.stop()
+    own_kafka._properties.write_text(own_kafka._properties.read_text().replace(old, new))
+    own_kafka.bootstrap_servers = new
+    own_kafka.start()
+    topic.send(topic.flows(200))
+    topic.flush()
+    eventually(lambda: topic.wrong() == [], 60)
+    workers.wait_idle()
 
 
 def test_a_taken_management_port_is_one_line(process: Processes, tmp_path: Path) -> None:
