@@ -82,8 +82,12 @@ def misbehave(call: Call, rng: Random, shares: Misbehaviour) -> None:
 
 
 def forget(call: Call, rng: Random) -> None:
-    """Leaves a field out: the flow's id now and then, an SMS's time, or anything of a leg."""
-    if rng.random() < 0.2:
+    """Leaves a field out: the flow's id now and then, an SMS's time, or anything of a leg.
+
+    Never the id of a call of nothing but keys: two of them would be one, since nothing else tells them apart.
+    """
+    told_apart = call.legs or call.sms or call.emails or call.recordings
+    if rng.random() < 0.2 and told_apart:
         call.id = None
         call.anomalies.append("phonon-uuid:missing")
     elif call.sms and rng.random() < 0.2:
