@@ -9,6 +9,9 @@ Only this module and app/producer.py touch the receiver's producer. Its rules:
 - It is healthy again only when one delivery, tried alone, was acknowledged. That Kafka answers questions proves
   nothing about producing; it is enough only where nothing was late.
 - "Not acknowledged" does not mean "not stored": event ids make a second sending harmless.
+- Only an acknowledgement with an offset is one. librdkafka also reports as delivered what a *later* request of the
+  partition was acknowledged behind. Kafka may have refused it: of a producer that it does not know yet, it takes any
+  request first, and so the second where the first was refused while a broker came back.
 - A producer that met a fatal error never publishes again, and says so only to a poll or produce: another is made, and
   also where there was no answer for long.
 """
@@ -46,6 +49,8 @@ HEADERS_BYTES: Final = 16 * 1024
 PERMANENT: Final = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD, KafkaError.INVALID_MSG})
 #: Errors of one connection: they say more than that all brokers are down.
 CONNECTIONS: Final = frozenset({KafkaError._TRANSPORT, KafkaError._RESOLVE, KafkaError._TIMED_OUT})
+#: Reported as delivered, and Kafka never said so.
+NO_OFFSET: Final = KafkaError(KafkaError._NO_OFFSET)
 NO_DIGITS: Final = str.maketrans("", "", "0123456789")
 
 
@@ -81,11 +86,13 @@ class Countdown:
         self.error: Any = None
         self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def __call__(self, error: Any, _message: object) -> None:
+    def __call__(self, error: Any, message: Any) -> None:
         """The delivery callback: must neither raise nor poll."""
         self.left -= 1
         if error is not None:
             self.error = error
+        elif message.offset() is None:
+            self.error = NO_OFFSET
         if not self.left:
             self.publisher.settle(self)
 
@@ -304,6 +311,7 @@ class Publisher:
                 if self._fatal:
                     await asyncio.sleep(REOPEN_SECONDS)
                 if self._fatal or self._clock() - self._unanswered_since > REPLACED_AFTER_SECONDS:
+                    self._give_back(self.reason)  # the one that goes tells nothing of it any more
                     self._producer, self._fatal = self._open(), False
                     self._unanswered_since = self._clock()
                 problem = await asyncio.to_thread(self._ask)

@@ -32,6 +32,8 @@ class FakeProducer:
         self.refuses: KafkaError | None = None
         self.fatal: KafkaError | None = None  # raised by the next poll; nothing can be produced any more
         self.dead = False
+        self.offset: int | None = 7
+        self.message = SimpleNamespace(offset=lambda: self.offset)  # as what it acknowledges comes back
         self.produced: list[dict[str, Any]] = []
         self._queue: list[Callable[..., None]] = []
 
@@ -54,7 +56,7 @@ class FakeProducer:
             raise KafkaException(error)
         calls, self._queue = self._queue, []
         for call in calls:
-            call(self.refuses, None)
+            call(self.refuses, self.message)
         return len(calls)
 
     def purge(self, *, in_queue: bool, in_flight: bool) -> None:

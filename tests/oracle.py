@@ -188,12 +188,17 @@ class Oracle:
         counts = {flow_id: {kind: len(ids) for kind, ids in kinds.items()} for flow_id, kinds in found.items()}
         return Verdict(
             obligations=len(owed),
-            losses=[id_ for id_ in owed if any(counts.get(id_, {}).get(k, 0) < n for k, n in EVENTS.items())],
+            losses=[f"{id_}: {lacks}" for id_ in owed if (lacks := _lacks(counts.get(id_, {})))],
             strangers=[id_ for id_ in found if id_ not in self._sent],
             wrong=[id_ for id_, kinds in counts.items() if any(n > EVENTS[k] for k, n in kinds.items())],
             records=records,
             duplicates=records - distinct,
         )
+
+
+def _lacks(counts: dict[str, int]) -> dict[str, int]:
+    """How many events of each kind are not there."""
+    return {kind: number - counts.get(kind, 0) for kind, number in EVENTS.items() if counts.get(kind, 0) < number}
 
 
 class Connection:

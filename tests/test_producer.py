@@ -2,16 +2,18 @@
 
 import asyncio
 import os
+import struct
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
 from typing import Any, cast
 
 import pytest
+from aiokafka.partitioner import murmur2
 
 from app.demo.broker import Broker, jars
 from app.demo.kafka_node import KafkaNode
-from app.demo.ports import free_port
+from app.demo.ports import LOOPBACK, free_port
 from app.outcomes import Unacknowledged
 from app.producer import Producers, open_producers, producer_config
 from app.publish import Publisher, needed_topics
@@ -20,6 +22,7 @@ from app.topics import create_topics
 from benchmarks.link import Link, linked
 from schemas.settings import Settings, read_settings
 from tests.conftest import opened
+from tests.fake_kafka import PARTITIONS, TOPIC, FakeKafka, text
 from tests.patience import eventually
 
 DIDS = [b"+9122%08d" % number for number in range(64)]
@@ -72,6 +75,60 @@ def test_what_is_purged_of_all_is_purged_of_each_as_it_was_asked() -> None:
     opened_ones: list[One] = []
     Producers(cast(Any, One), 3).purge(in_queue=True, in_flight=False)
     assert [one.purged for one in opened_ones] == [[(True, False)]] * 3
+
+
+class RefusesTheFirst(FakeKafka):
+    """It refuses the first request to produce (not the leader), and takes the second, which came before the answer.
+
+    So does Kafka with a producer that it does not know yet: it takes any sequence number first.
+    """
+
+    PRODUCE, INIT_PRODUCER_ID, NOT_LEADER = 0, 22, 6
+    apis = (*FakeKafka.apis, (PRODUCE, 3, 7), (1, 4, 4), (INIT_PRODUCER_ID, 0, 1))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first: int | None = None
+        self.came: asyncio.Event = asyncio.Event()
+
+    def reply(self, writer: asyncio.StreamWriter, key: int, correlation: int, asked: bytes) -> None:
+        if key == self.PRODUCE and not self.came.is_set():
+            self.first = correlation
+            self.came.set()
+            return
+        if key == self.PRODUCE and self.first is not None:
+            self.send(writer, self.first, self.NOT_LEADER)
+            self.first = None
+        if key == self.PRODUCE:
+            self.send(writer, correlation, 0)
+        else:
+            super().reply(writer, key, correlation, asked)
+
+    def send(self, writer: asyncio.StreamWriter, correlation: int, error: int) -> None:
+        answer = struct.pack(">ii", correlation, 1) + text(TOPIC)
+        answer += struct.pack(">iihqqqi", 1, 0, error, -1 if error else 5, -1, 0, 0)
+        writer.write(struct.pack(">i", len(answer)) + answer)
+
+    def answer(self, key: int, asked: bytes) -> bytes:
+        return struct.pack(">ihqh", 0, 0, 4711, 0) if key == self.INIT_PRODUCER_ID else super().answer(key, asked)
+
+
+async def test_what_kafka_refused_is_not_acknowledged_though_what_came_behind_is() -> None:
+    """librdkafka reports it as delivered, and sends it no more. Should this fail in its last line, that is mended."""
+    kafka = RefusesTheFirst()
+    async with kafka.started():
+        settings = settings_of(f"{LOOPBACK}:{kafka.port}", "t")
+        opened_ones = partial(open_producers, producer_config(settings), 1)
+        publisher = Publisher(opened_ones, topics=frozenset({TOPIC}), stall_after=STALL_SECONDS)
+        await publisher.start()
+        key = next(key for key in DIDS if murmur2(key) % PARTITIONS == 0)
+        first = asyncio.ensure_future(publisher.publish([Record(TOPIC, key, b"first", [])]))
+        await asyncio.wait_for(kafka.came.wait(), 5)
+        second = asyncio.ensure_future(publisher.publish([Record(TOPIC, key, b"second", [])]))
+        with pytest.raises(Unacknowledged, match="_NO_OFFSET"):
+            await first
+        await asyncio.wait([second])
+        await publisher.stop()
 
 
 @pytest.mark.broker

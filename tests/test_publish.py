@@ -154,7 +154,7 @@ async def test_a_delivery_is_as_good_as_the_worst_of_its_records(
     await asyncio.sleep(0)
     for number, acknowledge in enumerate(setting.fake._queue):
         assert not published.done()
-        acknowledge(KafkaError(code) if number == failed else None, None)
+        acknowledge(KafkaError(code) if number == failed else None, setting.fake.message)
     with pytest.raises(raised):
         await published
     assert setting.publisher.healthy is healthy
@@ -299,6 +299,16 @@ async def test_a_broker_whose_name_can_not_be_resolved_is_said(setting: Setting)
     assert setting.publisher.reason == f"no answer ({why})"
 
 
+async def test_what_is_reported_as_delivered_without_an_offset_is_not(setting: Setting) -> None:
+    setting.fake.offset = None
+    with pytest.raises(Unacknowledged, match="_NO_OFFSET"):
+        await setting.publisher.publish([A_RECORD])
+    setting.fake.offset = 0
+    await until(setting.publisher, State.TRYING)
+    await setting.publisher.publish([A_RECORD])
+    assert setting.publisher.healthy
+
+
 @pytest.mark.parametrize("told_by", ["poll", "produce"])
 async def test_after_a_fatal_error_another_producer_publishes(told_by: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A producer that met one never publishes again, and still lists topics."""
@@ -336,6 +346,21 @@ async def test_a_producer_that_gets_no_answer_for_long_is_replaced(monkeypatch: 
     assert await is_healthy(publisher)
     await publisher.publish([A_RECORD])
     assert [len(one.produced) for one in opened] == [0, 1]
+    await publisher.stop()
+
+
+async def test_what_a_replaced_producer_holds_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its callbacks come no more: what was being drained would wait for ever."""
+    monkeypatch.setattr(publish, "REPLACED_AFTER_SECONDS", 0.2)
+    opened = Opened()
+    publisher = Publisher(opened, topics=TOPICS, stall_after=STALL)
+    await publisher.start()
+    opened[0].hangs = True
+    drained = asyncio.ensure_future(publisher.publish([A_RECORD], live=False))
+    await asyncio.sleep(0)
+    opened[0].callbacks["error_cb"](KafkaError(KafkaError._ALL_BROKERS_DOWN))
+    with pytest.raises(Unacknowledged):
+        await asyncio.wait_for(drained, 2)
     await publisher.stop()
 
 
