@@ -41,6 +41,9 @@ class Statistics(msgspec.Struct):
     brokers: dict[str, Connection] = {}
 
 
+NOT_TOLD: Final = Statistics()
+
+
 class KafkaProducer(Protocol):
     """As much of `Producers` as the publisher uses."""
 
@@ -49,6 +52,7 @@ class KafkaProducer(Protocol):
     def purge(self, *, in_queue: bool, in_flight: bool) -> None: ...
     def flush(self, timeout: float) -> int: ...
     def list_topics(self, *, timeout: float) -> Any: ...
+    def lost(self) -> bool: ...
     def statistics(self) -> tuple[int, int, int]: ...
     def __len__(self) -> int: ...
 
@@ -97,7 +101,7 @@ class Producers:
     """Several of librdkafka's producers, used as one: its methods are confluent_kafka's, and raise the same."""
 
     def __init__(self, opened: Callable[[Mapping[str, Any]], Producer], number: int) -> None:
-        self._told = ["{}"] * number
+        self._told = [""] * number
         self._all = [opened({"stats_cb": partial(self._told.__setitem__, one)}) for one in range(number)]
 
     def of(self, key: bytes | None) -> Callable[..., None]:
@@ -125,14 +129,21 @@ class Producers:
             found = one.list_topics(timeout=timeout)
         return found
 
+    def lost(self) -> bool:
+        """Whether one of them has forgotten all brokers: it finds none any more (see REPLACED_AFTER_SECONDS)."""
+        return any(one is not NOT_TOLD and not one.brokers for one in self._statistics())
+
     def __len__(self) -> int:
         return sum(map(len, self._all))
 
     def statistics(self) -> tuple[int, int, int]:
         """Of the last second: messages and bytes in the queues, brokers that any of them is connected to."""
-        all_of_them = [msgspec.json.decode(text, type=Statistics) for text in self._told]
+        all_of_them = self._statistics()
         up = {name for one in all_of_them for name, broker in one.brokers.items() if broker.state == "UP"}
         return sum(one.msg_cnt for one in all_of_them), sum(one.msg_size for one in all_of_them), len(up)
+
+    def _statistics(self) -> list[Statistics]:
+        return [msgspec.json.decode(text, type=Statistics) if text else NOT_TOLD for text in self._told]
 
 
 def open_producers(config: Mapping[str, Any], number: int, callbacks: Mapping[str, Any]) -> Producers:

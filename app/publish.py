@@ -310,7 +310,7 @@ class Publisher:
             try:
                 if self._fatal:
                     await asyncio.sleep(REOPEN_SECONDS)
-                if self._fatal or self._clock() - self._unanswered_since > REPLACED_AFTER_SECONDS:
+                if self._fatal or self._producer.lost() or self._unanswered() > REPLACED_AFTER_SECONDS:
                     self._give_back(self.reason)  # the one that goes tells nothing of it any more
                     self._producer, self._fatal = self._open(), False
                     self._unanswered_since = self._clock()
@@ -327,6 +327,9 @@ class Publisher:
                 self.state = State.TRYING
             else:
                 self._rise()
+
+    def _unanswered(self) -> float:
+        return self._clock() - self._unanswered_since
 
     def _say(self, problem: str) -> None:
         """Note what is in the way of publishing."""

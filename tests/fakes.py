@@ -27,6 +27,7 @@ class FakeProducer:
         self.topics = topics
         self.hangs = False
         self.away = False
+        self.forgot = False  # where Kafka is
         self.in_sync = 3  # of three replicas
         self.leader = 1
         self.refuses: KafkaError | None = None
@@ -73,6 +74,9 @@ class FakeProducer:
         partition = SimpleNamespace(replicas=[1, 2, 3], isrs=[1, 2, 3][: self.in_sync], leader=self.leader)
         topic = SimpleNamespace(error=None, partitions={0: partition})
         return SimpleNamespace(topics=dict.fromkeys(self.topics, topic))
+
+    def lost(self) -> bool:
+        return self.forgot
 
     def statistics(self) -> tuple[int, int, int]:
         return len(self), 0, 1

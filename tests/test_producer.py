@@ -131,6 +131,15 @@ async def test_what_kafka_refused_is_not_acknowledged_though_what_came_behind_is
         await publisher.stop()
 
 
+def test_who_knows_no_broker_is_lost_once_that_was_told() -> None:
+    producers = open_producers(producer_config(settings_of(f"{LOOPBACK}:9", "t")), 2, {})
+    assert not producers.lost(), "nothing was told yet"
+    eventually(lambda: producers.poll(0) or all(producers._told))
+    assert not producers.lost(), "a broker of the settings is known, though it is away"
+    producers._told[1] = '{"brokers": {}}'
+    assert producers.lost()
+
+
 @pytest.mark.broker
 def test_what_waits_is_told_of_all_and_each_broker_once(kafka: Broker, prefix: str) -> None:
     settings = settings_of(kafka.bootstrap_servers, prefix, KAFKA_LINGER_MS="60000", KAFKA_MESSAGE_TIMEOUT_MS="90000")

@@ -346,6 +346,10 @@ async def test_a_producer_that_gets_no_answer_for_long_is_replaced(monkeypatch: 
     assert await is_healthy(publisher)
     await publisher.publish([A_RECORD])
     assert [len(one.produced) for one in opened] == [0, 1]
+    opened[1].away = opened[1].forgot = True  # nothing to wait for
+    opened[1].callbacks["error_cb"](KafkaError(KafkaError._ALL_BROKERS_DOWN))
+    assert await is_healthy(publisher, within_seconds=0.3)
+    assert len(opened) == 3
     await publisher.stop()
 
 
