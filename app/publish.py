@@ -13,7 +13,7 @@ Only this module and app/producer.py touch the receiver's producer. Its rules:
   partition was acknowledged behind. Kafka may have refused it: of a producer that it does not know yet, it takes any
   request first, and so the second where the first was refused while a broker came back.
 - A producer that met a fatal error never publishes again, and says so only to a poll or produce: another is made, and
-  also where there was no answer for long.
+  also for one that has forgotten all brokers, or had no answer for long.
 """
 
 import asyncio
