@@ -215,6 +215,7 @@ async def test_no_delivery_is_refused_while_receivers_are_restarted_and_killed(
         receivers[1].child.signal(signal.SIGSTOP)
         await asyncio.sleep(8)  # longer than nginx waits for one answer: as many wait as ever will
         receivers[1].child.signal(signal.SIGCONT)
+    await until(lambda: not any(receiver.waiting for receiver in receivers), 20)
     verdict = await asyncio.to_thread(oracle.judge, kafka.bootstrap_servers, prefix)
     told = "\n".join([*(phase.line() for phase in oracle.phases), verdict.line()])
     assert all(set(phase.answers) <= {"200", "202"} for phase in oracle.phases), told
