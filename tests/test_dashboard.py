@@ -594,7 +594,7 @@ def test_a_kafka_that_is_not_there_is_said_within_seconds() -> None:
 METRICS = "phonon.did-metrics.v1"
 
 
-def sent(value: bytes) -> Message:
+def sent(value: bytes | None) -> Message:
     """A message as librdkafka gives it."""
     return Message(METRICS, value=value, timestamp=(1, 61_000))
 
@@ -648,6 +648,39 @@ def test_a_consumer_that_nobody_answers_for_long_is_replaced(monkeypatch: pytest
     assert [one.closed for one in made_ones] == [True, True]
     assert batches == [Batch([latest(new, 61_000)], [], [])] * 2
     assert [link.state for link in said if link.loaded] == ["connected", "away", "connected"]
+
+
+class NoTopic(Deaf):
+    """A consumer of a Kafka that has no such topic yet."""
+
+    def list_topics(self, topic: str, *, timeout: float) -> Any:
+        super().list_topics(topic, timeout=timeout)
+        return SimpleNamespace(topics={topic: SimpleNamespace(error=KafkaError(3), topic=topic, partitions=[])})
+
+
+def test_a_missing_topic_is_said_and_looked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.dashboard.source.RETRY_SECONDS", 0.01)
+    consumers = iter([NoTopic(3, []), Deaf(10**9, [])])
+    monkeypatch.setattr("app.dashboard.source.connect", lambda *_, **__: next(consumers))
+    said = list[Link]()
+    source = Source(read_settings({}), None, deliver=lambda batch: None, say=said.append)
+    source.start()
+    deadline = time.monotonic() + 10
+    while not (said and said[-1].loaded) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    source.stop()
+    assert [(link.state, link.reason, link.loaded) for link in said] == [
+        ("no_topic", f"there is no topic {METRICS}", False),
+        ("connected", "", False),
+        ("connected", "", True),
+    ]
+
+
+def test_a_did_whose_record_was_deleted_is_gone() -> None:
+    batches = list[Batch]()
+    source = Source(read_settings({}), None, deliver=batches.append, say=lambda link: None)
+    source._flush({b"+912243692987": sent(None), b"group/\xff": sent(None)})
+    assert batches == [Batch([], ["+912243692987", "group/\ufffd"], [])]
 
 
 # a schema registry

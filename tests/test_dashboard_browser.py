@@ -218,6 +218,65 @@ def test_figures_that_stand_still_while_calls_arrive_are_no_quiet_hour(
     shown = {of: page.evaluate(condition, [*of]) for of in ((1e9, 0), (8e8, None), (8e8, 1e9 - 9e3), (8e8, 9e8))}
     assert list(shown.values()) == ["Live", "Quiet", "Quiet", "Figures stopped"]
 
+    troubles = """async ([stream, kafka, told]) => { const {condition} = await import('./static/status.js');
+        const status = {written_at: 1e9, kafka: {reason: "so it is", since: 1e9, ...kafka}, loaded: true, ...told};
+        const {level, text, why} = condition(stream, kafka && status, 1, 1e9, 1e9);
+        return [level, text, why ?? ""]; }"""
+    away, connected = {"state": "away"}, {"state": "connected"}
+    spooling, silent = ({"receivers": {"answering": number}} for number in (1, 0))
+    for given, level, text, why in (
+        (("connecting", None, {}), "busy", "Connecting …", ""),
+        (("connecting", connected, {}), "busy", "Connecting …", ""),
+        (("lost", connected, {}), "bad", "Not connected", "The figures are from "),
+        (("open", {"state": "no_topic"}, {}), "bad", "No topic", "so it is. Run `phonon-events topics create`"),
+        (("open", away, spooling), "bad", "Kafka unavailable", "The receiver still accepts calls"),
+        (("open", away, silent), "bad", "Kafka unavailable", "(so it is)"),
+        (("open", connected, {"registry": "it is away"}), "bad", "Registry unavailable", "it is away"),
+        (("open", connected, {"loaded": False}), "busy", "Loading …", ""),
+    ):
+        found = page.evaluate(troubles, [*given])
+        assert found[:2] == [level, text], "never better than it is, though the figures are new"
+        assert (why in found[2], bool(found[2])) == (True, level == "bad")
+        assert ("still accepts" in found[2]) == (given[2] is spooling)
+
+
+def test_what_was_chosen_is_kept_and_the_page_comes_back_after_its_server(
+    board: Board, open_page: Callable[..., Page], process: Processes
+) -> None:
+    for quiet in board.lines[5:8]:
+        quiet.counts[0].update(dict.fromkeys(quiet.counts[0], 0))
+    board.write(*board.lines)
+    page = open_page(board.url)
+    counted = [sum(board.figures(line)[window]["attempts"] > 0 for line in board.lines) for window in (0, 1)]
+    assert counted[0] < counted[1]
+
+    def shown(number: int) -> None:
+        count = f"{number} of {FEW_DIDS}" if number < FEW_DIDS else str(FEW_DIDS)
+        expect(page.locator("#count")).to_have_text(f"{count} DIDs", timeout=PATIENCE_MS)
+
+    page.get_by_label("Only with calls").check()
+    shown(counted[0])
+    page.keyboard.press("2")
+    shown(counted[1])
+    page.get_by_role("columnheader", name="DID").get_by_role("button").click()
+    page.keyboard.press("1")
+    page.reload()
+    shown(counted[0])
+    page.keyboard.press("2")
+    page.reload()
+    shown(counted[1])
+    expect(page.get_by_label("1h").first).to_be_checked()
+    expect(page.get_by_role("columnheader", name="DID")).to_have_attribute("aria-sort", "ascending")
+    expect(page.get_by_label("Only with calls")).to_be_checked()
+
+    board.server.kill()
+    expect(page.locator("#link")).to_have_text("Not connected", timeout=PATIENCE_MS)
+    process("dashboard", settings=board.settings, ready=f"{board.url}readyz")
+    expect(page.locator("#link")).to_have_text("Live", timeout=PATIENCE_MS)
+    board.write(board.lines[0])
+    shown(counted[1])
+    expect(page.locator("#banner")).to_be_hidden()
+
 
 def test_sorting_and_searching_by_mouse_and_by_keyboard(board: Board, open_page: Callable[..., Page]) -> None:
     board.write(*board.lines)
