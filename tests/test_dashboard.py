@@ -540,6 +540,7 @@ async def test_under_a_foreign_name_or_from_elsewhere_it_is_not() -> None:
         (TOKEN, "/", {}, 401),
         (TOKEN, "/wrong/", {}, 401),
         (TOKEN, "/t0ken/", {}, 200),
+        (TOKEN, "/t0ken/", {"auth": ("some", "proxy")}, 200),
         (TOKEN, "/t0ken/static/app.js", {}, 200),
         (TOKEN, "/", {"headers": {"authorization": "Bearer t0ken"}}, 200),
         (TOKEN, "/static/app.js", {"headers": {"authorization": "Bearer t0ken"}}, 200),
