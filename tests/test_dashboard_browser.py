@@ -279,6 +279,7 @@ def test_what_was_chosen_is_kept_and_the_page_comes_back_after_its_server(
 
 
 def test_sorting_and_searching_by_mouse_and_by_keyboard(board: Board, open_page: Callable[..., Page]) -> None:
+    board.lines[4].counts[0].update(dict.fromkeys(board.lines[4].counts[0], 0))
     board.write(*board.lines)
     page = open_page(board.url)
     expect(page.locator("#count")).to_have_text(f"{FEW_DIDS} DIDs")
@@ -293,17 +294,17 @@ def test_sorting_and_searching_by_mouse_and_by_keyboard(board: Board, open_page:
         ("Avg duration", "average_call_duration_ms"),
     ):
         head = page.get_by_role("columnheader", name=name)
-        head.get_by_role("button").click()
-        down = key != "did"  # numbers begin with the greatest, DIDs with the first
-        expect(head).to_have_attribute("aria-sort", "descending" if down else "ascending")
 
         def value(line: Line, key: str = key) -> Any:
             return line.did if key == "did" else board.figures(line)[0][key]
 
         known = [line for line in board.lines if value(line) is not None]
-        expected = sorted(sorted(known, key=lambda line: line.did), key=value, reverse=down)
-        page.evaluate(TWO_FRAMES)  # drawn, however busy the machine is
-        assert dids(page)[:15] == [line.did for line in expected[:15]]
+        for down in (key != "did", key == "did"):  # numbers begin with the greatest, DIDs with the first
+            head.get_by_role("button").click()
+            expect(head).to_have_attribute("aria-sort", "descending" if down else "ascending")
+            expected = sorted(sorted(known, key=lambda line: line.did), key=value, reverse=down)
+            page.evaluate(TWO_FRAMES)  # drawn, however busy the machine is
+            assert dids(page)[:15] == [line.did for line in expected[:15]], "what has no value is last both ways"
     expect(page.locator("th[aria-sort]")).to_have_count(1)
     for name in ("Abandoned", "Service level", "Trend", "Updated", "Calls"):
         page.get_by_role("columnheader", name=name).get_by_role("button").press("Enter")
