@@ -28,7 +28,7 @@ from app.dashboard.rates import RATE_SECONDS, Receiver, summary, totals
 from app.dashboard.server import Page, own_receiver
 from app.dashboard.source import Batch, Key, Link, Source
 from app.dashboard.state import MOST_POINTS, TREND, State
-from app.dashboard.stream import MOST_STREAMS, PIECE_BYTES, Streams
+from app.dashboard.stream import MOST_STREAMS, PIECE_BYTES, TICKS_PER_SECOND, Streams
 from app.demo.ports import free_port
 from schemas import SCHEMAS, Undecodable, encode, registry_header
 from schemas.settings import SettingsError, read_settings
@@ -323,9 +323,22 @@ async def test_a_page_that_does_not_read_costs_nothing_and_gets_each_did_once() 
     assert await slow.read() == ["snapshot"], "who has missed samples begins anew"
 
 
+async def test_a_page_is_sent_something_at_most_so_many_times_a_second() -> None:
+    state = State(0)
+    page = Reader(streams_of(state))
+    await page.read()
+    began = time.monotonic()
+    for calls in range(TICKS_PER_SECOND + 1):
+        state.take([record("a", calls)])
+        await page.read()
+    assert time.monotonic() - began > (TICKS_PER_SECOND - 1) / TICKS_PER_SECOND
+
+
 async def test_pages_that_keep_up_share_the_bytes_and_a_sample_follows_what_changed() -> None:
     state = State(0)
     state.take([record("a", 1)])
+    for _ in range(5):
+        state.sample()  # how long the server has run makes no difference
     streams = streams_of(state)
     pages = [Reader(streams), Reader(streams)]
     for page in pages:

@@ -269,6 +269,13 @@ def test_what_was_chosen_is_kept_and_the_page_comes_back_after_its_server(
     expect(page.get_by_role("columnheader", name="DID")).to_have_attribute("aria-sort", "ascending")
     expect(page.get_by_label("Only with calls")).to_be_checked()
 
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keyboard shortcuts")).to_be_visible()
+    page.keyboard.press("1")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    expect(page.get_by_label("1h").first).to_be_checked()  # keys do nothing behind the dialog
+
     board.server.kill()
     expect(page.locator("#link")).to_have_text("Not connected", timeout=PATIENCE_MS)
     process("dashboard", settings=board.settings, ready=f"{board.url}readyz")
@@ -430,6 +437,18 @@ SHIFTS: Final = """() => { window.moved = []; new PerformanceObserver((seen) => 
 #: Returns once what was changed before is on the screen: the second frame begins after the first was drawn.
 DRAWN: Final = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 VIEW: Final = {"width": 1360, "height": 1470}
+
+
+def test_a_scale_is_round_and_a_gap_stays_one(board: Board, open_page: Callable[..., Page]) -> None:
+    page = open_page(board.url)
+    tops = "async (asked) => { const {top} = await import('./static/chart.js'); return asked.map((a) => top(...a)); }"
+    counts = [0, 1, 2, 3, 5, 7, 23, 100, 101]
+    assert page.evaluate(tops, [[n, "count"] for n in counts]) == [1, 1, 2, 5, 5, 10, 50, 100, 200]
+    assert page.evaluate(tops, [[ms, "time"] for ms in (0, 95_000, 3_600_000)]) == [10_000, 120_000, 3_600_000]
+    assert page.evaluate(tops, [[0.07, "ratio"]]) == [1], "always up to 100 %"
+    drawn = "async (points) => (await import('./static/spark.js')).line(points, 40, 12)"
+    assert page.evaluate(drawn, [7, 0, -1, 7, 7]) == "M0.0 3.0L10.0 10.0M30.0 3.0L40.0 3.0"
+    assert page.evaluate(drawn, [None, None]) == ""
 
 
 def test_people_the_voice_menu_and_lines(board: Board, open_page: Callable[..., Page]) -> None:
