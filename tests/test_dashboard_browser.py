@@ -285,6 +285,32 @@ def test_what_was_chosen_is_kept_and_the_page_comes_back_after_its_server(
     expect(page.locator("#banner")).to_be_hidden()
 
 
+def test_a_page_that_nobody_looks_at_rests_and_judges_nothing(board: Board, open_page: Callable[..., Page]) -> None:
+    """Where calls arrived, the title of a page in the background said that the figures had stopped: it had."""
+    board.write(*board.lines)
+    page = open_page(board.url)
+    page.clock.install()
+    page.reload()
+    expect(page.locator("#link")).to_have_text("Live")
+    hide = """hidden => { Object.defineProperty(document, "hidden", {value: hidden, configurable: true});
+        document.dispatchEvent(new Event("visibilitychange")); }"""
+    page.evaluate(hide, True)
+    page.clock.fast_forward(10_000)
+    page.evaluate(hide, False)
+    expect(page.locator("#link")).to_have_text("Live")
+    page.evaluate(hide, True)
+    page.clock.fast_forward(21_000)
+    page.clock.fast_forward(150_000)
+    expect(page.locator("#link")).to_have_text("Connecting …")
+    expect(page.locator("#banner")).to_be_hidden()
+    board.lines[0].call()
+    board.write(board.lines[0])
+    page.evaluate(hide, False)
+    expect(page.locator("#link")).to_have_text("Live")
+    calls = f"{board.figures(board.lines[0])[0]['attempts']:,}"
+    expect(page.locator(f'tr[data-did="{board.lines[0].did}"] td.calls .v')).to_have_text(calls)
+
+
 def test_sorting_and_searching_by_mouse_and_by_keyboard(board: Board, open_page: Callable[..., Page]) -> None:
     board.lines[4].counts[0].update(dict.fromkeys(board.lines[4].counts[0], 0))
     board.write(*board.lines)

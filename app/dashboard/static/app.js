@@ -149,6 +149,7 @@ function route() {
 connect({
   state(now) {
     stream = now;
+    if (now === "resting") store.status = null; // it was true, and says nothing of what comes
     stands();
   },
   snapshot(message) {

@@ -31,6 +31,11 @@ export function connect(on) {
     source = null;
   }
 
+  function rest() {
+    close();
+    on.state("resting");
+  }
+
   setInterval(() => {
     if (source && performance.now() - heard > patience) {
       patience *= 2; // nothing is heard of a snapshot before its end, and a slow link takes long for it
@@ -41,7 +46,7 @@ export function connect(on) {
 
   document.addEventListener("visibilitychange", () => {
     clearTimeout(hidden);
-    if (document.hidden) hidden = setTimeout(close, HIDDEN_MS);
+    if (document.hidden) hidden = setTimeout(rest, HIDDEN_MS);
     else if (!source) open();
   });
   open();
