@@ -387,6 +387,26 @@ def test_sorting_and_searching_by_mouse_and_by_keyboard(board: Board, open_page:
     expect(page.locator("#search")).to_be_focused()
 
 
+def test_rows_do_not_jump_away_from_under_the_pointer(board: Board, open_page: Callable[..., Page]) -> None:
+    board.write(*board.lines)
+    page = open_page(board.url)
+    expect(page.locator("#count")).to_have_text(f"{FEW_DIDS} DIDs")
+    before = dids(page)
+    rising = [line for did in before[5:7] for line in board.lines if line.did == did]
+    for n, line in enumerate(rising):
+        for _ in range(2_000):
+            line.call()
+        page.locator("tbody:not(.pad) tr").nth(n).hover()
+        board.write(line)
+        calls = f"{board.figures(line)[0]['attempts']:,}"
+        expect(page.locator(f'tr[data-did="{line.did}"] td.calls .v')).to_have_text(calls)
+        page.wait_for_timeout(2_000)  # without the pointer it would be sorted after 1.5 s
+        assert dids(page) == before
+    page.mouse.move(0, 0)
+    highest = max(rising, key=lambda line: board.figures(line)[0]["attempts"])
+    expect(page.locator("tbody:not(.pad) tr").first).to_have_attribute("data-did", highest.did)
+
+
 def test_a_dids_own_view_shows_all_figures_of_its_record(board: Board, open_page: Callable[..., Page]) -> None:
     board.write(*board.lines)
     line = board.lines[0]
