@@ -278,6 +278,10 @@ def test_what_was_chosen_is_kept_and_the_page_comes_back_after_its_server(
 
     board.server.kill()
     expect(page.locator("#link")).to_have_text("Not connected", timeout=PATIENCE_MS)
+    away = board.settings | {"KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{free_port()}"}
+    knows_nothing = process("dashboard", settings=away, ready=f"{board.url}healthz")
+    expect(page.locator("#link")).to_have_text("Kafka unavailable", timeout=PATIENCE_MS)
+    knows_nothing.kill()
     process("dashboard", settings=board.settings, ready=f"{board.url}readyz")
     expect(page.locator("#link")).to_have_text("Live", timeout=PATIENCE_MS)
     board.write(board.lines[0])

@@ -59,7 +59,7 @@ function choose(window) {
 }
 
 function windows() {
-  view.window = Math.min(view.window, Math.max(0, store.windows.length - 1));
+  if (store.windows.length) view.window = Math.min(view.window, store.windows.length - 1); // a server that has just started has none
   switches.forEach((one_) => one_.show(store.windows, view.window));
 }
 
