@@ -33,7 +33,8 @@ def openapi(settings: Settings) -> dict[str, Any]:
     paths: dict[str, Any] = {path: {"post": _operation("postDelivery")}}
     if settings.token:
         token = {"name": "token", "in": "path", "required": True, "schema": {"type": "string"}}
-        paths[path + "/{token}"] = {"post": _operation("postDeliveryWithToken"), "parameters": [token]}
+        beside: dict[str, Any] = {"security": [{name: [] for name in _security(settings) if name != "bearer"}]}
+        paths[path + "/{token}"] = {"post": _operation("postDeliveryWithToken") | beside, "parameters": [token]}
     return {
         "openapi": "3.1.0",
         "info": {"title": "phonon-events receiver", "version": "1"},

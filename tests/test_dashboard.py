@@ -28,7 +28,7 @@ from app.dashboard.rates import RATE_SECONDS, Receiver, summary, totals
 from app.dashboard.server import Page, own_receiver
 from app.dashboard.source import Batch, Key, Link, Source
 from app.dashboard.state import MOST_POINTS, TREND, State
-from app.dashboard.stream import MOST_STREAMS, PIECE_BYTES, Streams
+from app.dashboard.stream import MOST_STREAMS, PIECE_BYTES, TICKS_PER_SECOND, Streams
 from app.demo.ports import free_port
 from schemas import SCHEMAS, Undecodable, encode, registry_header
 from schemas.settings import SettingsError, read_settings
@@ -323,9 +323,22 @@ async def test_a_page_that_does_not_read_costs_nothing_and_gets_each_did_once() 
     assert await slow.read() == ["snapshot"], "who has missed samples begins anew"
 
 
+async def test_a_page_is_sent_something_at_most_so_many_times_a_second() -> None:
+    state = State(0)
+    page = Reader(streams_of(state))
+    await page.read()
+    began = time.monotonic()
+    for calls in range(TICKS_PER_SECOND + 1):
+        state.take([record("a", calls)])
+        await page.read()
+    assert time.monotonic() - began > (TICKS_PER_SECOND - 1) / TICKS_PER_SECOND
+
+
 async def test_pages_that_keep_up_share_the_bytes_and_a_sample_follows_what_changed() -> None:
     state = State(0)
     state.take([record("a", 1)])
+    for _ in range(5):
+        state.sample()  # how long the server has run makes no difference
     streams = streams_of(state)
     pages = [Reader(streams), Reader(streams)]
     for page in pages:
@@ -540,6 +553,7 @@ async def test_under_a_foreign_name_or_from_elsewhere_it_is_not() -> None:
         (TOKEN, "/", {}, 401),
         (TOKEN, "/wrong/", {}, 401),
         (TOKEN, "/t0ken/", {}, 200),
+        (TOKEN, "/t0ken/", {"auth": ("some", "proxy")}, 200),
         (TOKEN, "/t0ken/static/app.js", {}, 200),
         (TOKEN, "/", {"headers": {"authorization": "Bearer t0ken"}}, 200),
         (TOKEN, "/static/app.js", {"headers": {"authorization": "Bearer t0ken"}}, 200),
@@ -594,7 +608,7 @@ def test_a_kafka_that_is_not_there_is_said_within_seconds() -> None:
 METRICS = "phonon.did-metrics.v1"
 
 
-def sent(value: bytes) -> Message:
+def sent(value: bytes | None) -> Message:
     """A message as librdkafka gives it."""
     return Message(METRICS, value=value, timestamp=(1, 61_000))
 
@@ -648,6 +662,39 @@ def test_a_consumer_that_nobody_answers_for_long_is_replaced(monkeypatch: pytest
     assert [one.closed for one in made_ones] == [True, True]
     assert batches == [Batch([latest(new, 61_000)], [], [])] * 2
     assert [link.state for link in said if link.loaded] == ["connected", "away", "connected"]
+
+
+class NoTopic(Deaf):
+    """A consumer of a Kafka that has no such topic yet."""
+
+    def list_topics(self, topic: str, *, timeout: float) -> Any:
+        super().list_topics(topic, timeout=timeout)
+        return SimpleNamespace(topics={topic: SimpleNamespace(error=KafkaError(3), topic=topic, partitions=[])})
+
+
+def test_a_missing_topic_is_said_and_looked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.dashboard.source.RETRY_SECONDS", 0.01)
+    consumers = iter([NoTopic(3, []), Deaf(10**9, [])])
+    monkeypatch.setattr("app.dashboard.source.connect", lambda *_, **__: next(consumers))
+    said = list[Link]()
+    source = Source(read_settings({}), None, deliver=lambda batch: None, say=said.append)
+    source.start()
+    deadline = time.monotonic() + 10
+    while not (said and said[-1].loaded) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    source.stop()
+    assert [(link.state, link.reason, link.loaded) for link in said] == [
+        ("no_topic", f"there is no topic {METRICS}", False),
+        ("connected", "", False),
+        ("connected", "", True),
+    ]
+
+
+def test_a_did_whose_record_was_deleted_is_gone() -> None:
+    batches = list[Batch]()
+    source = Source(read_settings({}), None, deliver=batches.append, say=lambda link: None)
+    source._flush({b"+912243692987": sent(None), b"group/\xff": sent(None)})
+    assert batches == [Batch([], ["+912243692987", "group/\ufffd"], [])]
 
 
 # a schema registry

@@ -218,8 +218,105 @@ def test_figures_that_stand_still_while_calls_arrive_are_no_quiet_hour(
     shown = {of: page.evaluate(condition, [*of]) for of in ((1e9, 0), (8e8, None), (8e8, 1e9 - 9e3), (8e8, 9e8))}
     assert list(shown.values()) == ["Live", "Quiet", "Quiet", "Figures stopped"]
 
+    troubles = """async ([stream, kafka, told]) => { const {condition} = await import('./static/status.js');
+        const status = {written_at: 1e9, kafka: {reason: "so it is", since: 1e9, ...kafka}, loaded: true, ...told};
+        const {level, text, why} = condition(stream, kafka && status, 1, 1e9, 1e9);
+        return [level, text, why ?? ""]; }"""
+    away, connected = {"state": "away"}, {"state": "connected"}
+    spooling, silent = ({"receivers": {"answering": number}} for number in (1, 0))
+    for given, level, text, why in (
+        (("connecting", None, {}), "busy", "Connecting …", ""),
+        (("connecting", connected, {}), "busy", "Connecting …", ""),
+        (("lost", connected, {}), "bad", "Not connected", "The figures are from "),
+        (("open", {"state": "no_topic"}, {}), "bad", "No topic", "so it is. Run `phonon-events topics create`"),
+        (("open", away, spooling), "bad", "Kafka unavailable", "The receiver still accepts calls"),
+        (("open", away, silent), "bad", "Kafka unavailable", "(so it is)"),
+        (("open", connected, {"registry": "it is away"}), "bad", "Registry unavailable", "it is away"),
+        (("open", connected, {"loaded": False}), "busy", "Loading …", ""),
+    ):
+        found = page.evaluate(troubles, [*given])
+        assert found[:2] == [level, text], "never better than it is, though the figures are new"
+        assert (why in found[2], bool(found[2])) == (True, level == "bad")
+        assert ("still accepts" in found[2]) == (given[2] is spooling)
+
+
+def test_what_was_chosen_is_kept_and_the_page_comes_back_after_its_server(
+    board: Board, open_page: Callable[..., Page], process: Processes
+) -> None:
+    for quiet in board.lines[5:8]:
+        quiet.counts[0].update(dict.fromkeys(quiet.counts[0], 0))
+    board.write(*board.lines)
+    page = open_page(board.url)
+    counted = [sum(board.figures(line)[window]["attempts"] > 0 for line in board.lines) for window in (0, 1)]
+    assert counted[0] < counted[1]
+
+    def shown(number: int) -> None:
+        count = f"{number} of {FEW_DIDS}" if number < FEW_DIDS else str(FEW_DIDS)
+        expect(page.locator("#count")).to_have_text(f"{count} DIDs", timeout=PATIENCE_MS)
+
+    page.get_by_label("Only with calls").check()
+    shown(counted[0])
+    page.keyboard.press("2")
+    shown(counted[1])
+    page.get_by_role("columnheader", name="DID").get_by_role("button").click()
+    page.keyboard.press("1")
+    page.reload()
+    shown(counted[0])
+    page.keyboard.press("2")
+    page.reload()
+    shown(counted[1])
+    expect(page.get_by_label("1h").first).to_be_checked()
+    expect(page.get_by_role("columnheader", name="DID")).to_have_attribute("aria-sort", "ascending")
+    expect(page.get_by_label("Only with calls")).to_be_checked()
+
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keyboard shortcuts")).to_be_visible()
+    page.keyboard.press("1")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    expect(page.get_by_label("1h").first).to_be_checked()  # keys do nothing behind the dialog
+
+    board.server.kill()
+    expect(page.locator("#link")).to_have_text("Not connected", timeout=PATIENCE_MS)
+    away = board.settings | {"KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{free_port()}"}
+    knows_nothing = process("dashboard", settings=away, ready=f"{board.url}healthz")
+    expect(page.locator("#link")).to_have_text("Kafka unavailable", timeout=PATIENCE_MS)
+    knows_nothing.kill()
+    process("dashboard", settings=board.settings, ready=f"{board.url}readyz")
+    expect(page.locator("#link")).to_have_text("Live", timeout=PATIENCE_MS)
+    board.write(board.lines[0])
+    shown(counted[1])
+    expect(page.locator("#banner")).to_be_hidden()
+
+
+def test_a_page_that_nobody_looks_at_rests_and_judges_nothing(board: Board, open_page: Callable[..., Page]) -> None:
+    """Where calls arrived, the title of a page in the background said that the figures had stopped: it had."""
+    board.write(*board.lines)
+    page = open_page(board.url)
+    page.clock.install()
+    page.reload()
+    expect(page.locator("#link")).to_have_text("Live")
+    hide = """hidden => { Object.defineProperty(document, "hidden", {value: hidden, configurable: true});
+        document.dispatchEvent(new Event("visibilitychange")); }"""
+    page.evaluate(hide, True)
+    page.clock.fast_forward(10_000)
+    page.evaluate(hide, False)
+    expect(page.locator("#link")).to_have_text("Live")
+    page.evaluate(hide, True)
+    page.clock.fast_forward(21_000)
+    page.clock.fast_forward(150_000)
+    expect(page.locator("#link")).to_have_text("Connecting …")
+    expect(page.locator("#banner")).to_be_hidden()
+    board.lines[0].call()
+    board.write(board.lines[0])
+    page.evaluate(hide, False)
+    expect(page.locator("#link")).to_have_text("Live")
+    calls = f"{board.figures(board.lines[0])[0]['attempts']:,}"
+    expect(page.locator(f'tr[data-did="{board.lines[0].did}"] td.calls .v')).to_have_text(calls)
+
 
 def test_sorting_and_searching_by_mouse_and_by_keyboard(board: Board, open_page: Callable[..., Page]) -> None:
+    board.lines[4].counts[0].update(dict.fromkeys(board.lines[4].counts[0], 0))
     board.write(*board.lines)
     page = open_page(board.url)
     expect(page.locator("#count")).to_have_text(f"{FEW_DIDS} DIDs")
@@ -234,17 +331,17 @@ def test_sorting_and_searching_by_mouse_and_by_keyboard(board: Board, open_page:
         ("Avg duration", "average_call_duration_ms"),
     ):
         head = page.get_by_role("columnheader", name=name)
-        head.get_by_role("button").click()
-        down = key != "did"  # numbers begin with the greatest, DIDs with the first
-        expect(head).to_have_attribute("aria-sort", "descending" if down else "ascending")
 
         def value(line: Line, key: str = key) -> Any:
             return line.did if key == "did" else board.figures(line)[0][key]
 
         known = [line for line in board.lines if value(line) is not None]
-        expected = sorted(sorted(known, key=lambda line: line.did), key=value, reverse=down)
-        page.evaluate(TWO_FRAMES)  # drawn, however busy the machine is
-        assert dids(page)[:15] == [line.did for line in expected[:15]]
+        for down in (key != "did", key == "did"):  # numbers begin with the greatest, DIDs with the first
+            head.get_by_role("button").click()
+            expect(head).to_have_attribute("aria-sort", "descending" if down else "ascending")
+            expected = sorted(sorted(known, key=lambda line: line.did), key=value, reverse=down)
+            page.evaluate(TWO_FRAMES)  # drawn, however busy the machine is
+            assert dids(page)[:15] == [line.did for line in expected[:15]], "what has no value is last both ways"
     expect(page.locator("th[aria-sort]")).to_have_count(1)
     for name in ("Abandoned", "Service level", "Trend", "Updated", "Calls"):
         page.get_by_role("columnheader", name=name).get_by_role("button").press("Enter")
@@ -286,6 +383,32 @@ def test_sorting_and_searching_by_mouse_and_by_keyboard(board: Board, open_page:
     assert did in page.evaluate("decodeURIComponent(location.hash)")
     page.keyboard.press("Escape")
     expect(page.locator(f'tr[data-did="{did}"] a')).to_be_focused()  # back where one was, once the list is drawn again
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=2)).to_be_focused()
+    page.keyboard.press("/")
+    expect(page.locator("#list")).to_be_visible()
+    page.evaluate(TWO_FRAMES)
+    expect(page.locator("#search")).to_be_focused()
+
+
+def test_rows_do_not_jump_away_from_under_the_pointer(board: Board, open_page: Callable[..., Page]) -> None:
+    board.write(*board.lines)
+    page = open_page(board.url)
+    expect(page.locator("#count")).to_have_text(f"{FEW_DIDS} DIDs")
+    before = dids(page)
+    rising = [line for did in before[5:7] for line in board.lines if line.did == did]
+    for n, line in enumerate(rising):
+        for _ in range(2_000):
+            line.call()
+        page.locator("tbody:not(.pad) tr").nth(n).hover()
+        board.write(line)
+        calls = f"{board.figures(line)[0]['attempts']:,}"
+        expect(page.locator(f'tr[data-did="{line.did}"] td.calls .v')).to_have_text(calls)
+        page.wait_for_timeout(2_000)  # without the pointer it would be sorted after 1.5 s
+        assert dids(page) == before
+    page.mouse.move(0, 0)
+    highest = max(rising, key=lambda line: board.figures(line)[0]["attempts"])
+    expect(page.locator("tbody:not(.pad) tr").first).to_have_attribute("data-did", highest.did)
 
 
 def test_a_dids_own_view_shows_all_figures_of_its_record(board: Board, open_page: Callable[..., Page]) -> None:
@@ -364,6 +487,18 @@ SHIFTS: Final = """() => { window.moved = []; new PerformanceObserver((seen) => 
 #: Returns once what was changed before is on the screen: the second frame begins after the first was drawn.
 DRAWN: Final = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 VIEW: Final = {"width": 1360, "height": 1470}
+
+
+def test_a_scale_is_round_and_a_gap_stays_one(board: Board, open_page: Callable[..., Page]) -> None:
+    page = open_page(board.url)
+    tops = "async (asked) => { const {top} = await import('./static/chart.js'); return asked.map((a) => top(...a)); }"
+    counts = [0, 1, 2, 3, 5, 7, 23, 100, 101]
+    assert page.evaluate(tops, [[n, "count"] for n in counts]) == [1, 1, 2, 5, 5, 10, 50, 100, 200]
+    assert page.evaluate(tops, [[ms, "time"] for ms in (0, 95_000, 3_600_000)]) == [10_000, 120_000, 3_600_000]
+    assert page.evaluate(tops, [[0.07, "ratio"]]) == [1], "always up to 100 %"
+    drawn = "async (points) => (await import('./static/spark.js')).line(points, 40, 12)"
+    assert page.evaluate(drawn, [7, 0, -1, 7, 7]) == "M0.0 3.0L10.0 10.0M30.0 3.0L40.0 3.0"
+    assert page.evaluate(drawn, [None, None]) == ""
 
 
 def test_people_the_voice_menu_and_lines(board: Board, open_page: Callable[..., Page]) -> None:
@@ -528,6 +663,8 @@ def test_alerts_are_told_and_lead_to_their_did(board: Board, open_page: Callable
     page.locator("#firing a", has_text="burst").click()
     expect(page.get_by_role("heading", level=2)).to_have_text("campaign spring")
     expect(page.locator("#one .alerts .rule")).to_have_text(["burst"])
+    page.keyboard.press("a")
+    expect(page.locator("#firing a").first).to_be_focused()
 
     again = open_page(board.url)
     expect(again.locator("#firing-title")).to_have_text("3 alerts firing")
@@ -616,6 +753,20 @@ def test_five_thousand_dids_are_sixty_rows(board: Board, open_page: Callable[...
     expect(page.locator('tr[aria-rowindex="5001"] a')).to_be_focused()
 
 
+def test_a_slow_link_is_waited_for(board: Board, open_page: Callable[..., Page]) -> None:
+    """Of a snapshot that took over 5 s nothing was heard before its end: the page gave up and asked again, for ever."""
+    board.write(*lines(5_000))
+    page = open_page(board.url)
+    expect(page.locator("#count")).to_have_text("5,000 DIDs", timeout=PATIENCE_MS)
+    link = page.context.new_cdp_session(page)
+    link.send("Network.enable")
+    slow = {"offline": False, "latency": 0, "downloadThroughput": 75_000, "uploadThroughput": -1}
+    link.send("Network.emulateNetworkConditions", slow)
+    page.reload()
+    expect(page.locator("#link")).not_to_have_text("Live")
+    expect(page.locator("#count")).to_have_text("5,000 DIDs", timeout=60_000)
+
+
 def test_groups_have_rows_of_their_own_and_a_ranking_leaves_out_what_rests_on_little(
     board: Board, open_page: Callable[..., Page]
 ) -> None:
@@ -630,7 +781,8 @@ def test_groups_have_rows_of_their_own_and_a_ranking_leaves_out_what_rests_on_li
     page.get_by_role("columnheader", name="Answer rate").get_by_role("button").click()
     expect(page.locator("#dids tbody tr").nth(1)).to_contain_text("100.0 %")
     assert few.did in dids(page)
-    page.get_by_role("spinbutton", name="At least").fill("20")
+    page.get_by_role("spinbutton", name="At least").press_sequentially("20")
+    expect(page.get_by_label("5m").first).to_be_checked()  # digits elsewhere choose the window
     ranked = [line for line in board.lines if board.figures(line)[0]["attempts"] >= 20]
     ranked.sort(key=lambda line: (-board.figures(line)[0]["answer_seizure_ratio"], line.did))
     expect(page.locator("#count")).to_have_text(f"{len(ranked)} of {FEW_DIDS} DIDs")

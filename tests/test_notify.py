@@ -32,7 +32,7 @@ from app.notify.answers import (
 from app.notify.lane import Lane, Waiting
 from app.notify.notification import read
 from app.notify.progress import Arrived, Progress, mark, metadata, read_floors
-from app.notify.server import names
+from app.notify.server import Notifier, names
 from app.notify.source import Source
 from schemas import Undecodable, encode, registry_header
 from schemas.settings import read_settings
@@ -688,3 +688,28 @@ def test_why_the_group_is_not_for_us_is_said_and_what_is_fatal_begins_anew() -> 
     assert source.trouble == "waiting for the group (not for you)"
     with pytest.raises(KafkaException):
         source._take(cast(Any, partition), [Message(error=KafkaError(KafkaError._FATAL, "fenced", fatal=True))])
+
+
+class Part:
+    """An address that has nothing to send, or one that fails."""
+
+    def __init__(self, error: Exception | None) -> None:
+        self.error, self.stopped = error, asyncio.Event()
+
+    async def run(self, _http: object) -> None:
+        if self.error:
+            raise self.error
+        await self.stopped.wait()
+
+    def stop(self) -> None:
+        self.stopped.set()
+
+
+@pytest.mark.parametrize(("source", "address"), [(ValueError("a bug"), None), (None, ValueError("a bug"))])
+async def test_where_a_part_fails_all_ends_with_its_error(source: Exception | None, address: Exception | None) -> None:
+    """It would send nothing any more, and look alive; whoever keeps it running starts it again."""
+    notifier = Notifier(read_settings({"PHONON_ALERT_WEBHOOK_URL": "http://a"}), [])
+    notifier.source = cast(Any, SimpleNamespace(failure=source))
+    notifier.addresses = cast(Any, [Part(None), Part(address)])
+    with pytest.raises(ValueError, match="a bug"):
+        await asyncio.wait_for(notifier._send(asyncio.Event()), 5)

@@ -160,6 +160,8 @@ def test_a_dead_address_holds_up_no_other_and_gets_all_when_it_is_back(site: Sit
     assert 'phonon_alerts_sent_total{address="127.0.0.1#1"} 24.0' in site.figures()
     assert 'phonon_alerts_waiting{address="127.0.0.1#2"} 24.0' in site.figures()
     time.sleep(0.6)  # what is settled is committed
+    ages = dict(re.findall(r'oldest_age_seconds{address="127.0.0.1#(.)"} (.+)', site.figures()))
+    assert float(ages["1"]) == 0 < 0.6 < float(ages["2"]) < 120
     first.kill()
     assert "a-token" not in first.output
     assert DID not in first.output

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given
@@ -21,6 +22,27 @@ from tests.fakes import FakePublisher, FakeSpool
 @pytest.mark.parametrize("settings", [{}, {"PHONON_TOKEN": "t"}, {"PHONON_BASIC_AUTH": "u:p", "PHONON_TOKEN": "t"}])
 def test_the_document_is_openapi(settings: dict[str, str]) -> None:
     validate(openapi(read_settings(settings)))
+
+
+SENT: dict[str, str] = {"basic": "Basic dTpw", "bearer": "Bearer t"}
+
+
+@pytest.mark.parametrize("settings", [{}, {"PHONON_TOKEN": "t"}, {"PHONON_BASIC_AUTH": "u:p"},
+                                      {"PHONON_BASIC_AUTH": "u:p", "PHONON_TOKEN": "t"}])  # fmt: skip
+async def test_who_sends_what_the_document_asks_for_is_let_in(settings: dict[str, str], tmp_path: Path) -> None:
+    """It asked for the token in the header too where it is in the path."""
+    receiver = Receiver(read_settings(settings | {"PHONON_SPOOL_DIR": str(tmp_path)}))
+    receiver.webhook.publisher, receiver.webhook.spool = FakePublisher(), FakeSpool()
+    transport = httpx.ASGITransport(Router(receiver.router.routes), client=("127.0.0.1", 1))
+    document = openapi(receiver.settings)
+    async with httpx.AsyncClient(transport=transport, base_url="http://receiver") as client:
+        for path, item in document["paths"].items():
+            [asked] = item["post"].get("security", document["security"])
+            if len(asked) > 1:
+                continue  # two in one header: then the token must be in the path
+            url, sent = path.replace("{token}", "t"), [("authorization", SENT[name]) for name in asked]
+            assert (await client.post(url, headers=sent, json={"keys": []})).status_code == 200
+            assert not sent or (await client.post(url, json={"keys": []})).status_code == 401
 
 
 @pytest.mark.parametrize("mode", list(GenerationMode))

@@ -13,6 +13,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -244,6 +245,19 @@ def test_a_stop_while_a_dead_worker_is_replaced_reaches_the_new_one(process: Pro
     eventually(lambda: "starting another" in child.output)
     os.kill(child.pid, signal.SIGTERM)
     assert child.wait(10) == 0
+
+
+def test_workers_whose_parent_was_killed_end(process: Processes, ports: Ports) -> None:
+    """Else they keep the port, and nobody replaces or stops them."""
+    child = process("serve", "--workers", "2", settings=ports.settings, ready=ports.ready)
+    eventually(lambda: len(workers_of(child)) == 2)
+    os.kill(child.pid, signal.SIGKILL)
+    try:
+        eventually(lambda: refuses(ports.webhook))
+        eventually(lambda: workers_of(child) == [])
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
 
 
 def test_an_interrupt_while_workers_start_is_heeded_by_all_without_a_word(process: Processes, ports: Ports) -> None:

@@ -9,13 +9,15 @@ import re
 import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from app.log_line import log_delivery, shown
 from app.main import Receiver
 from app.openapi import MEANINGS
 from app.outcomes import Full, SpoolFailed, State, Unacknowledged, Unpublishable
@@ -446,6 +448,46 @@ async def test_the_document_and_the_statuses_are_one_table(setting: Setting) -> 
     described = {int(status) for status in answer.json["paths"][PATH]["post"]["responses"]}
     assert described == set(MEANINGS) - {404, 405}
     is_problem(await setting(b"", method="POST", path="/openapi.json"), 405)
+
+
+async def test_each_answered_delivery_is_one_line_of_the_log(
+    setting: Setting, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What was made of it, and how long it took: what operators look for when a call is missing."""
+    caplog.set_level(logging.INFO, "app.delivery")
+    for body in (SAMPLE, b'{"phonon-uuid": "912243692987", "keys": [17]}', b"[]"):
+        await setting(body)
+    setting.publisher.state = State.DOWN
+    await setting()
+    said = [record.__dict__["fields"] for record in caplog.records if record.name == "app.delivery"]
+    assert all(0 <= fields.pop("ms") < 60_000 for fields in said)
+    assert said == [
+        {"flow_id": "6629a6f5-af55-41e8-a8a4-9b7b73fcf5c4", "status": 200, "events": 8, "rejected": 0},
+        {"flow_id": shown("912243692987"), "status": 200, "events": 1, "rejected": 1},
+        {"status": 400},
+        {"flow_id": "6629a6f5-af55-41e8-a8a4-9b7b73fcf5c4", "status": 202},  # it is split when it is published
+    ]
+    log_delivery(503, "", None, 0.01234)
+    assert caplog.records[-1].__dict__["fields"] == {"status": 503, "ms": 12.3}
+
+
+async def test_gauges_say_how_the_receiver_is(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.main.OBSERVE_SECONDS", 0)
+    receiver, kafka = setting.receiver, SimpleNamespace(healthy=True, reason="", statistics=(7, 900, 3))
+    receiver.publisher, receiver.webhook.in_flight = cast(Any, kafka), 5
+    observing = asyncio.create_task(receiver._observe())
+
+    async def gauges() -> list[float | None]:
+        await asyncio.sleep(0.01)
+        names = ("ready", "kafka_healthy", "in_flight", "kafka_queue_messages", "kafka_queue_bytes", "kafka_brokers_up")
+        return [receiver.metrics.registry.get_sample_value(f"phonon_{name}") for name in names]
+
+    assert await gauges() == [1, 1, 5, 7, 900, 3]
+    kafka.healthy = False
+    assert (await gauges())[:2] == [1, 0], "it spools"
+    receiver.stop()
+    assert (await gauges())[:2] == [0, 0]
+    observing.cancel()
 
 
 async def test_logs_and_metrics_hold_nothing_that_was_sent(

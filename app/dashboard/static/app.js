@@ -59,7 +59,7 @@ function choose(window) {
 }
 
 function windows() {
-  view.window = Math.min(view.window, Math.max(0, store.windows.length - 1));
+  if (store.windows.length) view.window = Math.min(view.window, store.windows.length - 1); // a server that has just started has none
   switches.forEach((one_) => one_.show(store.windows, view.window));
 }
 
@@ -149,6 +149,7 @@ function route() {
 connect({
   state(now) {
     stream = now;
+    if (now === "resting") store.status = null; // it was true, and says nothing of what comes
     stands();
   },
   snapshot(message) {
@@ -210,8 +211,15 @@ $("active").addEventListener("change", (event) => {
   view.active = event.target.checked;
   chosen();
 });
-function toAlerts() {
+
+// The list, now: of another hash alone the page hears only after the next frame, and then the list takes the focus back.
+function toList() {
   location.hash = "#/";
+  route();
+}
+
+function toAlerts() {
+  toList();
   requestAnimationFrame(alerts.enter);
 }
 
@@ -225,11 +233,11 @@ document.querySelector(".skip").addEventListener("click", (event) => {
   $("dids").focus();
 });
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input[type=search]") || $("keys").open) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input[type=search], input[type=number]") || $("keys").open) return;
   if (event.key === "/") {
     event.preventDefault();
-    location.hash = "#/";
-    requestAnimationFrame(() => $("search").focus());
+    toList();
+    $("search").focus();
   } else if (event.key === "a" && store.alerts.size) {
     toAlerts();
   } else if (/^[1-9]$/.test(event.key)) {

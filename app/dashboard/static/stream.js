@@ -6,7 +6,7 @@ const AGAIN_MS = 3_000;
 const HIDDEN_MS = 20_000;
 
 export function connect(on) {
-  let source = null, heard = 0, hidden = 0;
+  let source = null, heard = 0, hidden = 0, patience = SILENT_MS;
 
   function open() {
     close();
@@ -15,6 +15,7 @@ export function connect(on) {
     for (const kind of ["snapshot", "changes", "alerts", "sample", "status"]) {
       source.addEventListener(kind, (event) => {
         heard = performance.now();
+        patience = SILENT_MS;
         on[kind](JSON.parse(event.data));
       });
     }
@@ -30,8 +31,14 @@ export function connect(on) {
     source = null;
   }
 
+  function rest() {
+    close();
+    on.state("resting");
+  }
+
   setInterval(() => {
-    if (source && performance.now() - heard > SILENT_MS) {
+    if (source && performance.now() - heard > patience) {
+      patience *= 2; // nothing is heard of a snapshot before its end, and a slow link takes long for it
       on.state("lost");
       open();
     }
@@ -39,7 +46,7 @@ export function connect(on) {
 
   document.addEventListener("visibilitychange", () => {
     clearTimeout(hidden);
-    if (document.hidden) hidden = setTimeout(close, HIDDEN_MS);
+    if (document.hidden) hidden = setTimeout(rest, HIDDEN_MS);
     else if (!source) open();
   });
   open();
