@@ -33,7 +33,7 @@ from app.notify.lane import Lane, Waiting
 from app.notify.notification import read
 from app.notify.progress import Arrived, Progress, mark, metadata, read_floors
 from app.notify.server import Notifier, names
-from app.notify.source import Source
+from app.notify.source import Kept, Source
 from schemas import Undecodable, encode, registry_header
 from schemas.settings import read_settings
 from tests.alerts import DID, fields, value, webhook_id
@@ -518,6 +518,10 @@ class Partition:
         self.voided: list[int] = []  # the turns at which all that was delivered became void
         self.turns: dict[int, Callable[[], None]] = {}
 
+    def opened(self, _settings: object, _errors: object, kept: Kept) -> "Partition":
+        self.tell = kept
+        return self
+
     def subscribe(self, _topics: list[str], *, on_assign: Any, on_revoke: Any, on_lost: Any) -> None:
         self.turns.setdefault(0, lambda: on_assign(self, [TopicPartition("alerts", 0)]))
         self.revoke: Callable[[], None] = lambda: on_revoke(self, [TopicPartition("alerts", 0)])
@@ -537,10 +541,15 @@ class Partition:
     def committed(self, _places: object, *, timeout: float) -> list[TopicPartition]:
         return [TopicPartition("alerts", 0, self.kept, self.said), TopicPartition("alerts", 1, self.other)]
 
-    def commit(self, *, offsets: list[TopicPartition], asynchronous: bool) -> None:
+    def commit(self, *, offsets: list[TopicPartition], asynchronous: bool = True) -> None:
         assert offsets, "Kafka is asked for nothing"
+        assert asynchronous or not self.away, "waits for ever"
+        error = KafkaError(KafkaError._TRANSPORT)
+        if self.fails and not asynchronous:
+            raise KafkaException(error)
         if self.fails:
-            raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+            self.tell(error, offsets)
+            return
         self.commits += [(place.offset, place.metadata or "") for place in offsets]
 
     def assign(self, places: list[TopicPartition]) -> None:
@@ -573,7 +582,7 @@ def followed(partition: Partition, monkeypatch: pytest.MonkeyPatch, *, turns: in
     settings = read_settings({"PHONON_ALERT_WEBHOOK_URL": "http://a/ http://b/"})
     begin = lambda: partition.voided.append(len(partition.read))  # noqa: E731
     source = Source(settings, None, begin=begin, deliver=delivered.extend)
-    monkeypatch.setattr("app.notify.source.make_consumer", lambda *_: partition)
+    monkeypatch.setattr("app.notify.source.make_consumer", partition.opened)
     partition.turns[turns] = source._stop.set
     return source, delivered
 
@@ -670,9 +679,14 @@ def test_a_consumer_that_nobody_answers_for_long_is_replaced(monkeypatch: pytest
     monkeypatch.setattr("app.cluster.REPLACED_AFTER_SECONDS", 0.2)
     partition = Partition(0, 3)
     source, delivered = followed(partition, monkeypatch, turns=1_000_000)
-    partition.turns[5] = lambda: setattr(partition, "away", True)
+
+    def away() -> None:
+        partition.away = True
+        source.settle(delivered[0], 0)
+
+    partition.turns[5] = away
     source._follow()
-    assert (len(delivered), partition.voided) == (3, [1, len(partition.read)])
+    assert (len(delivered), {*partition.voided}) == (3, {1, len(partition.read)})
     assert not source._stop.is_set()
     assert source.trouble.startswith("no answer from Kafka")
 

@@ -16,6 +16,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from app.credentials import Credentials, verify_signature
 from app.demo.broker import Broker
 from app.demo.child import Child
+from app.demo.kafka_node import KafkaNode
 from app.demo.ports import LOOPBACK, answers, free_port
 from app.notify.source import MOST_AHEAD
 from app.topics import create_topics
@@ -197,6 +198,27 @@ def test_nothing_is_committed_that_was_not_answered(site: Site, hooks: Callable[
     site.start(hanging)
     eventually(lambda: hanging.ids() == {webhook_id(1), webhook_id(2), webhook_id(1, "RESOLVED")})
     eventually(lambda: sum(site.committed()) == 3)
+
+
+@pytest.mark.broker
+def test_a_kafka_that_hangs_is_said_while_what_was_settled_waits_to_be_kept(
+    own_kafka: KafkaNode, prefix: str, process: Processes, hooks: Callable[..., Hooks]
+) -> None:
+    """The commit is not waited for: as long as Kafka hung, notify said that it was ready."""
+    site, to = Site(own_kafka, prefix, process), hooks(503)
+    create_topics(read_settings(site.settings(to.url)))
+    first = site.start(to)
+    ready = f"http://{LOOPBACK}:{site.port}/readyz"
+    site.write((1, "FIRING"))
+    eventually(lambda: 'waiting{address="127.0.0.1"} 1.0' in site.figures())
+    own_kafka.pause()
+    to.status = 200
+    eventually(lambda: to.ids() == {webhook_id(1)})
+    eventually(lambda: not answers(ready))
+    own_kafka.resume()
+    eventually(lambda: answers(ready), within_seconds=30)
+    eventually(lambda: sum(site.committed()) == 1)
+    assert first.stop() == 0
 
 
 @pytest.mark.broker

@@ -11,9 +11,9 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
-from typing import Final
+from typing import Any, Final
 
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from app.cluster import Errors, connect, one_line
 from app.notify import measures
@@ -45,9 +45,19 @@ CONSUMER: Final = {
 }
 
 
-def make_consumer(settings: Settings, errors: Errors) -> Consumer:
-    """A consumer of the group that all processes of these settings share. Raises SettingsError."""
-    return connect(Consumer, settings.kafka, errors, group_id=f"{settings.topic_prefix}-notify", **CONSUMER)
+Kept = Callable[[KafkaError | None, list[TopicPartition]], None]
+
+
+def make_consumer(settings: Settings, errors: Errors, kept: Kept = lambda _error, _places: None) -> Consumer:
+    """A consumer of the group that all processes of these settings share; `kept` hears how its commits end.
+
+    Raises SettingsError.
+    """
+
+    def made(properties: dict[str, Any]) -> Consumer:
+        return Consumer({**properties, "on_commit": kept})
+
+    return connect(made, settings.kafka, errors, group_id=f"{settings.topic_prefix}-notify", **CONSUMER)
 
 
 class Source:
@@ -104,7 +114,7 @@ class Source:
     def _follow(self) -> None:
         """Read until stopped, until something fails, or nobody answers this consumer any more."""
         errors = Errors(self._settings.kafka["bootstrap.servers"])
-        consumer = make_consumer(self._settings, errors)
+        consumer = make_consumer(self._settings, errors, self._kept)
         try:
             consumer.subscribe(
                 [self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=lambda *_: self._forget()
@@ -114,14 +124,16 @@ class Source:
                 if time.monotonic() - probed >= PROBE_SECONDS:
                     self._probe(consumer, errors)
                     if errors.long_silent:
-                        return
+                        break
                     probed = time.monotonic()
                 self._take(consumer, consumer.consume(BATCH, POLL_SECONDS))
                 self._place(consumer)
                 self._commit(consumer)
                 self._pace(consumer)
         finally:
-            self._commit(consumer)
+            if errors.long_silent:
+                self._forget()  # it keeps nothing any more, and would be waited for
+            self._commit(consumer, waits=True)
             consumer.close()
             self._forget()
 
@@ -191,7 +203,7 @@ class Source:
         return {place.partition: place for place in places}
 
     def _revoked(self, consumer: Consumer, _places: list[TopicPartition]) -> None:
-        self._commit(consumer)
+        self._commit(consumer, waits=True)
         self._forget()
 
     def _forget(self) -> None:
@@ -248,8 +260,11 @@ class Source:
             self._registry.learn([one.id])
             return read(value, written_at, self._resolve)
 
-    def _commit(self, consumer: Consumer) -> None:
-        """Keep how far all are, where that has changed."""
+    def _commit(self, consumer: Consumer, *, waits: bool = False) -> None:
+        """Keep how far all are, where that has changed. What is not kept is tried again, or sent again.
+
+        The end of it is waited for only where there is no other time: while Kafka hangs, that takes as long.
+        """
         self._settle()
         now = {number: progress.floors() for number, progress in self._held.items()}
         places = [
@@ -259,12 +274,21 @@ class Source:
         ]
         if not places:
             return
+        self._committed = now
         try:
-            consumer.commit(offsets=places, asynchronous=False)
-        except KafkaException as failure:  # the next one holds it too; what is not committed is sent again
-            log.debug("not committed: %s", one_line(failure))
-        else:
-            self._committed = now
+            if waits:
+                consumer.commit(offsets=places, asynchronous=False)
+            else:
+                consumer.commit(offsets=places)
+        except KafkaException as failure:
+            self._kept(failure.args[0], places)
+
+    def _kept(self, error: KafkaError | None, places: list[TopicPartition]) -> None:
+        """How a commit ended. For one that was not waited for, librdkafka calls this."""
+        for place in places:
+            if failure := error or place.error:
+                log.debug("not committed: %s", one_line(failure))
+                self._committed.pop(place.partition, None)
 
     def _settle(self) -> None:
         try:
