@@ -46,6 +46,10 @@ class Site:
         assert (done.returncode, done.stderr) == (0, ""), done.stdout
         return done.stdout
 
+    def delivered(self) -> None:
+        """Wait until nothing is in the spool: what was answered 202 need not be on any topic before."""
+        eventually(lambda: not list((self.directory / "spool").glob("*.spool")), PATIENCE_SECONDS)
+
     def records(self, *topics: str) -> list[Record]:
         """All that the topics hold now."""
         return [json.loads(line) for line in self.run("tail", *topics, "--from-beginning", "--no-follow").splitlines()]
@@ -89,6 +93,7 @@ def site(kafka: Any, prefix: str, process: Processes, tmp_path: Path) -> Site:
 
 def test_the_providers_sample_becomes_its_eight_events_and_one_attempt(site: Site) -> None:
     site.run("send", str(SAMPLE))
+    site.delivered()
     eventually(lambda: site.records("did-metrics"), PATIENCE_SECONDS)
     records = site.records()
     events = Counter(record["record"] for record in records)
@@ -106,6 +111,7 @@ def test_thousands_of_deliveries_with_duplicates_become_exactly_their_events_and
     options = ("--dids", str(DIDS), "--duplicates", "0.03", "--rough", "--span", "100000", "--seed", "20")
     site.run("send", "--synthetic", str(DELIVERIES), *options, "--output", str(traffic), "--expected", str(expected))
     site.run("send", str(traffic), "--concurrency", "64")
+    site.delivered()
 
     records = site.records()
     found, wanted = events_of(records), expected_events(expected)

@@ -280,7 +280,7 @@ async def test_one_of_three_brokers_killed_costs_nothing(
         before = phase.answers["200"]
         await asyncio.sleep(4)
         await until(lambda: phase.answers["200"] > before + 2 * RATE)
-        await until(lambda: not list((tmp_path / "spool").glob("*.spool")))
+    await until(lambda: not list((tmp_path / "spool").glob("*.spool")))  # once nothing new can come to it
     print("\n ", phase.line())  # noqa: T201
     assert set(phase.answers) <= {"200", "202"}
     assert phase.slowest_seconds < 4

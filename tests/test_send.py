@@ -1,7 +1,6 @@
 """send posts every body byte for byte, again only where it was asked to come back, and tells what became of all."""
 
 import io
-import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -13,6 +12,7 @@ from aiohttp import web
 
 from app.cli import run
 from app.credentials import read_credentials, verify_sender, verify_signature
+from app.demo.ports import free_port
 from app.send import LONGEST_PAUSE_S, MOST_TRIES, Sender, Unreachable, _pause, default_url
 from app.sources import documents
 from schemas.settings import Settings, read_settings
@@ -136,7 +136,7 @@ async def test_its_credentials_pass_at_a_receiver_with_the_same_settings(given: 
 
 
 async def test_nobody_there_is_said_in_one_line() -> None:
-    url = f"http://127.0.0.1:{closed_port()}/hook"
+    url = f"http://127.0.0.1:{free_port()}/hook"
     with pytest.raises(Unreachable, match=rf"cannot reach {url}: .*[Cc]onnect") as failure:
         await Sender(configured(token="s3cret"), url).send([b"{}"] * 50)
     assert "\n" not in str(failure.value)
@@ -196,12 +196,6 @@ def test_the_default_address_is_that_of_the_receiver_with_these_settings(host: s
     assert default_url(configured(host=host)) == url
 
 
-def closed_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture
 def answering() -> Iterator[Callable[[int], str]]:
     """A receiver in a thread of its own, for the command itself."""
@@ -239,7 +233,7 @@ def test_the_command_ends_with_a_table_and_the_right_code(
 
 
 def test_the_command_says_in_one_line_that_nobody_is_there(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["send", "--synthetic", "5", "--url", f"http://127.0.0.1:{closed_port()}/"]) == 1
+    assert run(["send", "--synthetic", "5", "--url", f"http://127.0.0.1:{free_port()}/"]) == 1
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("phonon-events: cannot reach http://127.0.0.1:")

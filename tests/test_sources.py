@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 
 from app.cli import run
+from app.demo.ports import free_port
 from app.posting import MOST_TOLD
 from app.sources import NoState, Progress, Sources, Trouble, expand
 from tests.processes import SCRIPT, clean_environment
-from tests.test_send import Receiver, answering, closed_port
+from tests.test_send import Receiver, answering
 
 __all__ = ["answering"]
 URL = "http://receiver/hook"
@@ -253,7 +254,7 @@ async def test_killed_at_any_moment_it_goes_on_where_it_was(tmp_path: Path) -> N
 
 def test_nobody_there_leaves_nothing_noted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     numbered(tmp_path / "1.jsonl", range(2))
-    state, url = tmp_path / "state", f"http://127.0.0.1:{closed_port()}/"
+    state, url = tmp_path / "state", f"http://127.0.0.1:{free_port()}/"
     assert run(["send", str(tmp_path / "1.jsonl"), "--url", url, "--resume", str(state)]) == 1
     assert capsys.readouterr().err.startswith("phonon-events: cannot reach http://127.0.0.1:")
     assert json.loads(state.read_text())["files"] == {}
@@ -266,7 +267,7 @@ async def test_a_pipe_that_says_nothing_does_not_keep_it_from_ending(
     import asyncio
 
     async with Receiver().listening() as receiver:
-        url = receiver.url if interrupted else f"http://127.0.0.1:{closed_port()}/"
+        url = receiver.url if interrupted else f"http://127.0.0.1:{free_port()}/"
         with subprocess.Popen(  # noqa: ASYNC220 - it has hardly begun
             [SCRIPT, "send", "-", "--url", url],
             cwd=tmp_path,
