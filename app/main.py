@@ -217,6 +217,8 @@ async def _ended(task: "asyncio.Task[None]") -> None:
 
 def serve(settings: Settings, workers: int) -> int:
     """Serve until told to stop; the exit code. Raises SettingsError or CantListen."""
+    if settings.management_port == settings.port != 0:  # whoever opens it second would fail without a word
+        raise SettingsError(f"PHONON_MANAGEMENT_PORT and PHONON_PORT are both {settings.port}: give each its own")
     check(settings)
     listener = listen(settings.host, settings.port)
     plain = dataclasses.replace(settings, kafka=dict(settings.kafka))  # a mapping proxy can't be sent to a process

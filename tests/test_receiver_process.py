@@ -161,6 +161,7 @@ BAD_SETTINGS = (
     ({"KAFKA_NO_SUCH": "1"}, "no.such"),
     ({"KAFKA_MESSAGE_TIMEOUT_MS": "1000"}, "KAFKA_MESSAGE_TIMEOUT_MS"),
     ({"PHONON_SPOOL_DIR": "/proc/none"}, "PHONON_SPOOL_DIR"),
+    ({"PHONON_PORT": "9100"}, "PHONON_MANAGEMENT_PORT"),
 )
 
 
