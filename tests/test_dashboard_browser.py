@@ -290,7 +290,7 @@ def test_what_was_chosen_is_kept_and_the_page_comes_back_after_its_server(
 
 
 def test_a_page_that_nobody_looks_at_rests_and_judges_nothing(board: Board, open_page: Callable[..., Page]) -> None:
-    """Where calls arrived, the title of a page in the background said that the figures had stopped: it had."""
+    """What it had heard last was still judged by the clock, as if the figures had stopped: it had."""
     board.write(*board.lines)
     page = open_page(board.url)
     page.clock.install()
