@@ -28,6 +28,7 @@ from schemas.settings import read_settings
 from schemas.topics import topic_name
 from tests import alerts as made
 from tests.dashboard_fake import FIGURES, Line, lines
+from tests.patience import eventually
 from tests.processes import Processes
 
 pytestmark = pytest.mark.broker
@@ -289,10 +290,15 @@ def test_what_was_chosen_is_kept_and_the_page_comes_back_after_its_server(
     expect(page.locator("#banner")).to_be_hidden()
 
 
-def test_a_page_that_nobody_looks_at_rests_and_judges_nothing(board: Board, open_page: Callable[..., Page]) -> None:
-    """What it had heard last was still judged by the clock, as if the figures had stopped: it had."""
+def test_a_page_that_nobody_looks_at_only_peeks(board: Board, open_page: Callable[..., Page]) -> None:
+    """Its title says what fires, and that nobody answers; what it heard last is not judged by the clock."""
     board.write(*board.lines)
     page = open_page(board.url)
+    page.add_init_script(
+        "sources = []; "
+        "EventSource = class extends EventSource { constructor(url) { super(url); sources.push(this); } };"
+    )
+    resting = "sources.every((one) => one.readyState === EventSource.CLOSED)"
     page.clock.install()
     page.reload()
     expect(page.locator("#link")).to_have_text("Live")
@@ -302,10 +308,19 @@ def test_a_page_that_nobody_looks_at_rests_and_judges_nothing(board: Board, open
     page.clock.fast_forward(10_000)
     page.evaluate(hide, False)
     expect(page.locator("#link")).to_have_text("Live")
+    assert not page.evaluate(resting)
     page.evaluate(hide, True)
     page.clock.fast_forward(21_000)
-    page.clock.fast_forward(150_000)
-    expect(page.locator("#link")).to_have_text("Connecting …")
+    page.clock.fast_forward(50_000)
+    assert page.evaluate(resting)
+    board.tell((1, {"did": board.lines[0].did}))
+
+    def told() -> bool:
+        page.clock.fast_forward(60_000)
+        return re.fullmatch(r"\(1\) .+ calls in 5m · Phonon live", page.title()) is not None
+
+    eventually(told)
+    eventually(lambda: page.evaluate(resting))
     expect(page.locator("#banner")).to_be_hidden()
     board.lines[0].call()
     board.write(board.lines[0])

@@ -88,6 +88,7 @@ function entitle() {
 
 // How things stand; a title in the background says it too, in place of figures that stand still.
 function stands() {
+  if (stream === "resting") return; // what was heard last is not to be judged by the clock
   trouble = status(stream, store);
   entitle();
 }
@@ -149,7 +150,7 @@ function route() {
 connect({
   state(now) {
     stream = now;
-    if (now === "resting") store.status = null; // it was true, and says nothing of what comes
+    if (now === "connecting") store.status = null; // it was true, and says nothing of what comes
     stands();
   },
   snapshot(message) {
@@ -178,7 +179,7 @@ connect({
   status(message) {
     store.status = message;
     store.offset = message.now - Date.now();
-    if (stream === "lost") stream = "open";
+    stream = "open";
     stands();
   },
 });

@@ -1,12 +1,13 @@
 // The connection to the page's server. Rule: it says at once when it is gone, comes back by itself, and rests while
-// nobody looks (a browser has six connections to a server, and a hidden page needs none).
+// nobody looks (a browser has six connections to a server). Then it only peeks: what the title says is a minute old at most.
 
 const SILENT_MS = 5_000;
 const AGAIN_MS = 3_000;
 const HIDDEN_MS = 20_000;
+const PEEK_MS = 60_000;
 
 export function connect(on) {
-  let source = null, heard = 0, hidden = 0, patience = SILENT_MS;
+  let source = null, heard = 0, hidden = 0, peeks = false, patience = SILENT_MS;
 
   function open() {
     close();
@@ -17,9 +18,10 @@ export function connect(on) {
         heard = performance.now();
         patience = SILENT_MS;
         on[kind](JSON.parse(event.data));
+        if (peeks && kind === "status") rest(); // it comes last
       });
     }
-    source.onopen = () => on.state("open");
+    source.onopen = () => on.state(peeks ? "resting" : "open");
     source.onerror = () => {
       on.state("lost");
       if (source.readyState === EventSource.CLOSED) setTimeout(open, AGAIN_MS); // refused: EventSource gives up, we do not
@@ -33,6 +35,8 @@ export function connect(on) {
 
   function rest() {
     close();
+    peeks = true;
+    hidden = setTimeout(open, PEEK_MS);
     on.state("resting");
   }
 
@@ -46,8 +50,13 @@ export function connect(on) {
 
   document.addEventListener("visibilitychange", () => {
     clearTimeout(hidden);
-    if (document.hidden) hidden = setTimeout(rest, HIDDEN_MS);
-    else if (!source) open();
+    if (document.hidden) {
+      hidden = setTimeout(rest, HIDDEN_MS);
+      return;
+    }
+    if (peeks) on.state("connecting");
+    peeks = false;
+    if (!source) open();
   });
   open();
 }
