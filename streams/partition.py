@@ -259,9 +259,10 @@ class Partition:
         self._rejected, self._committed = [], None
         table = Table([window.seconds // 60 for window in self.ports.windows], self.ports.rules)
         await writer.open()
+        alone = time.monotonic()
         shown = measures.RECOVERED.labels(self.number)
         first, end = await changelog.read(self.place, table.restore, shown.set)
-        table.settle()
+        table.settle(seconds=alone)
         self._tell_strays(table, len(await writer.places(self.place.source)))
         self._start_at(table, first)
         self.table, self.end = table, end

@@ -157,12 +157,15 @@ class Table:
         rolling.buckets[place] = value
         self._at.setdefault(place >> PART_BITS, {})[did] = None
 
-    def settle(self) -> None:
-        """Make the restored table whole, and have every DID's metrics written anew, as of now."""
+    def settle(self, *, seconds: float = float("-inf")) -> None:
+        """Make the restored table whole, and have every DID's metrics written anew, as of now.
+
+        `seconds`: since when nobody else writes them; until then another worker may have written any of them.
+        """
         floor = self.clock.floor
         self._minute = _NONE if floor is None else floor // MINUTE_MS
         for did, rolling in self.dids.items():
-            rolling.minute = self._minute
+            rolling.minute, rolling.emitted_at = self._minute, seconds
             self._forget(did, rolling, rolling.settle())
             self._changed[did] = None
         self.alerts.settle(self.dids, self._minute)

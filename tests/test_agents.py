@@ -27,7 +27,7 @@ from streams.offsets import Chunk
 from streams.partition import A_TURN, BEHIND_LIVE_A_FLUSH, BEHIND_RECORDS, FLUSH_SECONDS, Partition, Ports, Topics
 from streams.partitions import Partitions
 from streams.rules import NO_RULES
-from streams.table import Table
+from streams.table import EMIT_EVERY_SECONDS, Table
 from tests.fakes import FakeRegistry
 from tests.flow_oracle import flow
 from tests.patience import until
@@ -738,6 +738,19 @@ async def test_a_partition_goes_on_where_its_state_ends_and_tells_what_it_never_
     assert measures.RECOVERED.labels(3)._value.get() == 1
     assert measures.EXPIRED._value.get() - before == expired
     assert caplog.messages == (["partition 3: offsets 100 to 129 expired unread"] if expired else [])
+
+
+async def test_who_takes_over_writes_no_did_within_a_second_of_who_had_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other one may have written it until it was fenced off: twice within a second is too often for its readers."""
+    left = Table((5,))
+    left.add(flows.read(encode("Flow", flow(random.Random(1), "A", NOW))), timestamp=NOW, now=NOW)
+    before = time.monotonic()
+    _, partition = await recovered(monkeypatch, left=left)
+    after = time.monotonic()
+    table = partition.table
+    assert table is not None
+    assert table.take(now=NOW, seconds=before + EMIT_EVERY_SECONDS - 0.001, most=9).live == []
+    assert [did.did for did in table.take(now=NOW, seconds=after + EMIT_EVERY_SECONDS, most=9).live] == ["A"]
 
 
 @pytest.mark.parametrize("strays", [0, 2])
