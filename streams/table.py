@@ -57,6 +57,7 @@ class Table:
         self._at: dict[int, dict[str, None]] = {}  # minute -> DIDs with a bucket there
         self._leaving: deque[str] = deque()  # DIDs of which a bucket leaves a window
         self._changed: dict[str, None] = {}  # DIDs whose metrics are to be written, longest first
+        self._dropped: dict[str, float] = {}  # DIDs written for the last time, and when: one may be back at once
         self._dirty: dict[tuple[str, int], Bucket] = {}  # by DID and place
         self._warm: dict[tuple[str, int], bytes] = {}  # the last batch's: kept packed if the next has none of them
         self._gone: list[tuple[str, int]] = []
@@ -83,6 +84,7 @@ class Table:
         rolling = self.dids.get(did)
         if rolling is None:
             rolling = self.dids[did] = Rolling(self._minute, self.lengths)
+            rolling.emitted_at = self._dropped.get(did, rolling.emitted_at)
         elif rolling.minute != self._minute:
             self._advance(did, rolling)
         if not rolling.admit(minute, event_id):
@@ -118,6 +120,7 @@ class Table:
     def take(self, *, now: int, seconds: float, most: int) -> Changes:
         """What is to be written, with the metrics of at most so many DIDs. `seconds`: a clock that never steps back."""
         self._move_to(now)
+        self._dropped = {did: at for did, at in self._dropped.items() if seconds - at < EMIT_EVERY_SECONDS}
         live = [self._live(did) for did in self._due(seconds, most)]
         packed = {}
         for at, bucket in self._dirty.items():
@@ -248,6 +251,7 @@ class Table:
         del self._changed[did]
         if not rolling.buckets:
             self._gone += [(did, kept) for kept in rolling.kept]
+            self._dropped[did] = rolling.emitted_at
             del self.dids[did]
         busy, longest_ms = rolling.busy()
         tallies = rolling.tallies()

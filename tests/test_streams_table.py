@@ -171,6 +171,16 @@ class TestEmission:
             log.flush(table, now=NOW + ms)
         assert log.emitted == 1
 
+    def test_a_did_that_was_dropped_and_is_back_waits_for_its_second(self) -> None:
+        """In a replay days pass within a second, so a DID may be written empty, dropped, and be called again."""
+        table, rng, written = new_table(), random.Random(1), list[list[str]]()
+        for seconds, did, at in ((0.0, "A", NOW), (1.0, "B", NOW + 25 * HOUR), (1.2, "A", NOW + 25 * HOUR)):
+            add(table, flow(rng, did, at))
+            table.roll(now=NOW, most=10)
+            written.append([live.did for live in table.take(now=NOW, seconds=seconds, most=10).live])
+        written.append([live.did for live in table.take(now=NOW, seconds=2.0, most=10).live])
+        assert [sorted(dids) for dids in written] == [["A"], ["A", "B"], [], ["A"]]
+
     def test_many_that_go_quiet_together_are_spread(self) -> None:
         table, log, rng = new_table(), Log(), random.Random(1)
         for n in range(100):
