@@ -291,7 +291,7 @@ def test_what_was_chosen_is_kept_and_the_page_comes_back_after_its_server(
 
 
 def test_a_page_that_nobody_looks_at_only_peeks(board: Board, open_page: Callable[..., Page]) -> None:
-    """Its title says what fires, and that nobody answers; what it heard last is not judged by the clock."""
+    """Its title says what fires; what it heard last is not judged by the clock."""
     board.write(*board.lines)
     page = open_page(board.url)
     page.add_init_script(

@@ -131,10 +131,9 @@ class Source:
                 self._commit(consumer)
                 self._pace(consumer)
         finally:
-            if errors.long_silent:
-                self._forget()  # it keeps nothing any more, and would be waited for
-            self._commit(consumer, waits=True)
-            consumer.close()
+            if not errors.long_silent:  # else either would be waited for until Kafka answers: it is only let go
+                self._commit(consumer, waits=True)
+                consumer.close()
             self._forget()
 
     def _probe(self, consumer: Consumer, errors: Errors) -> None:

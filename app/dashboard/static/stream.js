@@ -1,5 +1,5 @@
 // The connection to the page's server. Rule: it says at once when it is gone, comes back by itself, and rests while
-// nobody looks (a browser has six connections to a server). Then it only peeks: what the title says is a minute old at most.
+// nobody looks (a browser has six connections to a server). Then it only peeks, once a minute, for its title.
 
 const SILENT_MS = 5_000;
 const AGAIN_MS = 3_000;
