@@ -26,6 +26,7 @@ from streams.framing import Framing
 from streams.gathering import Gathering
 from streams.given import read_or_exit, state_folder
 from streams.groups_file import GroupsFile
+from streams.log import reason
 from streams.partition import Partition, Ports, Topics
 from streams.partitions import Partitions
 from streams.preflight import Needed, Unfit, expiring, lacking, prepared, wait_for
@@ -57,6 +58,16 @@ class MetricsApp(faust.App):
     _policy_at = 0.0
     _ready_at = 0.0
     _told = False  # that it is not ready
+
+    async def start(self) -> None:
+        """Start. What Faust's own clients fail with, as where Kafka is gone again, it ends with and does not say."""
+        try:
+            await super().start()
+        except Exception as error:
+            if self.should_stop:
+                raise
+            log.debug("can't start", exc_info=True)
+            _give_up(f"can't start: {reason(error)}")
 
     async def on_first_start(self) -> None:
         """Open the management port, then wait for Kafka, the topics and the schema registry."""

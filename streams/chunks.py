@@ -108,7 +108,10 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
 
     async def on_start(self) -> None:
         """Start. Brokers that are just back from a pause name none: aiokafka would assert, and never join the group."""
-        await super().on_start()
+        try:
+            await super().on_start()
+        except Exception as error:  # noqa: BLE001 - Faust would show a traceback
+            cast(Any, self.app).ended(f"can't start: {reason(error)}")
         coordinator = cast(Any, self._consumer)._coordinator
         coordinator._push_error_to_user = self._join_again
         coordinator._coordination_task.add_done_callback(self._group_ended)

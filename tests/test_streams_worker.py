@@ -351,6 +351,29 @@ def test_a_missing_broker_is_waited_for(process: Processes, tmp_path: Path) -> N
     assert stopped(child) == 0
 
 
+GONE_AGAIN = """
+import aiokafka, streams.app
+from streams.__main__ import main
+
+async def well(*_, **__): pass
+
+streams.app.wait_for = well
+if {producer}: aiokafka.AIOKafkaProducer.start = well
+main()
+"""
+
+
+@pytest.mark.parametrize("producer", [False, True], ids=["at Faust's producer", "at its consumer"])
+def test_a_broker_that_is_gone_again_is_one_line(producer: bool, process: Processes, tmp_path: Path) -> None:
+    """It answered when it was waited for: Faust ended with exit code 1 and nothing else, or with a traceback."""
+    settings = {"KAFKA_BOOTSTRAP_SERVERS": f"{LOOPBACK}:{free_port()}", "PHONON_STATE_DIR": str(tmp_path)}
+    settings["PHONON_MANAGEMENT_PORT"] = str(free_port())
+    child = process.command([sys.executable, "-c", GONE_AGAIN.format(producer=producer)], settings=settings)
+    assert child.wait(20) == 1
+    assert child.output.startswith("can't start: KafkaConnectionError: Unable to bootstrap")
+    assert child.output.count("\n") == 1
+
+
 def test_an_interrupt_while_it_starts_ends_it_without_a_word(process: Processes) -> None:
     """It imports for a second and more: a traceback showed where it was."""
     worker = process("metrics", settings={"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9"})
