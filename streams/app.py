@@ -225,6 +225,8 @@ def _connect(app: MetricsApp, source: str) -> None:
 
     @app.on_before_shutdown.connect(weak=False)
     async def stopping(*_: Any, **__: Any) -> None:
+        if app.crash_reason is not None:  # Faust says that it has crashed, and not why
+            log.critical("crashed", exc_info=app.crash_reason)
         await partitions.stop()
 
     @app.task  # type: ignore[untyped-decorator]

@@ -374,6 +374,36 @@ def test_a_broker_that_is_gone_again_is_one_line(producer: bool, process: Proces
     assert child.output.count("\n") == 1
 
 
+CRASHES = """
+import streams.app, streams.partitions
+from streams.__main__ import main
+
+async def fails(*_): raise ValueError("a bug of ours")
+
+streams.{where} = fails
+main()
+"""
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize(
+    "where",
+    ["app.MetricsApp.ask_for_policy", "chunks.ChunkConsumer._wait_next_records", "partitions.Partitions.count"],
+    ids=["in a task", "in fetching", "in the agent"],
+)
+def test_why_it_crashed_is_said(where: str, topic: FlowTopic, process: Processes, tmp_path: Path) -> None:
+    """Faust says that it did, and where its own lines are not shown nobody said more."""
+    settings = {"PHONON_STATE_DIR": str(tmp_path), "PHONON_MANAGEMENT_PORT": str(free_port())}
+    settings |= {"KAFKA_BOOTSTRAP_SERVERS": topic.servers, "PHONON_TOPIC_PREFIX": topic.prefix}
+    topic.send(topic.flows(1))
+    topic.flush()
+    command = [sys.executable, "-c", CRASHES.format(where=where)]
+    child = process.command(command, settings=settings, traceback_expected=True)
+    assert child.wait(30) == 1
+    assert child.output.count("CRITICAL streams.app: crashed\nTraceback (most recent call last):\n") == 1
+    assert child.output.count("ValueError: a bug of ours\n") == 1
+
+
 def test_an_interrupt_while_it_starts_ends_it_without_a_word(process: Processes) -> None:
     """It imports for a second and more: a traceback showed where it was."""
     worker = process("metrics", settings={"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9"})
