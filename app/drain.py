@@ -1,8 +1,8 @@
 """What waits in the spool goes to Kafka: oldest first, at a bounded rate, by one process for each spool.
 
-A row is marked as sent only after all its acknowledgements. While Kafka is only being tried, one row goes alone: it is
-the probe. Then so many go at once as the rate allows in the time that Kafka takes for them: one that is far away, or
-slow, drains as fast. A row that can't be read any more, or that Kafka refuses for good, is set aside and keeps nobody
+A row is marked as sent only after all its acknowledgements. While Kafka is only being tried, one row goes first, alone.
+Then so many go at once as the rate allows in the time that Kafka takes for them: one that is far away, or slow, drains
+as fast. A row that can't be read any more, or that Kafka refuses for good, is set aside and keeps nobody
 waiting.
 """
 
@@ -105,22 +105,21 @@ class Drainer:
         return done
 
     async def _drain_all(self) -> int:
-        waiting, done, size = self.outlet.waiting(), 0, 0
+        waiting, done, published = self.outlet.waiting(), 0, 0
         while self.publisher.state is not State.DOWN:
             began = time.monotonic()
-            if self.publisher.state is State.TRYING:
+            if self.publisher.state is State.TRYING and not published:
                 most = 1
             else:
                 least = max(1, min(AT_ONCE, self.rate // 10))
-                most = max(least, min(MOST_AT_ONCE, 2 * size, int(self.rate * self._answer_seconds)))
+                most = max(least, min(MOST_AT_ONCE, 2 * published, int(self.rate * self._answer_seconds)))
             batch = await asyncio.to_thread(_next, waiting, most)
             if not batch:
                 break
             published = await self._publish(batch)
             done += published
             self.progress(published)
-            size = len(batch)
-            await asyncio.sleep(max(size / self.rate - (time.monotonic() - began), 0))
+            await asyncio.sleep(max(len(batch) / self.rate - (time.monotonic() - began), 0))
         return done
 
     async def _sweep(self) -> None:

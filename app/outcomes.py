@@ -33,7 +33,7 @@ class State(enum.Enum):
     """What is believed of Kafka."""
 
     HEALTHY = "healthy"
-    TRYING = "trying"  # one delivery at a time, until one is acknowledged
+    TRYING = "trying"  # what was spooled, or one live delivery alone, until one is acknowledged soon enough
     DOWN = "down"
 
 

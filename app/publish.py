@@ -4,10 +4,11 @@ Only this module and app/producer.py touch the receiver's producer. Its rules:
 - One countdown object per delivery is the delivery callback of all its records and resolves one future: a future per
   event costs twice as much. The loop polls every millisecond, only while something is pending.
 - Kafka is healthy until an acknowledgement is `stall_after` late (twice that while others come in): only that age shows
-  a killed broker and a hung one alike. Then everything that waits is given back at once, to be spooled, and what comes
-  is given back without trying.
-- It is healthy again only when one delivery, tried alone, was acknowledged. That Kafka answers questions proves
-  nothing about producing; it is enough only where nothing was late.
+  a killed broker and a hung one alike. Then every live delivery that waits is given back at once, to be spooled, and
+  what comes is given back without trying.
+- It is healthy again only when one delivery, live and alone, or spooled, was acknowledged soon enough. That Kafka
+  answers questions proves nothing about producing; it is enough only where nothing was late.
+- What was spooled waits as long as Kafka takes: one that stays too slow for live deliveries still gets all of them.
 - "Not acknowledged" does not mean "not stored": event ids make a second sending harmless.
 - Only an acknowledgement with an offset is one. librdkafka also reports as delivered what a *later* request of the
   partition was acknowledged behind. Kafka may have refused it: of a producer that it does not know yet, it takes any
@@ -41,6 +42,8 @@ REOPEN_SECONDS: Final = 2.0
 METADATA_SECONDS: Final = 1.0
 REFUSED_SECONDS: Final = 5.0
 START_SECONDS: Final = 3.0
+#: How long a Kafka that was too slow must be quicker than it need be.
+CALM_SECONDS: Final = 10.0
 #: A delivery of more records is produced in slices, so that it neither fills the queue nor holds up the loop.
 SLICE_RECORDS: Final = 2_000
 #: What a record's key, headers and framing take of the limit at most.
@@ -123,6 +126,7 @@ class Publisher:
         self._lagging = ""  # replicas that are behind, when it was last asked
         self._clock = clock
         self._seen = self._last = self._acknowledged_at = clock()
+        self._fell_at = self._seen
         self._waiting: dict[Countdown, None] = {}  # oldest first: what the stall clock watches
         self._drained: dict[Countdown, None] = {}
         self._was_late = False
@@ -160,7 +164,7 @@ class Publisher:
             self._recovery.cancel()
         if self._timer:
             self._timer.cancel()
-        self._give_back("stopping")
+        self._give_back("stopping", self._waiting, self._drained)
         self._producer.purge(in_queue=True, in_flight=False)
         with suppress(KafkaException):  # a fatal error that nobody needs to know of any more
             await asyncio.to_thread(self._producer.flush, 1.0)
@@ -169,7 +173,8 @@ class Publisher:
         """Returns when all records are acknowledged. Raises Unacknowledged or Unpublishable.
 
         An empty delivery counts as unacknowledged: nobody knows yet how to frame its records.
-        `live=False` is for what was spooled: it never counts as late, since nobody waits for it.
+        `live=False` is for what was spooled: it never counts as late, since nobody waits for it. While Kafka is tried,
+        a live delivery goes only if nothing else is on its way.
         """
         if not records:
             raise Unacknowledged(self.reason or "nothing to publish")
@@ -180,7 +185,7 @@ class Publisher:
             await self._send(records[first : first + SLICE_RECORDS], live=live)
 
     def _send(self, records: Sequence[Record], *, live: bool) -> asyncio.Future[None]:
-        if self.state is not State.HEALTHY and (self.state is State.DOWN or self._waiting):
+        if self.state is State.DOWN or (self.state is State.TRYING and live and (self._waiting or self._drained)):
             raise Unacknowledged(self.reason)
         if len(self._producer) + len(records) > QUEUE_MESSAGES // 2:
             raise Unacknowledged("the producer's queue is full")
@@ -188,7 +193,7 @@ class Publisher:
             if len(record.value) > self._most_bytes:
                 raise Unpublishable("MSG_SIZE_TOO_LARGE")
         countdown = Countdown(self, len(records), self._advance())
-        place = self._waiting if live or self.state is State.TRYING else self._drained
+        place = self._waiting if live else self._drained
         try:
             produce = self._producer.of(records[0].key)
             for record in records:
@@ -220,26 +225,30 @@ class Publisher:
         if countdown.error is None:
             countdown.future.set_result(None)
             self._acknowledged_at, self._broken = self._seen, ""
-            if self.state is State.TRYING:
+            if self.state is State.TRYING and self._is_quick(self._seen - countdown.since):
                 self._rise()
         elif countdown.error.code() in PERMANENT:
             countdown.future.set_exception(Unpublishable(countdown.error.name()))
         else:
             countdown.future.set_exception(Unacknowledged(countdown.error.name()))
-            self.fall(self._why(countdown.error), late=True)
+            if countdown.error.code() != KafkaError._PURGE_QUEUE:  # that was `fall`
+                self.fall(self._why(countdown.error) + self._lagging, late=True)
 
     def fall(self, reason: str, *, late: bool) -> None:
         """Kafka is not healthy. `late`: an acknowledgement failed, so that only an acknowledgement proves recovery."""
         late = late or bool(self._waiting)
         self._was_late |= late
-        if self.state is not State.DOWN:
+        was, self.state = self.state, State.DOWN
+        if was is State.HEALTHY:
+            self._fell_at = self._seen
+        if was is not State.DOWN:
             self._tell("kafka is down: %s", reason)
-            self.state = State.DOWN
             self._unanswered_since = self._clock()
             self._down.set()
         self.reason = reason
         if late:
-            self._give_back(reason)
+            self._give_back(reason, self._waiting)
+        if late and was is State.HEALTHY:
             self._producer.purge(in_queue=True, in_flight=False)
 
     def on_error(self, error: Any) -> None:
@@ -267,12 +276,20 @@ class Publisher:
         self.state, self.reason, self._broken, self._lagging = State.HEALTHY, "", "", ""
         self._was_late = False
 
-    def _give_back(self, reason: str) -> None:
-        for countdown in (*self._waiting, *self._drained):
-            if not countdown.future.done():
-                countdown.future.set_exception(Unacknowledged(reason))
-        self._waiting.clear()
-        self._drained.clear()
+    def _is_quick(self, age: float) -> bool:
+        """Whether an acknowledgement of that age shows a healthy Kafka; just after it was not, one of half that age.
+
+        Deliveries are slower together than alone: what is just quick enough alone would soon end in the next outage.
+        """
+        just_fell = self._seen - self._fell_at < CALM_SECONDS
+        return age <= (self._stall_after / 2 if just_fell else self._stall_after)
+
+    def _give_back(self, reason: str, *places: dict[Countdown, None]) -> None:
+        for place in places:
+            for countdown in place:
+                if not countdown.future.done():
+                    countdown.future.set_exception(Unacknowledged(reason))
+            place.clear()
 
     def _advance(self) -> float:
         """A clock that stands still while this process does: a pause of ours is not a delay of Kafka's."""
@@ -287,7 +304,10 @@ class Publisher:
             now = self._advance()
             oldest = next(iter(self._waiting), None)
             if oldest is not None and self._is_late(now - oldest.since, now - self._acknowledged_at):
-                self.fall(f"no acknowledgement within {now - oldest.since:.1f} s{self._lagging}", late=True)
+                if self.state is State.TRYING and self._drained:  # which show better how Kafka is
+                    self._give_back(self.reason, self._waiting)
+                else:
+                    self.fall(f"no acknowledgement within {now - oldest.since:.1f} s{self._lagging}", late=True)
         finally:  # whatever went wrong once, acknowledgements are looked for again
             delay = TICK_SECONDS if self._waiting or self._drained else IDLE_SECONDS
             self._timer = asyncio.get_running_loop().call_later(delay, self._tick)
@@ -311,7 +331,7 @@ class Publisher:
                 if self._fatal:
                     await asyncio.sleep(REOPEN_SECONDS)
                 if self._fatal or self._producer.lost() or self._unanswered() > REPLACED_AFTER_SECONDS:
-                    self._give_back(self.reason)  # the one that goes tells nothing of it any more
+                    self._give_back(self.reason, self._waiting, self._drained)  # the one that goes tells no more of it
                     self._producer, self._fatal = self._open(), False
                     self._unanswered_since = self._clock()
                 problem = await asyncio.to_thread(self._ask)

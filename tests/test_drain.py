@@ -15,7 +15,7 @@ import pytest
 from app.drain import Drainer
 from app.main import Receiver
 from app.metrics import Metrics
-from app.outcomes import Unacknowledged, Unpublishable
+from app.outcomes import State, Unacknowledged, Unpublishable
 from app.outlet import Outlet
 from app.pipeline import Made, Pipeline
 from app.records import Record
@@ -60,6 +60,17 @@ async def test_oldest_first_and_nothing_left(tmp_path: Path) -> None:
     batches = [sorted(flows(publisher)[n : n + 64]) for n in range(0, 150, 64)]
     assert [flow for batch in batches for flow in batch] == [f"flow-{n:03d}" for n in range(150)]
     assert segments(tmp_path) == []
+
+
+@pytest.mark.parametrize(("state", "sizes"), [(State.HEALTHY, [64, 6]), (State.TRYING, [1, 64, 5]), (State.DOWN, [])])
+async def test_one_goes_first_while_kafka_is_tried(tmp_path: Path, state: State, sizes: list[int]) -> None:
+    spooled(tmp_path, *map(body, range(70)))
+    publisher, progress = FakePublisher(), list[int]()
+    publisher.state = state
+    draining = drainer(tmp_path, publisher, rate=1_000)
+    draining.progress = progress.append
+    assert await draining.drain_once() == sum(sizes)
+    assert progress == sizes
 
 
 async def test_only_large_rows_are_made_on_a_thread(tmp_path: Path) -> None:

@@ -1,10 +1,11 @@
 """Several producers used as one: which takes what, and that no delivery waits for the partitions of others."""
 
 import asyncio
+import itertools
 import os
 import struct
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from typing import Any, cast
 
@@ -170,25 +171,34 @@ def far_kafka() -> Iterator[tuple[KafkaNode, Link]]:
         yield opened(stack, jars(os.environ, print, port=port, advertised=link.port)), link
 
 
-async def at_once(link: Link, settings: Settings, producers: int) -> list[Any]:
-    """One delivery of each DID, all at once: what becomes of them."""
+def of_each_did(settings: Settings) -> list[list[Record]]:
+    """A delivery of each DID, with a record for each topic."""
+    topics = sorted(needed_topics(settings.topic_prefix))
+    return [[Record(topic, did, b"value", []) for topic in topics] for did in DIDS]
+
+
+@asynccontextmanager
+async def connected(link: Link, settings: Settings, producers: int, stall_after: float) -> AsyncIterator[Publisher]:
+    """A publisher that knew Kafka when it was near, and now it is far away."""
     publisher = Publisher(
         partial(open_producers, producer_config(settings), producers),
         topics=needed_topics(settings.topic_prefix),
-        stall_after=STALL_SECONDS,
+        stall_after=stall_after,
     )
     link.round_trip = 0.0
     await publisher.start()
-    topics = sorted(needed_topics(settings.topic_prefix))
-    deliveries = [[Record(topic, did, b"value", []) for topic in topics] for did in DIDS]
-    connected = False
-    while not connected:
-        outcomes = await asyncio.gather(*map(publisher.publish, deliveries), return_exceptions=True)
-        connected = outcomes == [None] * len(DIDS)
+    outcomes: list[Any] = []
+    while outcomes != [None] * len(DIDS):
+        outcomes = await asyncio.gather(*map(publisher.publish, of_each_did(settings)), return_exceptions=True)
     link.round_trip = ROUND_TRIP_SECONDS
-    outcomes = await asyncio.gather(*map(publisher.publish, deliveries), return_exceptions=True)
+    yield publisher
     await publisher.stop()
-    return outcomes
+
+
+async def at_once(link: Link, settings: Settings, producers: int) -> list[Any]:
+    """One delivery of each DID, all at once: what becomes of them."""
+    async with connected(link, settings, producers, STALL_SECONDS) as publisher:
+        return await asyncio.gather(*map(publisher.publish, of_each_did(settings)), return_exceptions=True)
 
 
 @pytest.mark.broker
@@ -202,3 +212,35 @@ async def test_a_kafka_that_is_far_away_is_not_taken_for_one_that_is_down(far_ka
     await asyncio.to_thread(create_topics, settings_of(kafka.bootstrap_servers, "far"))
     assert {*map(type, await at_once(link, settings, 1))} >= {Unacknowledged}
     assert await at_once(link, settings, settings.producers) == [None] * len(DIDS)
+
+
+@pytest.mark.broker
+async def test_a_kafka_that_is_too_slow_for_live_deliveries_gets_what_was_spooled(
+    far_kafka: tuple[KafkaNode, Link],
+) -> None:
+    """Live ones try all the time, and are late: what was spooled was given back with each, and never arrived."""
+    kafka, link = far_kafka
+    settings = settings_of(f"127.0.0.1:{link.port}", "slow")
+    await asyncio.to_thread(create_topics, settings_of(kafka.bootstrap_servers, "slow"))
+    spooled, refused = of_each_did(settings), 0
+    async with connected(link, settings, settings.producers, ROUND_TRIP_SECONDS) as publisher:
+
+        async def live() -> None:
+            nonlocal refused
+            for delivery in itertools.cycle(of_each_did(settings)):
+                try:
+                    await publisher.publish(delivery)
+                except Unacknowledged:
+                    refused += 1
+                await asyncio.sleep(0.02)
+
+        lives = asyncio.create_task(live())
+        async with asyncio.timeout(60):
+            while spooled:
+                outcomes = await asyncio.gather(
+                    *(publisher.publish(delivery, live=False) for delivery in spooled), return_exceptions=True
+                )
+                spooled = [delivery for delivery, outcome in zip(spooled, outcomes, strict=True) if outcome]
+                await asyncio.sleep(0.2)
+        lives.cancel()
+    assert refused

@@ -182,6 +182,66 @@ async def test_after_a_hang_one_delivery_at_a_time_tries(setting: Setting) -> No
     assert setting.publisher.healthy
 
 
+async def test_what_was_spooled_may_take_as_long_as_it_takes_while_kafka_is_tried(setting: Setting) -> None:
+    """Else nothing at all reached a Kafka that is always later than live deliveries may wait for."""
+    await hang_until_trying(setting)
+    setting.fake.hangs = True
+    drained = [asyncio.create_task(setting.publisher.publish([A_RECORD], live=False)) for _ in range(3)]
+    await asyncio.sleep(2 * STALL)
+    with pytest.raises(Unacknowledged):  # at once: those show how Kafka is
+        await asyncio.wait_for(setting.publisher.publish([A_RECORD]), STALL / 2)
+    await asyncio.sleep(2 * STALL)
+    setting.fake.hangs = False
+    await asyncio.gather(*drained)
+    assert setting.publisher.state is State.TRYING, "it is too slow still"
+    await setting.publisher.publish([A_RECORD], live=False)
+    assert setting.publisher.healthy
+
+
+async def test_a_live_delivery_that_is_late_does_not_stop_the_drain(setting: Setting) -> None:
+    await hang_until_trying(setting)
+    setting.fake.hangs = True
+    live = asyncio.create_task(setting.publisher.publish([A_RECORD]))
+    await asyncio.sleep(0)
+    drained = asyncio.create_task(setting.publisher.publish([A_RECORD], live=False))
+    with pytest.raises(Unacknowledged):
+        await asyncio.wait_for(live, 3 * STALL)
+    assert setting.publisher.state is State.TRYING
+    setting.fake.hangs = False
+    await drained
+
+
+async def test_what_was_spooled_and_is_on_its_way_outlives_an_outage(setting: Setting) -> None:
+    """It is not sent again; only what had not left is, and that says nothing of Kafka."""
+    setting.fake.hangs = True
+    setting.fake.purge = lambda **_: None  # type: ignore[method-assign]
+    drained = [asyncio.create_task(setting.publisher.publish([A_RECORD], live=False)) for _ in range(2)]
+    await asyncio.sleep(0)
+    with pytest.raises(Unacknowledged):
+        await setting.publisher.publish([A_RECORD])
+    setting.fake.away, setting.fake.hangs = True, False
+    setting.fake._queue.pop(0)(KafkaError(KafkaError._PURGE_QUEUE), None)
+    async with asyncio.timeout(3):
+        assert [*map(type, await asyncio.gather(*drained, return_exceptions=True))] == [Unacknowledged, type(None)]
+    setting.fake.away = False
+    await until(setting.publisher, State.TRYING)
+    purged = asyncio.create_task(setting.publisher.publish([A_RECORD], live=False))
+    await asyncio.sleep(0)
+    setting.fake._queue.pop(0)(KafkaError(KafkaError._PURGE_QUEUE), None)
+    with pytest.raises(Unacknowledged):
+        await purged
+    assert setting.publisher.state is State.TRYING
+
+
+@pytest.mark.parametrize(
+    ("fell", "age", "quick"), [(9.0, 0.6, False), (9.0, 0.5, True), (10.0, 1.0, True), (10.0, 1.1, False)]
+)
+def test_just_after_an_outage_kafka_must_be_twice_as_quick(fell: float, age: float, quick: bool) -> None:
+    publisher = Publisher(lambda _callbacks: FakeProducer(TOPICS), topics=TOPICS, stall_after=1)
+    publisher._seen = publisher._fell_at + fell
+    assert publisher._is_quick(age) is quick
+
+
 async def test_a_failed_probe_is_down_again(setting: Setting) -> None:
     await hang_until_trying(setting)
     setting.fake.hangs = True
@@ -218,6 +278,17 @@ async def test_a_partition_without_a_leader_is_named_when_a_probe_fails(setting:
         await setting.publisher.publish([A_RECORD])
     of = f"; partition 0 of phonon.call-leg.v1 has no leader (and {len(TOPICS) - 1} more)"
     assert str(refused.value).endswith(of)
+    setting.fake.hangs = False
+    await until(setting.publisher, State.TRYING)
+    setting.fake.hangs = True
+    drained = [asyncio.create_task(setting.publisher.publish([A_RECORD], live=False)) for _ in range(2)]
+    await asyncio.sleep(0)
+    setting.fake._queue.pop()(KafkaError(KafkaError._MSG_TIMED_OUT), None)
+    with pytest.raises(Unacknowledged):
+        await drained.pop()
+    assert setting.publisher.reason == f"no answer (_MSG_TIMED_OUT){of}"
+    setting.fake.hangs = False
+    await drained.pop()
 
 
 async def test_broken_connections_without_loss_heal_by_metadata(setting: Setting) -> None:
