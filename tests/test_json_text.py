@@ -1,6 +1,8 @@
 """JSON text: as deep as is allowed and no deeper, and what Python can't hold stays as it came."""
 
 import json
+import time
+import timeit
 from typing import Any
 
 import msgspec
@@ -56,6 +58,17 @@ def test_a_whole_number_is_the_same_beside_something_odd(digits: int, sign: str)
     alone, (beside, _) = read(f"[{text}]".encode())[0], read(f"[{text},1e400]".encode())
     assert type(beside) is type(alone)
     assert write(beside) == write(alone) == text
+
+
+@pytest.mark.parametrize("number", ["1e300", "9e-310", "1e400"])
+def test_no_number_takes_much_longer_than_others(number: str) -> None:
+    """A body of such numbers would stop the receiver: while it is decoded in C nothing else can run."""
+
+    def seconds(one: str) -> float:
+        body = f"[{','.join([one] * 20_000)}]".encode()
+        return min(timeit.repeat(lambda: read(body), number=1, repeat=3, timer=time.process_time))
+
+    assert seconds(number) < 12 * seconds("1.5")
 
 
 def test_bytes_that_are_no_text_stand_there_one_by_one() -> None:
