@@ -1,6 +1,7 @@
 """What users deploy and install with: the lock, the image, the compose file. Checked without an engine or a network."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -55,6 +56,15 @@ def unmet(requirements: list[str], lock: str) -> list[str]:
 def test_the_lock_satisfies_the_project() -> None:
     wanted = PROJECT["project"]["dependencies"] + PROJECT["dependency-groups"]["dev"]
     assert unmet(wanted, LOCK) == [], "run `make lock`"
+
+
+def test_time_zones_need_nothing_of_the_system() -> None:
+    """Slim images have no zoneinfo, or lack its older names. Of what Faust needs only a new python-dateutil has it."""
+    assert [one for one in PROJECT["project"]["dependencies"] if Requirement(one).name == "tzdata"]
+    code = "from schemas.settings import read_settings; print(read_settings({}).timezone)"
+    environment = clean_environment(os.environ, {"PYTHONTZPATH": ""})
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, env=environment)
+    assert (done.stdout, done.stderr) == ("Asia/Kolkata\n", "")
 
 
 def unbounded(names: set[str], requirements: list[str], lock: str) -> set[str]:
