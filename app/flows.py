@@ -12,6 +12,7 @@ from app.events import CallLeg, Common, Flow
 from app.menu import Menu
 
 UNKNOWN_DID: Final = "unknown"
+MOST_LONG: Final = 2**63 - 1  # the sum of durations that no call has may be more than a record can hold
 
 
 class Messages(Struct, gc=False):
@@ -85,7 +86,7 @@ def flow(legs: list[CallLeg], messages: Messages, menu: Menu, common: Common) ->
         bool(reached_agents),
         min(starts) if starts else None,
         max(ends) if ends else None,
-        talk_ms,
+        min(talk_ms, MOST_LONG),
         _time_to_agent_ms(visitors, reached_agents) if reached_agents else None,
         legs,
         dtmf_count,

@@ -160,6 +160,12 @@ def test_the_flows_hold_each_leg_once_and_the_main_one_comes_first(document: Any
     assert sum(result.counts().values()) == len(result.events)
 
 
+def test_talk_time_beyond_what_a_record_holds_is_the_most_it_holds() -> None:
+    leg = {"calleeType": "VISITOR", "connectTime": "2022-11-29T23:49:13Z", "duration": 2**63 - 1}
+    flow = RECORDS(split_document({"phonon-uuid": "a", "callDetails": [leg, leg]}))[-1]
+    assert decode(flow.value)[1]["talk_ms"] == 2**63 - 1  # the sum of both read as -2
+
+
 @given(st.binary(max_size=60) | ANYTHING.map(lambda value: json.dumps(value).encode()))
 def test_any_bytes_are_a_delivery_or_a_named_refusal(body: bytes) -> None:
     with suppress(NotJson, NotADelivery):
