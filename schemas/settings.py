@@ -126,7 +126,7 @@ def _networks(value: str) -> tuple[Network, ...]:
 
 def _addresses(value: str) -> tuple[str, ...]:
     addresses = tuple(re.split(r"[\s,]+", value.strip())) if value.strip() else ()
-    if not all(re.fullmatch(r"https?://[^/@\s?#]+(/[^\s?#]*)?", address) for address in addresses):
+    if not all(re.fullmatch(r"https?://[^/@\s?#]+(/[^\s?#]*)?", one) and _has_host(one) for one in addresses):
         raise ValueError("expected addresses, for example http://127.0.0.1:9100/metrics, with spaces between several")
     return addresses
 
@@ -333,7 +333,7 @@ def _read(name: str, f: Any, given: Mapping[str, str]) -> Any:
 
 def _content(name: str, path: str) -> str:
     try:
-        content = Path(path).read_text(encoding="utf-8").strip()
+        content = Path(path).read_text(encoding="utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{name}: cannot read {path!r} ({type(error).__name__})") from None
     if not content:

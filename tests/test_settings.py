@@ -147,7 +147,7 @@ def test_a_short_answer_time_needs_no_other_setting() -> None:
 
 def test_secrets_come_from_files_too_and_are_never_shown(tmp_path: Path) -> None:
     file = tmp_path / "token"
-    file.write_text("from-a-file\n")
+    file.write_text("from-a-file\n", "utf-8-sig")  # as some editors write
     settings = read_settings({"PHONON_TOKEN_FILE": str(file), "KAFKA_SASL_PASSWORD": "swordfish"})
     assert settings.token == "from-a-file"
     passwords = {"KAFKA_SASL_PASSWORD": "swordfish", "SCHEMA_REGISTRY_URL": "https://us:swordfish@registry/path"}
@@ -210,6 +210,7 @@ def test_a_value_is_read_as_it_is_meant(name: str, text: str, read: object) -> N
         ("answer_within", "0.0"), ("answer_within", "1e3"),
         ("windows", "0m"), ("windows", "1m,"), ("windows", "1000000m"),
         ("rankings", "flows:1h:0"), ("rankings", "flows:1h:10000"), ("rankings", "flows:1h:1,"),
+        ("receiver_metrics_url", "http://a:65536/metrics"), ("receiver_metrics_url", "http://a..b"),
         ("pseudonym_key", "7 chars"), ("topic_prefix", "a" * 101), ("webhook_path", "/a/"),
     ],
 )  # fmt: skip
