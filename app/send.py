@@ -212,7 +212,7 @@ def _unless_done(found: asyncio.Future[bytes | None], tell: Callable[[], None]) 
 
 def _pause(retry_after: str) -> float:
     """Seconds to wait; an HTTP date or nothing counts as one second."""
-    return min(float(retry_after), LONGEST_PAUSE_S) if retry_after.isdigit() else 1.0
+    return min(float(retry_after), LONGEST_PAUSE_S) if retry_after.isdecimal() else 1.0
 
 
 def _object(body: bytes) -> dict[str, Any]:

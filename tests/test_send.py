@@ -81,7 +81,7 @@ async def test_it_waits_as_long_as_it_was_told() -> None:
 
 @pytest.mark.parametrize(
     ("told", "seconds"),
-    [("0", 0), ("7", 7), ("99999", LONGEST_PAUSE_S), ("", 1), ("Sun, 22 Nov 2026 10:00:00 GMT", 1), ("-3", 1)],
+    [("0", 0), ("7", 7), ("99999", LONGEST_PAUSE_S), ("", 1), ("Sun, 1 Nov 2026 10:00:00 GMT", 1), ("-3", 1), ("²", 1)],
 )
 def test_a_pause_is_as_long_as_told_and_has_an_end(told: str, seconds: float) -> None:
     assert _pause(told) == seconds
