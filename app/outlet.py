@@ -54,7 +54,7 @@ def _kept(folder: Path) -> Iterator[Waiting]:
     """All rows that wait; oldest first, as far as each writer's own are in order."""
     writers: dict[str, list[Path]] = {}
     for path in segments(folder):
-        writers.setdefault(path.name.split("-")[1], []).append(path)
+        writers.setdefault(path.stem.partition("-")[2].rpartition("-")[0], []).append(path)
     return merge(*(_kept_in(paths) for paths in writers.values()), key=lambda waiting: waiting.row.received_at)
 
 

@@ -538,6 +538,17 @@ def test_a_row_that_is_set_aside_keeps_its_body(tmp_path: Path) -> None:
     assert status(tmp_path).damaged == 1
 
 
+def test_a_segment_under_another_name_is_drained_like_any_other(tmp_path: Path) -> None:
+    """A copy that somebody made: it kept all others from being drained, or shown."""
+    prepare(tmp_path)
+    (tmp_path / "backup.spool").write_bytes(frame(Row(7, "", b"copied")))
+    spool = Spool(tmp_path, most_bytes=10**6)
+    spool.commit([Row(8, "", b"kept")])
+    spool.close()
+    assert bodies(tmp_path) == [b"copied", b"kept"]
+    assert status(tmp_path).rows == 2
+
+
 def test_the_status_of_no_spool_is_empty(tmp_path: Path) -> None:
     assert status(tmp_path / "none") == SpoolStatus(0, 0, 0.0, 0, 0)
     assert not (tmp_path / "none").exists()
