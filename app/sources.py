@@ -17,6 +17,7 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import IO, Final, NamedTuple
 
@@ -88,8 +89,7 @@ def documents(name: str, file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
     if not name.endswith(".jsonl") and not _is_json(first):
         yield 1, first + file.read()
         return
-    yield from ((1, first.strip()),) if first.strip() else ()
-    for line, row in enumerate(file, 2):
+    for line, row in enumerate(chain((first,), file), 1):
         if row.strip():
             yield line, row.strip()
 
