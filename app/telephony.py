@@ -36,7 +36,7 @@ _CAUSES: Final = {
     "CANCELLED": (-1, 16, 26, 31, 487),
     "NO_ANSWER": (3, 9, 11, 18, 19),
     "BUSY": (5, 17),
-    "CONGESTION": (6, 7, 8, 10, 15, 102, 127, *range(43, 112), 34, 38, 41, 42),
+    "CONGESTION": (6, 7, 8, 10, 15, 34, 38, *range(41, 112), 127),
     "BAD_NUMBER": (12, 14, 22, 28),
     "REJECTED": (13, 21),
     "UNREACHABLE": (20, 27),
