@@ -108,8 +108,8 @@ def _is_known(fields: dict[str, Any]) -> bool:
 _USUAL: Final = msgspec.json.Decoder(Wrapped)
 
 
-#: No fields. Nearly all rows have no others, so that they share one dict, which can't be filled by mistake: with the
-#: shared tuple of no anomalies that saves 3 % of the pure middle.
+#: The `extra` of nearly all rows, shared, and nothing can be put into it by mistake: together with the shared tuple of
+#: no anomalies that saves 3 % of the pure middle.
 NOTHING: Final = cast(dict[str, str], MappingProxyType({}))
 
 

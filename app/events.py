@@ -1,7 +1,7 @@
 """The events as structs, field for field as in schemas/*.avsc (a test holds that).
 
-Pure. Times are ms since 1970 UTC, spans are ms. None stands for null. CallLeg and Flow are made by position: of more
-than 15 keyword arguments Python makes a dict first, which costs eight times as much (7 % of the pure middle).
+Pure. Times are ms since 1970 UTC, spans are ms. None stands for null. CallLeg and Flow are made by position: beyond
+15 keyword arguments Python builds a dict first, which costs eight times as much (7 % of the pure middle).
 """
 
 from typing import Any

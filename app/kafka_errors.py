@@ -21,8 +21,8 @@ from schemas.refusals import (
 )
 from schemas.settings import kafka_setting
 
-#: A client that has heard nothing for so long is replaced: librdkafka forgets all brokers where metadata names none, as
-#: those of a fenced broker do that comes back from a hang, and one client in 25 then never connects again (issue 5301).
+#: A client that has heard nothing for so long is replaced. librdkafka forgets all brokers if metadata names none, as a
+#: fenced broker's does when it comes back from a hang; one client in 25 then never connects again (issue 5301).
 REPLACED_AFTER_SECONDS: Final = 8.0
 REFUSALS: Final = frozenset(
     {NOT_PERMITTED, REFUSED_CERTIFICATE, UNTRUSTED_CERTIFICATE, WRONG_CREDENTIALS, WRONG_PROTOCOL}

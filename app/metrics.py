@@ -149,9 +149,9 @@ class Metrics:
 
 
 class _Files(MultiProcessCollector):
-    """The workers' files. One that is empty was just made, or its worker was killed then, or the disk was full.
+    """The workers' files without empty ones: just made, or left by a worker that was killed then, or by a full disk.
 
-    prometheus_client could read none of them any more, until the receiver is started again (its issue 1199).
+    One of these makes prometheus_client fail on all of them until the receiver is started again (its issue 1199).
     """
 
     def collect(self) -> Any:

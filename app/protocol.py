@@ -30,7 +30,7 @@ from app.problems import Problem, problem_reply
 
 REQUEST_SECONDS: Final = 10.0
 HEAD_BYTES: Final = 64 * 1024
-#: No proxy passes on more (Apache 100, HAProxy 101), and the smallest take 24 times what they are on the wire.
+#: No proxy passes on more (Apache 100, HAProxy 101), and the smallest take 24 times their size on the wire.
 MOST_FIELDS: Final = 128
 #: Connections at once; and the files that they leave to others: without any the spool takes nothing, Kafka is not found
 #: again, and no probe of the management port is answered. Anybody can open connections, and rest on them for minutes.
@@ -91,7 +91,7 @@ class TimedProtocol(HttpToolsProtocol):
             self._arm()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing more to time. uvicorn's own timer runs on where the connection was reset, and all hangs on it."""
+        """Nothing more to time. After a reset uvicorn's own timer would run on, and keep the whole connection alive."""
         self._disarm()
         self._unset_keepalive_if_required()
         super().connection_lost(exc)

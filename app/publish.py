@@ -10,11 +10,11 @@ Only this module and app/producer.py touch the receiver's producer. Its rules:
   answers questions proves nothing about producing; it is enough only where nothing was late.
 - What was spooled waits as long as Kafka takes: one that stays too slow for live deliveries still gets all of them.
 - "Not acknowledged" does not mean "not stored": event ids make a second sending harmless.
-- Only an acknowledgement with an offset is one. librdkafka also reports as delivered what a *later* request of the
-  partition was acknowledged behind. Kafka may have refused it: of a producer that it does not know yet, it takes any
-  request first, and so the second where the first was refused while a broker came back.
-- A producer that met a fatal error never publishes again, and says so only to a poll or produce: another is made, and
-  also for one that has forgotten all brokers, or had no answer for long.
+- Only an acknowledgement with an offset counts. librdkafka also reports a record as delivered once a *later* request
+  of its partition is acknowledged, though Kafka may have refused the record's own: from a producer that it does not
+  know yet Kafka takes whichever request comes first, so the second if it refused the first while a broker came back.
+- A producer that met a fatal error never publishes again, and only poll and produce say so: it is replaced. So is one
+  that has forgotten all brokers, or has had no answer for long.
 """
 
 import asyncio

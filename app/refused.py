@@ -6,8 +6,8 @@ folder brings them in. Its rules:
   deliveries: what can't be read can't be redacted either.
 - A body is one file named by its digest, so what a sender repeats is kept once.
 - It is no promise, and the answer says so: written beside the answer, on a thread, without an fsync, for KEPT_SECONDS.
-  They take about a SHARE of what the spool may take, beside that; the oldest go first. One that is larger is not kept:
-  all others would have to go for it.
+  All together have about a SHARE of what the spool may take, on top of that; the oldest go first. A larger body is
+  not kept, as all others would have to go for it.
 """
 
 import asyncio

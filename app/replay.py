@@ -146,7 +146,7 @@ def replay_rejected(settings: Settings, span: Span, how: How) -> Outcome:
             except Left as reason:
                 outcome.left[str(reason)] += 1
                 continue
-            except Exception as error:  # noqa: BLE001 - nor here: anybody may have put a record where it was set aside from
+            except Exception as error:  # noqa: BLE001 - nor here, whoever wrote to the topic that it was set aside from
                 outcome.left[_fails(error)] += 1
                 continue
             outcome.made += 1

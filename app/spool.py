@@ -2,7 +2,7 @@
 
 Its rules:
 - One fsync for all that wait (group commit), in one thread per process, so that the loop never waits for a disk. The
-  writer is given a group a commit: handed over row by row, both threads waited for each other's GIL.
+  writer gets a whole group at once: row by row, both threads kept waiting for the GIL.
 - Every process writes segments of its own and holds their lock; whoever drains (app/outlet.py) reads all, and deletes a
   segment only when each of its rows was marked as sent and nobody holds its lock. So workers share a spool without
   waiting for each other, and what a dead host left is drained like any other.
@@ -103,7 +103,7 @@ class Spool:
         self._step = step  # tests: called between any two steps, may raise
         self._writer: _Writer | None = None
         self._probe_at = 0.0
-        self._surely, self._look_at = 0, 0.0  # bytes that there is room for until that time, whatever others write
+        self._sure_bytes, self._look_at = 0, 0.0  # room until that time, whatever other processes write
         self._count = 0
         self._waiting: list[Ask] = []
         self._writing = False
@@ -208,11 +208,11 @@ class Spool:
     def _fitting(self, frames: list[bytes]) -> list[bytes]:
         """As many as there is room for."""
         size, now = sum(map(len, frames)), time.monotonic()
-        room = self._surely
+        room = self._sure_bytes
         if size > room or now >= self._look_at:
             room = self._most_bytes - used_bytes(self.folder)
-            self._surely, self._look_at = room // SHARERS, now + LOOK_SECONDS
-        self._surely -= size
+            self._sure_bytes, self._look_at = room // SHARERS, now + LOOK_SECONDS
+        self._sure_bytes -= size
         if size <= room:
             return frames
         return frames[: bisect_right([*accumulate(map(len, frames))], room)]

@@ -28,8 +28,8 @@ def keep_workers(
 ) -> int:
     """Run that many processes of `target` until a signal says stop; the exit code.
 
-    `on_stop` lets go of what the parent holds for them: while it kept the socket, whoever connected when no worker
-    listened any more was not refused, but waited for nobody.
+    `on_stop` lets go of what the parent holds for them. If the parent kept the socket open, connections made after the
+    last worker stopped listening would hang instead of being refused.
     """
     with _shared_metrics():
         return _Crew(target, arguments).run(workers, on_stop)

@@ -31,12 +31,12 @@ _LAST: Final = [bytes((n,)) for n in range(0x80)]
 _MORE: Final = [bytes((n | 0x80,)) for n in range(0x80)]
 
 
-#: Varints by number: a delivery writes each of its moments many times. So few of them stay in the processor's cache.
+#: Varints by number: a delivery writes each of its moments many times. No more, so that they fit the processor's cache.
 _LONGS: Final = Memo(_varint, 1024)
 #: Stands before the value in a union with null, which comes first.
 _SOME: Final = b"\2"
 
-#: A zigzag varint, 1 to 10 bytes. One delivery writes the same few moments again and again: hence the cache.
+#: A zigzag varint, 1 to 10 bytes, for whoever encodes by hand.
 long: Final = lru_cache(maxsize=8192)(_varint)
 
 

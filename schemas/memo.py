@@ -1,6 +1,6 @@
 """A dict that fills itself: what a function makes of values that come again and again. Pure.
 
-A hit costs a third of a call, and called from Python an `lru_cache` is one.
+A hit costs a third of a function call, which is what an `lru_cache` costs even on a hit.
 """
 
 from collections.abc import Callable

@@ -1,9 +1,9 @@
 """Loopback ports: which are free, and whether somebody answers there. Nothing here waits.
 
-A port is given once by a process, as whoever asked may take a while to listen there. Processes side by side that ask
-for many keep apart by their ranges (tests do). A preferred one is kept from others by a name that goes with its
-process (Linux' abstract sockets, which belong to the same network as the port): two demos started at once both found
-9092 free, and one ran on the other's broker.
+A process gives each port only once, as whoever asked may take a while to listen there. Tests in several processes use
+a range each. A preferred port is claimed by a name that ends with its process (an abstract socket of Linux, which
+belongs to the same network as the port): two demos started at once both found 9092 free, and one ran on the other's
+broker.
 
 Ports are taken below the range the kernel gives to outgoing connections. Within it, a client that tries again and again
 to reach a stopped broker sooner or later connects to itself (TCP's simultaneous open), and the broker can't have its

@@ -262,7 +262,7 @@ class Source:
     def _commit(self, consumer: Consumer, *, waits: bool = False) -> None:
         """Keep how far all are, where that has changed. What is not kept is tried again, or sent again.
 
-        The end of it is waited for only where there is no other time: while Kafka hangs, that takes as long.
+        `waits`: return when it has ended, where there will be no other time; while Kafka hangs, that takes as long.
         """
         self._settle()
         now = {number: progress.floors() for number, progress in self._held.items()}
