@@ -5,13 +5,12 @@ more than the largest body that is allowed.
 """
 
 import zlib
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, Final
+from typing import Final
+
+from starlette.types import Receive
 
 from app.deadline import Deadline
 from app.problems import Problem
-
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 #: Read on this far beyond the limit, so that an ordinary sender sees the 413 and not a reset connection.
 DISCARD_BYTES: Final = 8 * 1024 * 1024
@@ -49,11 +48,10 @@ async def read_body(receive: Receive, *, limit: int, seconds: float, budget: Bud
     try:
         with Deadline(seconds):
             size = await _read(receive, chunks, limit, budget)
-    except TimeoutError:
+    except BaseException as error:
         budget.give(sum(map(len, chunks)))
-        raise Problem(503, f"the body did not arrive within {seconds:g} s", closes=True) from None
-    except BaseException:
-        budget.give(sum(map(len, chunks)))
+        if isinstance(error, TimeoutError):
+            raise Problem(503, f"the body did not arrive within {seconds:g} s", closes=True) from None
         raise
     if size > limit:
         raise Problem(413, f"the body is larger than {limit} bytes", closes=size > limit + DISCARD_BYTES)

@@ -6,11 +6,12 @@ said even where the receiver is ready, because a missing topic or a wrong passwo
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from app.body import Receive
+from starlette.types import Receive, Scope, Send
+
 from app.metrics import Metrics
 from app.outcomes import SpoolStatus
 from app.problems import Problem, problem_reply
@@ -52,7 +53,7 @@ class Management:
     _reading: "asyncio.Future[SpoolStatus] | None" = None
     _known: SpoolStatus | None = None
 
-    async def __call__(self, scope: Any, _receive: Receive, send: Callable[[Any], Awaitable[None]]) -> None:
+    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
         """Answer one request."""
         answer = await self._reply(scope["path"], scope["method"])
         if scope["method"] == "HEAD":

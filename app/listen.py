@@ -18,6 +18,7 @@ from types import FrameType
 from typing import Any, Final
 
 import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.utils import get_remote_addr
 
 from app.protocol import TimedProtocol
@@ -87,10 +88,10 @@ class TruePeer:
     own, or nobody where we can't ask it.
     """
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on what comes."""
         if scope["type"] == "http" and any(name == b"x-forwarded-for" for name, _ in scope["headers"]):
             transport = getattr(getattr(send, "__self__", None), "transport", None)

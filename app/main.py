@@ -18,9 +18,9 @@ from socket import socket
 from typing import Any, Final
 
 from starlette.routing import Route, Router
+from starlette.types import Receive, Scope, Send
 
 from app import log
-from app.body import Receive
 from app.credentials import read_credentials, refuse_open_door
 from app.drain import Drainer
 from app.health import Management, Readiness
@@ -38,7 +38,7 @@ from app.refused import RefusedBodies
 from app.reply import JSON, reply
 from app.spool import Spool, prepare
 from app.urls import url_of
-from app.webhook import Limits, Scope, Send, Webhook
+from app.webhook import Limits, Webhook
 from app.workers import follow_parent, keep_workers
 from schemas.env_file import read_env_file
 from schemas.registry import Headers, Registry

@@ -9,15 +9,16 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
+from starlette.types import Receive, Scope, Send
 
-from app.body import Budget, Gone, Receive, inflate, read_body
+from app.body import Budget, Gone, inflate, read_body
 from app.credentials import Credentials, verify_sender, verify_signature
 from app.deadline import Deadline
 from app.log_line import log_delivery
@@ -29,9 +30,6 @@ from app.reply import JSON, Reply, reply
 from app.segment import Row
 
 log = logging.getLogger(__name__)
-
-Scope = MutableMapping[str, Any]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 TRACEPARENT: Final = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 LARGE_WAITING: Final = 8

@@ -9,8 +9,9 @@ from contextlib import suppress
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.types import Receive
 
-from app.body import DISCARD_BYTES, MOST_MEMBERS, Budget, Gone, Receive, inflate, read_body
+from app.body import DISCARD_BYTES, MOST_MEMBERS, Budget, Gone, inflate, read_body
 from app.problems import Problem
 
 LIMIT = 10_000

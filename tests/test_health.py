@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from starlette.types import Message
 
 from app.health import Management, Readiness
 from app.metrics import Metrics
@@ -16,7 +17,7 @@ from app.outcomes import SpoolStatus
 class Answer:
     """What came back."""
 
-    def __init__(self, messages: list[dict[str, Any]]) -> None:
+    def __init__(self, messages: list[Message]) -> None:
         self.status: int = messages[0]["status"]
         self.body: bytes = messages[1]["body"]
 
@@ -35,12 +36,12 @@ async def ask(
         metrics=Metrics(),
         spool_limit_bytes=0,
     )
-    sent: list[dict[str, Any]] = []
+    sent: list[Message] = []
 
     async def receive() -> dict[str, Any]:
         return {}
 
-    async def send(message: dict[str, Any]) -> None:
+    async def send(message: Message) -> None:
         sent.append(message)
 
     await management({"path": path, "method": method}, receive, send)
