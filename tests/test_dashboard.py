@@ -180,6 +180,8 @@ def test_alerts_are_bounded_and_the_newest_stay() -> None:
     assert MOST_OVER <= len(alerts.over) <= 2 * MOST_OVER
     assert {str(n) for n in range(2 * MOST_OVER, 3 * MOST_OVER)} <= alerts.over.keys()
     assert list(alerts.firing)[0 :: MOST_FIRING - 1] == ["10007", str(10_006 + MOST_FIRING)]
+    alerts.take((alert(10_000 + n, firing=False, at=n) for n in range(MOST_FIRING + 7)), 3)
+    assert (len(alerts.firing), len(alerts._fires)) == (0, 0)
 
 
 async def test_a_page_gets_alerts_as_they_begin_and_end() -> None:

@@ -17,6 +17,9 @@ MOST_OVER: Final = 300
 MOST_FIRING: Final = 5_000
 STATES: Final = ("FIRING", "RESOLVED")
 
+#: A rule, and whom its alert is about.
+About = tuple[str, str, str | None, str]
+
 
 class Alert(NamedTuple):
     """One record: an alert about a DID, or a group where `did` is None, has begun or is over. Times are ms."""
@@ -66,13 +69,17 @@ def read_alert(value: bytes | None, resolve: Resolve = without_registry) -> Aler
     )
 
 
+def _about(alert: Alert) -> About:
+    return alert.rule, alert.metric, alert.did, alert.shown
+
+
 class Alerts:
     """All episodes that are known."""
 
     def __init__(self) -> None:
         self.firing: dict[str, Episode] = {}
         self.over: dict[str, Episode] = {}
-        self._fires: dict[tuple[str, str, str | None, str], str] = {}  # ids, by rule and whom it is about
+        self._fires: dict[About, Episode] = {}  # those of `firing` again
         self._revision = 0
 
     def take(self, alerts: Iterable[Alert], revision: int) -> None:
@@ -89,18 +96,20 @@ class Alerts:
             self._clear()
 
     def _begin(self, alert: Alert) -> None:
-        about = alert.rule, alert.metric, alert.did, alert.shown
-        other = self.firing.get(self._fires.get(about, ""))
+        other = self._fires.get(_about(alert))
         if other is not None and other.alert.since > alert.since:
             self._end(alert, other.alert.since)
             return
         if other is not None:
             self._end(other.alert, alert.since)
-        self._fires[about] = alert.id
-        self.firing[alert.id] = Episode(alert, self._revision)
+        self.firing[alert.id] = self._fires[_about(alert)] = Episode(alert, self._revision)
+
+    def _forget(self, id_: str) -> None:
+        if known := self.firing.pop(id_, None):
+            del self._fires[_about(known.alert)]
 
     def _end(self, alert: Alert, until: int) -> None:
-        self.firing.pop(alert.id, None)
+        self._forget(alert.id)
         self.over[alert.id] = Episode(alert, self._revision, until)
 
     def _clear(self) -> None:
@@ -108,7 +117,7 @@ class Alerts:
             newest = sorted(self.over.items(), key=lambda item: item[1].until or 0)[-MOST_OVER:]
             self.over = dict(newest)
         while len(self.firing) > MOST_FIRING:
-            del self.firing[next(iter(self.firing))]
+            self._forget(next(iter(self.firing)))
 
     def changes(self, since: int = -1) -> list[Episode]:
         """The episodes that changed after that revision."""
