@@ -21,7 +21,8 @@ export function createChart(name, text, kind) {
   const grid = h("path", {class: "grid", d: `M0 2H${WIDTH}M0 ${HEIGHT / 2}H${WIDTH}M0 ${HEIGHT - 2}H${WIDTH}`});
   const svg = h("svg", {viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img"}, grid, area, stroke);
   const most = h("span", {class: "most"}), from = h("span"), until = h("span"), now = h("b"), at = h("span", {class: "at"});
-  const plot = h("div", {class: "plot"}, svg, most, h("span", {class: "cursor", hidden: true}));
+  const cursor = h("span", {class: "cursor", hidden: true});
+  const plot = h("div", {class: "plot"}, svg, most, cursor);
   const figure = h("figure", {class: "chart"}, h("figcaption", {}, h("span", {}, name), at, now), plot, h("p", {class: "times"}, from, until));
   let shown = {times: [], values: []};
 
@@ -31,13 +32,12 @@ export function createChart(name, text, kind) {
     const box = plot.getBoundingClientRect();
     const wanted = times[0] + ((event.clientX - box.left) / box.width) * (times.at(-1) - times[0]);
     const i = times.reduce((best, time, n) => (Math.abs(time - wanted) < Math.abs(times[best] - wanted) ? n : best), 0);
-    const cursor = plot.querySelector(".cursor");
     cursor.hidden = false;
     cursor.style.left = `${((times[i] - times[0]) / (times.at(-1) - times[0])) * 100}%`;
     write(at, `${timeOfDay(times[i])}: ${text(values[i])}`);
   });
   plot.addEventListener("pointerleave", () => {
-    plot.querySelector(".cursor").hidden = true;
+    cursor.hidden = true;
     write(at, "");
   });
 

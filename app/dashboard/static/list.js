@@ -160,7 +160,7 @@ export function createList(store, view, changed) {
   }
 
   function trend(place, row) {
-    const points = [...row.trend, row.counts[0]?.[0] ?? -1];
+    const points = [...row.trend, row.counts[0]?.[ATTEMPTS] ?? -1];
     const span = Math.max(LEAST_POINTS, points.length);
     const path = line(points, WIDTH, HEIGHT, span);
     attribute(place.stroke, "d", path);
@@ -210,7 +210,6 @@ export function createList(store, view, changed) {
   return {
     draw,
     order: () => order,
-    holding,
     enter: () => go(0),
     // Once a second: ages go on although nothing came, and what was fresh is no longer.
     tick() {
@@ -221,8 +220,7 @@ export function createList(store, view, changed) {
       }
       if (performance.now() - sortedAt > SORT_EVERY_MS && !holding()) draw();
     },
-    restore(did) {
-      focused = did ?? focused;
+    restore() {
       frame();
       const at = order.findIndex((row) => row.did === focused);
       if (at >= 0) go(at);
