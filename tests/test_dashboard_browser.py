@@ -464,6 +464,12 @@ def test_a_dids_own_view_shows_all_figures_of_its_record(board: Board, open_page
 
     page.evaluate("location.hash = '#/did/%2B000'")
     expect(page.locator("#one")).to_contain_text("no figures for this DID")
+    back = page.get_by_role("link", name="All DIDs")
+    back.focus()
+    with page.expect_response(re.compile("/dids/"), timeout=15_000):
+        pass  # it is asked again with each sample
+    page.wait_for_timeout(200)
+    expect(back).to_be_focused()
 
 
 def figure(page: Page, key: str) -> list[str]:

@@ -22,7 +22,7 @@ const CHARTS = [
 const NOW = [(w) => w.attempts, (w) => w.answer_seizure_ratio, (w) => w.average_call_duration_ms, (w) => w.abandonment_ratio, (w) => w.service_level];
 
 export function createOne(store, view, {choices, own}) {
-  const root = $("one");
+  const root = $("one"), none = h("p", {class: "note"});
   let did = null, parts = null, asked = 0, timer = 0, record = null;
 
   async function ask() {
@@ -45,11 +45,19 @@ export function createOne(store, view, {choices, own}) {
   };
 
   function missing() {
+    write(none, store.status?.loaded ? `There are no figures for this ${store.rows.get(did)?.group || did.includes("/") ? "group" : "DID"}: no call in the last ${store.windows.at(-1)?.name ?? "day"}.` : "Loading the figures …");
+    if (none.isConnected) return; // asked again and again, it takes the focus from nobody
     parts = null;
-    root.replaceChildren(back(), h("h2", {tabindex: -1}, did), own.element, h("p", {class: "note"}, store.status?.loaded ? `There are no figures for this ${store.rows.get(did)?.group || did.includes("/") ? "group" : "DID"}: no call in the last ${store.windows.at(-1)?.name ?? "day"}.` : "Loading the figures …"));
+    put(back(), h("h2", {tabindex: -1}, did), own.element, none);
   }
 
   const back = () => h("p", {class: "back"}, h("a", {href: "#/"}, "← All DIDs"));
+
+  function put(...children) {
+    const focus = root.contains(document.activeElement) || document.activeElement === document.body;
+    root.replaceChildren(...children);
+    if (focus) root.querySelector("h2").focus({preventScroll: true});
+  }
 
   function show(fresh) {
     if (did !== fresh.did) return;
@@ -57,9 +65,7 @@ export function createOne(store, view, {choices, own}) {
     if (parts?.names !== names) {
       parts = build(fresh);
       parts.names = names;
-      const focus = root.contains(document.activeElement) || document.activeElement === document.body;
-      root.replaceChildren(...parts.all);
-      if (focus) root.querySelector("h2").focus({preventScroll: true});
+      put(...parts.all);
     }
     record = fresh;
     const first = !parts.filled;
