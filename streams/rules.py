@@ -283,7 +283,7 @@ def _minutes(field: str, written: str) -> int:
 
 
 def _pattern(written: str | list[str]) -> Callable[[str], bool]:
-    """Whether a DID or group is meant: shell patterns, `*` and `?`."""
+    """Whether a DID or group is meant: by its name, which may hold brackets, or by a shell pattern."""
     patterns = [written] if isinstance(written, str) else written
     matches = re.compile("|".join(map(fnmatch.translate, patterns))).match
-    return lambda did: bool(patterns) and matches(did) is not None
+    return lambda name: name in patterns or (bool(patterns) and matches(name) is not None)

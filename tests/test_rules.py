@@ -115,6 +115,12 @@ def test_a_pattern_says_which_dids() -> None:
     assert [rule.matches(did) for did in dids] == [True, True, False, False]
 
 
+def test_a_group_may_be_named_as_it_is_called() -> None:
+    """Brackets are a character class in a shell pattern, and may stand in a group's name."""
+    rule = read_rules(GOOD + 'groups = "group/sales [EU]"\n', WINDOWS).groups[0]
+    assert [rule.matches(name) for name in ("group/sales [EU]", "group/sales [US]")] == [True, False]
+
+
 def test_a_rule_is_about_dids_or_about_groups() -> None:
     rules = read_rules(
         GOOD + '\n[[rule]]\nname = "g"\nmetric = "busy"\nwindow = "5m"\nabove = 1\ngroups = "group/*"\n', WINDOWS
