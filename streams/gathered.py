@@ -44,12 +44,13 @@ class _Group:
         self.tallies: list[dict[int, int]] = [{} for _ in range(windows)]
         self.clock = Clock()
         self.minute: int | None = None
-        self.held: tuple[int, ...] | None = None
+        self.held: tuple[int, ...] = ()
 
     def put(self, did: str, latest: Live | None, changes: Sequence[Sequence[tuple[int, int]]]) -> None:
         """Take a DID's record, None where it was deleted, and what it changes of the tallies, window by window."""
         if latest is None:
             self.members.pop(did, None)
+            self.held = self.held if self.members else ()
         else:
             self.members[did] = latest
         for held, changed in zip(self.tallies, changes, strict=False):
@@ -142,7 +143,7 @@ class Gathered:
         """Let the alerts look at a group at each minute that has come since, with the figures taken last."""
         was, minute = group.minute, self._minute(group, now)
         group.minute = minute
-        if was is not None and was < minute and group.held is not None and any(group.held):
+        if was is not None and was < minute and any(group.held):
             sums = dict(zip(self._lengths, group.held, strict=True))
             self._alerts.look(name, Held(was + 1, minute, sums, minute))
             for _ in self._alerts.due(minute - 1, minute):

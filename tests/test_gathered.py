@@ -256,6 +256,18 @@ def test_what_is_gone_is_over(how: str) -> None:
     assert [(name, state) for name, state, *_ in run.found()] == [("group/a", FIRING), ("group/a", RESOLVED)]
 
 
+def test_a_group_that_has_records_again_has_none_of_its_old_figures() -> None:
+    run = Watched()
+    run.put(DIDS[0], START, busy=2)
+    run.take(START)
+    run.gathered.put(DIDS[0], None, START)
+    run.take(START)
+    later = START + 10 * MINUTE
+    run.put(DIDS[0], later, busy=0)
+    run.take(later)
+    assert run.found() == []
+
+
 def test_a_groups_clock_is_as_late_as_its_records_are() -> None:
     run, late = Watched(), 3 * MINUTE
     busy = joined([2 if name == "busy" else 0 for name in COUNTS])
