@@ -201,13 +201,10 @@ def _faust_settings(settings: Settings) -> dict[str, Any]:
         "broker_heartbeat_interval": HEARTBEAT_SECONDS,
         "broker_request_timeout": 30.0,
         "consumer_auto_offset_reset": "earliest",
-        "stream_recovery_delay": 0.0,
         "table_standby_replicas": 0,
         "topic_allow_declare": False,
         "topic_disable_leader": True,
         "web_enabled": False,
-        "worker_redirect_stdouts": False,
-        "autodiscover": False,
     }
 
 
