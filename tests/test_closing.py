@@ -56,8 +56,9 @@ async def is_fenced(kafka: Broker, monkeypatch: pytest.MonkeyPatch) -> tuple[Any
     await producer.start()
     await producer.begin_transaction()
     monkeypatch.setattr(producer._sender, "_do_add_offsets_to_txn", fenced)
-    adding = producer._txn_manager.add_offsets_to_txn({}, "group")
-    adding.add_done_callback(lambda told: told.exception())
+    transactions = producer._txn_manager
+    for future in (transactions.add_offsets_to_txn({}, "group"), transactions._transaction_waiter):
+        future.add_done_callback(lambda told: told.exception())
     await asyncio.sleep(0.1)
     return producer, producer.client
 
