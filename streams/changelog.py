@@ -11,7 +11,8 @@ Source: KIP-98 (transactions), KIP-447 describes the same fencing for Kafka Stre
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -122,17 +123,12 @@ async def first_from(place: Place, offset: int) -> tuple[int, int]:
     (deleted ones, the marker at the end of a transaction), and stays where it knows of none.
     """
     source = TopicPartition(place.source, place.partition)
-    consumer = AIOKafkaConsumer(**place.connection, enable_auto_commit=False, auto_offset_reset="earliest")
-    await consumer.start()
-    try:
-        async with asyncio.timeout(ASK_WITHIN_SECONDS):
-            begin = (await consumer.beginning_offsets([source]))[source]
-            consumer.assign([source])
-            consumer.seek(source, offset)
-            records = (await consumer.getmany(timeout_ms=1000, max_records=1)).get(source)
-            return begin, records[0].offset if records else await consumer.position(source)
-    finally:
-        let_go(stop(consumer))
+    async with _reader(place) as consumer, asyncio.timeout(ASK_WITHIN_SECONDS):
+        begin = (await consumer.beginning_offsets([source]))[source]
+        consumer.assign([source])
+        consumer.seek(source, offset)
+        records = (await consumer.getmany(timeout_ms=1000, max_records=1)).get(source)
+        return begin, records[0].offset if records else await consumer.position(source)
 
 
 async def read(
@@ -168,16 +164,7 @@ async def _read(
             "partition %d: %s begins at offset %d: Kafka has deleted a part of the state, figures may be too low: "
             "see 'StateExpires' in docs/runbook.md", place.partition, place.changelog, start,
         )  # fmt: skip
-    consumer = AIOKafkaConsumer(
-        **place.connection,
-        isolation_level="read_committed",
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        max_partition_fetch_bytes=8 * 1024 * 1024,
-        request_timeout_ms=10_000,
-    )
-    await consumer.start()
-    try:
+    async with _reader(place, isolation_level="read_committed", max_partition_fetch_bytes=8 * 1024 * 1024) as consumer:
         consumer.assign([log])
         consumer.seek(log, at := start)
         while at < end:
@@ -196,8 +183,6 @@ async def _read(
                     goes_on(still)
                 await asyncio.sleep(0)
         return starts[source], ends[source]
-    finally:
-        let_go(stop(consumer))
 
 
 async def _visible(consumer: AIOKafkaConsumer, log: TopicPartition, at: int) -> int:
@@ -214,9 +199,18 @@ async def _bounds(
     place: Place, logs: list[TopicPartition]
 ) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
     """Where logs begin and end; to a reader of what is committed only they would end at an open transaction."""
-    consumer = AIOKafkaConsumer(**place.connection, enable_auto_commit=False, request_timeout_ms=10_000)
-    await consumer.start()
-    try:
+    async with _reader(place) as consumer:
         return await consumer.beginning_offsets(logs), await consumer.end_offsets(logs)
+
+
+@asynccontextmanager
+async def _reader(place: Place, **more: Any) -> AsyncIterator[AIOKafkaConsumer]:
+    """A consumer that commits nothing, for as long as the block runs."""
+    consumer = AIOKafkaConsumer(
+        **place.connection, enable_auto_commit=False, auto_offset_reset="earliest", request_timeout_ms=10_000, **more
+    )
+    try:
+        await consumer.start()
+        yield consumer
     finally:
         let_go(stop(consumer))

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
 
+from app.demo.ports import LOOPBACK, free_port
 from app.topics import create_topics
 from schemas.settings import read_settings
 from streams import changelog, connection
@@ -80,3 +82,20 @@ async def test_reading_that_stands_still_is_given_up(place: Place, monkeypatch: 
         with pytest.raises(TimeoutError):
             await changelog.read(place, lambda *_: None, lambda _ratio: None)
     assert not whole.expired()
+
+
+async def test_where_nobody_answers_nothing_is_left_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """aiokafka would complain of that into the log, at each new try."""
+    made: list[Any] = []
+
+    def make(**arguments: Any) -> Any:
+        made.append(AIOKafkaConsumer(**arguments))
+        return made[-1]
+
+    monkeypatch.setattr(changelog, "AIOKafkaConsumer", make)
+    nowhere = Place("g", "log", "source", 0, {"bootstrap_servers": [f"{LOOPBACK}:{free_port()}"]})
+    for asking in (changelog.first_from(nowhere, 0), changelog.read(nowhere, lambda *_: None, lambda _ratio: None)):
+        with pytest.raises(KafkaError):
+            await asking
+    await asyncio.sleep(0)
+    assert [consumer._closed for consumer in made] == [True, True]
