@@ -28,13 +28,15 @@ EVENTS = {"CallLeg": 2, "Dtmf": 3, "Sms": 1, "Email": 1, "FlowKey": 2, "Recordin
 CONNECTIONS = 64
 RETRY_SECONDS = 0.5
 GIVE_UP_SECONDS = 15.0
+HUNG_SECONDS = 30.0
 
 
 @dataclass
 class Phase:
-    """What one phase saw: answers by status ("lost" where the connection broke), and how long each took.
+    """What one phase saw: answers by status, and how long each took.
 
-    `late_seconds` is how far the load fell behind its own rate: what this process and its machine add to an answer.
+    "lost" is where the connection broke, "hung" where nothing came. `late_seconds` is how far the load fell behind its
+    own rate: what this process and its machine add to an answer.
     """
 
     name: str
@@ -151,17 +153,14 @@ class Oracle:
 
     async def _send(self, delivery: Delivery, phase: Phase) -> str:
         began = time.monotonic()
-        status = "lost"
         connection = self._idle.popleft() if self._idle else Connection(self.port, self._tls)
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(HUNG_SECONDS):
                 status = str(await connection.post(self._worded(delivery.document)))
             if len(self._idle) < CONNECTIONS and connection.open:
                 self._idle.append(connection)
-        except (OSError, asyncio.IncompleteReadError, ValueError):
-            connection.close()
-        except TimeoutError:
-            status = "hung"
+        except (OSError, asyncio.IncompleteReadError, ValueError) as error:
+            status = "hung" if isinstance(error, TimeoutError) else "lost"
             connection.close()
         phase.note(status, began, time.monotonic() - began)
         delivery.acknowledged |= status.startswith("2")
