@@ -114,7 +114,7 @@ def running(
 
 
 def figures(addresses: list[str], name: str, label: str = "") -> float:
-    """The sum of a figure over workers and labels; 0 while there is none."""
+    """The sum of a figure over workers and labels: 0 while there is none, nan where a worker does not answer."""
     return sum(figure(address, name, label) for address in addresses)
 
 

@@ -1,5 +1,6 @@
 """What a running process tells of itself: its CPU and memory in /proc, its figures in /metrics."""
 
+import math
 import os
 from pathlib import Path
 from urllib.request import urlopen
@@ -27,12 +28,12 @@ def resident_mb(pid: int) -> float:
 
 
 def figure(address: str, name: str, label: str = "", *, within_seconds: float = 10) -> float:
-    """The sum of a figure over its labels; 0 while there is none."""
+    """The sum of a figure over its labels: 0 while there is none, nan, which equals nothing, where nobody answers."""
     try:
         with urlopen(address, timeout=within_seconds) as answer:
             lines = answer.read().decode().splitlines()
     except OSError:
-        return 0.0
+        return math.nan
     return sum(
         float(line.rsplit(" ", 1)[1]) for line in lines if line.split("{")[0].split(" ")[0] == name and label in line
     )

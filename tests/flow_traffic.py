@@ -108,7 +108,7 @@ class FlowTopic:
         assert self._producer.flush(60) == 0
 
     @contextmanager
-    def traffic(self, rate: int, given: Iterator[list[Record]]) -> Any:
+    def traffic(self, rate: int, given: Iterator[list[Record]]) -> Iterator[None]:
         """So many flows a second, and as many of the lists given, until the block ends; acknowledged after it."""
         stop = threading.Event()
 
@@ -186,7 +186,7 @@ class Workers:
             return 0, str(error)
 
     def figure(self, number: int, name: str) -> float:
-        """The sum of a figure over its labels."""
+        """The sum of a figure over its labels; nan while nobody answers."""
         address = f"http://127.0.0.1:{self._ports[number]}/metrics"
         return figure(address, name, within_seconds=ANSWERS_WITHIN_SECONDS)
 

@@ -95,8 +95,8 @@ def wait_summed(topic: FlowTopic, *names: str) -> None:
 
 def owner(workers: Workers) -> int:
     """The worker that adds up the groups, once there is one."""
-    eventually(lambda: any(workers.figure(n, "phonon_groups") for n in workers.running), 30)
-    return next(n for n in workers.running if workers.figure(n, "phonon_groups"))
+    eventually(lambda: any(workers.figure(n, "phonon_groups") > 0 for n in workers.running), 30)
+    return next(n for n in workers.running if workers.figure(n, "phonon_groups") > 0)
 
 
 @pytest.fixture
