@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from itertools import islice
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -81,6 +82,8 @@ class Partition:
         self.progress_at = time.monotonic()
         self.sought_at = float("-inf")
         self.last_timestamp: int | None = None
+        self.loaded = 0.0  # the share of its state that is read
+        self.delay_seconds: float | None = None  # from Kafka's timestamp of the last counted record to its flush
         self.lost_at = float("-inf")
         self._sought: int | None = None  # the next offset that was sought after a gap
         self._rejected: list[Sent] = []
@@ -256,19 +259,17 @@ class Partition:
     async def _recover(self, writer: Writer) -> None:
         begun = time.monotonic()
         self.trouble = "reading its state" + (f" again: {self._failures.last}" if self._failures.last else "")
-        self._rejected, self._committed = [], None
+        self._rejected, self._committed, self.loaded = [], None, 0.0
         table = Table([window.seconds // 60 for window in self.ports.windows], self.ports.rules)
         await writer.open()
         alone = time.monotonic()
-        shown = measures.RECOVERED.labels(self.number)
-        first, end = await changelog.read(self.place, table.restore, shown.set)
+        first, end = await changelog.read(self.place, table.restore, partial(setattr, self, "loaded"))
         table.settle(seconds=alone)
         self._tell_strays(table, len(await writer.places(self.place.source)))
         self._start_at(table, first)
         self.table, self.end = table, end
         await self.seek()
-        shown.set(1)
-        self.trouble, self.progress_at = None, time.monotonic()
+        self.loaded, self.trouble, self.progress_at = 1.0, None, time.monotonic()
         took = time.monotonic() - begun
         log.info("partition %d: live with %d DIDs, %d buckets after %.1f s",
                  self.number, len(table.dids), table.buckets, took)  # fmt: skip
@@ -326,7 +327,7 @@ class Partition:
         if commit is not None:
             self._committed, self._committed_at = commit, seconds
         if fresh and stamp is not None:
-            measures.EMISSION_DELAY.labels(self.number).set(max(0, self.ports.now_ms() - stamp) / 1000)
+            self.delay_seconds = max(0, self.ports.now_ms() - stamp) / 1000
 
     def _to_commit(self, next_offset: int | None, seconds: float) -> int | None:
         """The group's offset is for onlookers, who need it once a second; the state has its own in each transaction."""

@@ -113,9 +113,12 @@ class Partitions:
         for beside in [partition.beside for partition in self.owned.values() if partition.beside]:
             beside.measure()
         measures.WAITING.set(sum(table.waiting for table in tables))
-        for gauge in (measures.LAG_RECORDS, measures.LAG_SECONDS):
+        for gauge in (measures.LAG_RECORDS, measures.LAG_SECONDS, measures.RECOVERED, measures.EMISSION_DELAY):
             gauge.clear()
         for number, partition in self.owned.items():
             age = now_ms - (partition.last_timestamp or now_ms)
             measures.LAG_RECORDS.labels(number).set(partition.lag)
             measures.LAG_SECONDS.labels(number).set(max(0, age) / 1000 if partition.lag else 0)
+            measures.RECOVERED.labels(number).set(partition.loaded)
+            if partition.delay_seconds is not None:
+                measures.EMISSION_DELAY.labels(number).set(partition.delay_seconds)

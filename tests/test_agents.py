@@ -382,7 +382,9 @@ async def test_figures_are_of_all_that_is_owned_now() -> None:
     partitions = Partitions(lambda _: live)
     partitions.owned = {3: live, 5: other, 7: recovering}
     other.end = 101
-    measures.LAG_RECORDS.labels(9).set(17)
+    live.loaded, other.loaded, recovering.loaded, live.delay_seconds = 1, 1, 0.4, 0.2
+    for gauge in (measures.LAG_RECORDS, measures.RECOVERED, measures.EMISSION_DELAY):
+        gauge.labels(9).set(17)  # of a partition that is another worker's now
     measures.GROUPS.set(4)
     partitions.measure(NOW + 2_000)
 
@@ -394,6 +396,8 @@ async def test_figures_are_of_all_that_is_owned_now() -> None:
     assert shown("buckets") == live.table.buckets + other.table.buckets  # type: ignore[union-attr]
     assert [shown("lag_records", partition=number) for number in "3579"] == [898, 0, 0, None]
     assert [shown("lag_seconds", partition=number) for number in "3579"] == [2, 0, 0, None]
+    assert [shown("recovery_ratio", partition=number) for number in "3579"] == [1, 1, 0.4, None]
+    assert [shown("emission_delay_seconds", partition=number) for number in "3579"] == [0.2, None, None, None]
     assert shown("clock_ahead_seconds") == 0
     first = max(table.clock.floor or 0 for table in (live.table, other.table) if table)
     partitions.measure(first - 60_000)
@@ -735,7 +739,7 @@ async def test_a_partition_goes_on_where_its_state_ends_and_tells_what_it_never_
         1000 - next_offset,
     )
     assert (partition.table.lengths, partition.trouble) == ((5,), None)
-    assert measures.RECOVERED.labels(3)._value.get() == 1
+    assert partition.loaded == 1
     assert measures.EXPIRED._value.get() - before == expired
     assert caplog.messages == (["partition 3: offsets 100 to 129 expired unread"] if expired else [])
 
@@ -785,15 +789,15 @@ async def test_who_is_far_behind_writes_state_and_few_metrics() -> None:
 
 
 async def test_how_late_metrics_are_is_counted_from_the_last_record_in_them() -> None:
-    shore, writer, delay = Shore(), cast(Writer, Journal()), measures.EMISSION_DELAY.labels(3)
+    shore, writer = Shore(), cast(Writer, Journal())
     await shore.partition.count(fetched(100, 2))
     shore.now = NOW + 1_500
     await shore.partition._flush(writer)
-    assert delay._value.get() == 1.5
+    assert shore.partition.delay_seconds == 1.5
     shore.now, shore.table.dids["A"].emitted_at = NOW + 7 * 60_000, 0
     await shore.partition._flush(writer)
-    assert delay._value.get() == 1.5, "what time alone changes is late by nothing"
+    assert shore.partition.delay_seconds == 1.5, "what time alone changes is late by nothing"
     await shore.partition.count(fetched(102, 1))
     shore.now = NOW - 1_000
     await shore.partition._flush(writer)
-    assert delay._value.get() == 0, "a clock behind Kafka's"
+    assert shore.partition.delay_seconds == 0, "a clock behind Kafka's"
