@@ -60,7 +60,10 @@ class Link:
             both.create_task(arrive())
             data = b"a beginning"
             while data:
-                data = await reader.read(CHUNK_BYTES)
+                try:
+                    data = await reader.read(CHUNK_BYTES)
+                except OSError:  # reset: for the other side an end
+                    data = b""
                 under_way.put_nowait((loop.time() + self.round_trip / 2, data))
 
 
