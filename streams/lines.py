@@ -35,26 +35,21 @@ class _Span:
 class Lines:
     """The legs of a DID, and its windows (`lengths` in minutes, shortest first) as of a minute.
 
-    New legs are only taken in when somebody asks.
+    New legs are only taken in when somebody asks. `longest_ms`: how long the longest leg in the largest window was up.
     """
 
-    __slots__ = ("_ends", "_lengths", "_longest", "_longest_until", "_minute", "_new", "_spans", "_starts")
+    __slots__ = ("_ends", "_lengths", "_longest_until", "_minute", "_new", "_spans", "_starts", "longest_ms")
 
     def __init__(self, minute: int, lengths: Sequence[int]) -> None:
         self._minute, self._lengths = minute, lengths
         self._new: list[int] = []
         self._starts, self._ends = array("q"), array("q")
         self._spans = [_Span() for _ in lengths]
-        self._longest = self._longest_until = 0
+        self.longest_ms = self._longest_until = 0
 
     def note(self, legs: Sequence[int]) -> None:
         """Take legs: the start of each, and its end."""
         self._new += legs
-
-    @property
-    def longest_ms(self) -> int:
-        """How long the longest leg was up, of those in the largest window."""
-        return self._longest
 
     def outdated(self, minute: int) -> bool:
         """Whether at this minute the largest window has left the longest leg behind: then take all anew."""
@@ -99,7 +94,7 @@ class Lines:
                 insort(self._starts, start)
                 insort(self._ends, end)
         longest = max([(end - start, end) for start, end in new], default=(0, 0))
-        self._longest, self._longest_until = max(longest, (self._longest, self._longest_until))
+        self.longest_ms, self._longest_until = max(longest, (self.longest_ms, self._longest_until))
         return new
 
     def _find_peaks(self, begins: Sequence[int], new: Sequence[tuple[int, int]]) -> None:
