@@ -6,7 +6,7 @@ in the order of their DIDs, so that the same figures give the same record.
 
 import heapq
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from schemas import encode
 from schemas.settings import Ranked, Window
@@ -45,28 +45,20 @@ class Ranking:
 
     def take(self) -> Places | None:
         """Who stands where, if that has changed since it was last asked."""
-        places = self.places()
+        number, items = self.ranked.number, self._values.items()
+        best = heapq.nsmallest(number, items, key=lambda item: (-item[1][0], item[0]))
+        worst = heapq.nsmallest(number, items, key=lambda item: (item[1][0], item[0]))
+        places = Places(*([(did, value, n) for did, (value, n) in end] for end in (best, worst)))
         if places == self._written:
             return None
         self._written = places
         return places
 
-    def places(self) -> Places:
-        """Who stands where now."""
-        number, items = self.ranked.number, self._values.items()
-        best = heapq.nsmallest(number, items, key=lambda item: (-item[1][0], item[0]))
-        worst = heapq.nsmallest(number, items, key=lambda item: (item[1][0], item[0]))
-        return Places(*([(did, value, n) for did, (value, n) in end] for end in (best, worst)))
-
-    def as_dict(self, places: Places, as_of: int) -> dict[str, Any]:
-        """The DidRanking record as a dict."""
-        best, worst = ([{"did": did, "value": value, "n": n} for did, value, n in end] for end in places)
-        metric, window = self.ranked.metric, self.ranked.window
-        return {"metric": metric, "window": window, "least": self.least, "as_of": as_of, "best": best, "worst": worst}
-
     def value(self, places: Places, as_of: int, header: bytes | None = None) -> bytes:
         """The framed DidRanking record; `header` is a registry's in place of the single-object one."""
-        return encode("DidRanking", self.as_dict(places, as_of), prefix=header)
+        best, worst = ([{"did": did, "value": value, "n": n} for did, value, n in end] for end in places)
+        about = {"metric": self.ranked.metric, "window": self.ranked.window, "least": self.least, "as_of": as_of}
+        return encode("DidRanking", about | {"best": best, "worst": worst}, prefix=header)
 
     def headers(self, as_of: int) -> Headers:
         """The record's headers; it is identified by the ranking and as_of."""
