@@ -2,10 +2,10 @@
 
 Rules look at each minute of the partition's clock once, at its end, and at the figures that held then: so a replay of
 the same records finds the same episodes, however it is flushed. A DID is looked at when it moves on to another minute,
-together with the minutes between, in which its figures stayed the same. The flows that a silence lacks grow in number
-meanwhile, but when they can be enough is known an hour ahead: no DID is looked at every minute for that. What becomes
-of an episode is written in one transaction with the alert and the buckets: one FIRING and one RESOLVED for each,
-whatever dies.
+together with the minutes between, in which its figures stayed the same. Only the flows that a silence lacks grow in
+number meanwhile; the minute at which they can be enough is known an hour ahead, so no DID is looked at every minute for
+that. What becomes of an episode is written in one transaction with the alert and the buckets: one FIRING and one
+RESOLVED for each, whatever dies.
 Minutes are whole numbers, ms since 1970 UTC // 60,000; "at" a minute means at its first moment.
 """
 

@@ -137,8 +137,8 @@ async def read(
     """Hand every committed record of the changelog to `restore`; returns where the source's log begins and ends.
 
     The partition's writer and the groups' both write to it. What one has committed can't be seen as long as the other
-    has a transaction open that began before. One that died is fenced meanwhile by whoever takes over from it, so it is
-    waited for, but not for long: Kafka can lose sight of a transaction and never end it.
+    has a transaction open that began earlier. A writer that died is fenced meanwhile by whoever takes over from it, so
+    it is waited for, but not for long: Kafka can lose sight of a transaction and never end it.
     Raises KafkaError, or TimeoutError where reading stands still: aiokafka itself would try for ever.
     """
     async with asyncio.timeout(STILL_SECONDS) as still:

@@ -23,10 +23,10 @@ def let_go(closing: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
 
 
 async def stop(client: AIOKafkaConsumer | AIOKafkaProducer) -> None:
-    """Stop it whole, whatever that raises.
+    """Stop a client, and close its connections even where stopping fails.
 
-    A consumer of which a fetch has just failed, and a producer that is fenced while it stops, give up half-way: they
-    stay connected for ever, and go on asking for metadata.
+    A consumer whose fetch has just failed, and a producer that is fenced while it stops, give up half-way: they stay
+    connected for ever, and go on asking for metadata.
     """
     try:
         await client.stop()

@@ -4,9 +4,9 @@ The counterpart of schemas/encoding.py. A generic decoder makes every string and
 needs a dozen of its fields. What a pattern can tell is one regular expression, which `re` runs in C in the time of
 three Python statements. It knows one schema, the present one, and what our writers make of it; all else raises
 `IndexError` or `ValueError` and goes to the codec, which knows all versions and says what is wrong.
-There are two kinds. `common` takes numbers from 0 on, texts below SHORT bytes and lists of less than FEW: a pattern
-can't count, so that these are as many alternatives, and all of a record is one pattern. The other takes any, reads
-lengths by statements, and twice as long.
+There are two kinds of reader. A `common` one takes numbers from 0 on, texts below SHORT bytes and lists of fewer than
+FEW: a pattern can't count, so each length is an alternative, and a whole record is one pattern. The other takes any
+record: it reads lengths by statements, and needs twice the time.
 Supported is what our schemas use: null unions with null first, no fixed, no bytes, no doubles.
 Source: Avro specification 1.12, "Binary encoding".
 """

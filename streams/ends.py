@@ -1,7 +1,7 @@
 """How far the source's log reaches, by partition: asked over a connection of its own.
 
 Faust has one queue for all that its consumer is asked, and a question about a partition without a leader stays in it
-for half a minute: nothing was fetched, sought or handed over meanwhile, of any partition.
+for half a minute: meanwhile nothing is fetched, sought or handed over, of any partition.
 
 Where no partition answers, it is asked over a new connection: aiokafka only knows the brokers that it has seen, and
 where those moved, or the first one that it asked named none, it never finds them.

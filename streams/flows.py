@@ -1,8 +1,8 @@
 """From a record's bytes to what of it counts. Pure. What is no flow record raises Undecodable, and nothing else.
 
-Beyond the schema, two things are refused that would harm more than their own DID: an occurred_at far beyond both its
-received_at and Kafka's timestamp, which would carry the whole partition's clock away and which no receiver of ours
-writes; and amounts no call has, which one does write where times are centuries apart or a duration is as long.
+Beyond the schema, two things are refused that would harm more than their own DID. An occurred_at far beyond both its
+received_at and Kafka's timestamp would carry the whole partition's clock away; no receiver of ours writes one. Amounts
+that no call has do come from a receiver, where the provider's times are centuries apart or its duration is that long.
 What was not written with the present schema, or not as we write it, is decoded by the codec and written anew: there is
 one way from bytes to counts.
 """

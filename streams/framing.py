@@ -1,7 +1,7 @@
 """How records are framed: headers for those that are written, schemas for those that are read.
 
 Without a schema registry both are known from the start. With one, nothing is written before it has given the ids, and
-an id met in a record is asked for on a thread, apart from the counting. What was learned is never asked again.
+an id met in a record is asked for on a thread, apart from the counting. What was learned is never asked for again.
 """
 
 import asyncio

@@ -43,7 +43,7 @@ class Rolling:
     """One DID: its buckets by place, the ids in them, and a sum per window as of `minute`. `lengths`: shortest first.
 
     Tallies are by number, the counts of all windows side by side in one integer, the shortest window lowest. What is no
-    sum, or one that later calls change, has modules of its own, callers and lines: None where no flow told of any.
+    sum, or a sum that later calls change, is kept by callers and lines: None as long as no flow has brought any.
     Buckets are packed but for those that are to be written to the log.
     """
 
