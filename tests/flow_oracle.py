@@ -13,7 +13,7 @@ DISPOSITIONS = ("BUSY", "NO_ANSWER", "REJECTED", "CANCELLED", "BAD_NUMBER", "UNR
 Record = dict[str, Any]
 
 
-def flow(rng: random.Random, did: str, occurred_at: int, *, received_at: int | None = None) -> Record:
+def flow(rng: random.Random, did: str, occurred_at: int) -> Record:
     """A flow of any kind at that time, ms."""
     legs = [_leg(rng, occurred_at) for _ in range(rng.randint(0, 3))]
     main = rng.random() < 0.8
@@ -22,7 +22,7 @@ def flow(rng: random.Random, did: str, occurred_at: int, *, received_at: int | N
         "flow_id": f"flow-{rng.getrandbits(40):x}",
         "did": did,
         "occurred_at": occurred_at,
-        "received_at": occurred_at + 2000 if received_at is None else received_at,
+        "received_at": occurred_at + 2000,
         "main": main,
         "direction": rng.choice(("INBOUND", "OUTBOUND", "UNKNOWN")),
         "disposition": rng.choice(DISPOSITIONS),

@@ -28,6 +28,7 @@ from tests.patience import eventually
 from tests.processes import Processes, ask
 
 PARTITIONS = 4
+READ_WITHIN_SECONDS = 60.0  # a topic
 ANSWERS_WITHIN_SECONDS = 3.0  # a management page
 AGES_MS = (0, 2_000, 30_000, 5 * MINUTE - 20_000, 60 * MINUTE - 30_000, 23 * 60 * MINUTE)
 
@@ -35,9 +36,9 @@ AGES_MS = (0, 2_000, 30_000, 5 * MINUTE - 20_000, 60 * MINUTE - 30_000, 23 * 60 
 class FlowTopic:
     """The topics of a prefix on one broker, and all flows ever sent there."""
 
-    def __init__(self, servers: str, prefix: str, *, seed: int = 1, dids: int = 100) -> None:
+    def __init__(self, servers: str, prefix: str, *, seed: int = 1) -> None:
         self.servers, self.prefix = servers, prefix
-        self.rng, self.dids = random.Random(seed), dids
+        self.rng, self.dids = random.Random(seed), 100
         self.sent: list[Record] = []
         self.log: list[tuple[bytes | None, bytes | None, int]] = []  # all that was put there: key, value, Kafka's time
 
@@ -129,7 +130,7 @@ class FlowTopic:
         """All records of a topic that are committed now, with their Kafka messages."""
         return [(message, decode(message.value())[1]) for message in self.messages(record)]
 
-    def messages(self, record: str, *, within_seconds: float = 60.0) -> list[Any]:
+    def messages(self, record: str) -> list[Any]:
         """All messages of a topic that are committed now."""
         consumer = Consumer({
             "bootstrap.servers": self.servers, "group.id": str(uuid.uuid4()), "isolation.level": "read_committed",
@@ -138,8 +139,9 @@ class FlowTopic:
         topic = topic_name(self.prefix, record)
         consumer.assign([TopicPartition(topic, number, 0) for number in range(PARTITIONS)])
         read: list[Any] = []
-        ended, end = set[Any](), time.monotonic() + within_seconds
-        while len(ended) < PARTITIONS and time.monotonic() < end:
+        ended, end = set[Any](), time.monotonic() + READ_WITHIN_SECONDS
+        while len(ended) < PARTITIONS:
+            assert time.monotonic() < end, f"{topic}: read up to the end of partitions {ended} only"
             for message in consumer.consume(1000, timeout=0.2):
                 error = message.error()
                 if error is None:

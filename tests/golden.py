@@ -24,16 +24,17 @@ ENCODE = encoder("Flow")
 RULES = Rules(zone=ZoneInfo("Asia/Kolkata"), region="IN")
 AHEAD = timedelta(seconds=60)
 SPAN = timedelta(hours=22)
+ENOUGH = 1_000_000  # deliveries: more than any run takes
 RETRIES = timedelta(minutes=10)  # before now, so that no flow whose time only the receiver knows lies ahead
 
 
 class Provided:
     """Calls of the last day: iterate for each delivery's flow records, as the receiver makes them."""
 
-    def __init__(self, seed: int, deliveries: int = 1_000_000) -> None:
+    def __init__(self, seed: int) -> None:
         until = datetime.now(UTC) - RETRIES
         provider = SyntheticProvider(seed, start=until - SPAN, dids=60, misbehave=ROUGH)
-        self._deliveries = provider.backlog(deliveries, until=until)
+        self._deliveries = provider.backlog(ENOUGH, until=until)
         self._told: set[int] = set()
         self._calls: list[Any] = []  # kept, or an id might be another call's
         self.account: list[Record] = []

@@ -34,7 +34,7 @@ def recount(
     return [_window(own, as_of, name, seconds) for name, seconds in windows]
 
 
-def settled_until(flows: Iterable[Flow], did: str, as_of: int, windows: Sequence[tuple[str, int]] = WINDOWS) -> int:
+def settled_until(flows: Iterable[Flow], did: str, as_of: int, windows: Sequence[tuple[str, int]]) -> int:
     """The `legs_settled_until` of that record: as_of less the longest leg that the largest window holds any of."""
     own = [flow for flow in distinct(flows) if flow["did"] == did]
     start = _end(as_of) - 1000 * max(seconds for _, seconds in windows)
