@@ -144,9 +144,11 @@ class Table:
         if key.startswith(ALERTS_KEY):
             self.alerts.restore(key[len(ALERTS_KEY) :].decode(), value)
             return
-        if value is None or key.startswith(GROUPS_KEY):
+        if key.startswith(GROUPS_KEY):
             return
         if key == OFFSET_KEY:
+            if value is None:
+                return
             version, *rest = _OFFSET.unpack(value)
             if version != _VERSION:
                 raise ValueError(f"state version {version}; this program reads {_VERSION}")
@@ -155,6 +157,12 @@ class Table:
             return
         did, place = key[1 + _PLACE_BYTES :].decode(), int.from_bytes(key[1 : 1 + _PLACE_BYTES], signed=True)
         rolling = self.dids.get(did)
+        if value is None:
+            if rolling is not None and rolling.buckets.pop(place, None) is not None:
+                self._leave(did, place)
+                if not rolling.buckets:  # it has been written for the last time
+                    del self.dids[did]
+            return
         if rolling is None:
             rolling = self.dids[did] = Rolling(0, self.lengths)
         rolling.buckets[place] = value
@@ -220,18 +228,21 @@ class Table:
         for place in dropped:
             self._dirty.pop((did, place), None)
             self._warm.pop((did, place), None)
-            minute = place >> PART_BITS
-            at = self._at.get(minute)
-            if at is not None:
-                at.pop(did, None)
-                if not at:
-                    del self._at[minute]
+            self._leave(did, place)
         rolling.kept += dropped
         if rolling.buckets:
             self._gone += [(did, kept) for kept in rolling.kept]
             rolling.kept = []
         elif dropped:
             self.alerts.forget(did, (max(dropped) >> PART_BITS) + self.lengths[-1])
+
+    def _leave(self, did: str, place: int) -> None:
+        minute = place >> PART_BITS
+        at = self._at.get(minute)
+        if at is not None:
+            at.pop(did, None)
+            if not at:
+                del self._at[minute]
 
     def _due(self, seconds: float, most: int) -> list[str]:
         due: list[str] = []
