@@ -142,6 +142,20 @@ def test_java_versions(shown: str, major: int) -> None:
     assert java_version(shown) == major
 
 
+@pytest.mark.parametrize(
+    ("does", "said"), [("exit 3", "ended with code 3"), ("exec sleep 60", r"was not ready in 0\.5 s")]
+)
+def test_a_log_directory_that_can_not_be_made_is_said(
+    does: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.demo.kafka_node.UP_WITHIN_SECONDS", 0.5)
+    java = tmp_path / "java"
+    java.write_text(f"#!/bin/sh\n{does}\n")
+    java.chmod(0o755)
+    with pytest.raises(ChildFailed, match=f"^Kafka's storage tool {said}"):
+        KafkaNode(str(java), tmp_path, tmp_path, port=free_port()).format()
+
+
 # --- children
 
 

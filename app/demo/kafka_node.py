@@ -13,7 +13,7 @@ from typing import Literal
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from app.demo.child import Child
+from app.demo.child import Child, ChildFailed
 from app.demo.ports import LOOPBACK, free_port
 
 UP_WITHIN_SECONDS = 60.0
@@ -92,7 +92,13 @@ class KafkaNode:
             str(self._properties),
         ]
         child = Child("Kafka's storage tool", [*self._java, *arguments], log=self._log)
-        child.wait_until(lambda: child.returncode == 0, within_seconds=UP_WITHIN_SECONDS)
+        try:
+            code = child.wait(UP_WITHIN_SECONDS)
+        finally:
+            child.kill()
+        if code != 0:
+            ended = f"ended with code {code}" if code else f"was not ready in {UP_WITHIN_SECONDS:g} s"
+            raise ChildFailed(f"{child.name} {ended}", child.tail())
 
     def start(self) -> None:
         """Start it, and return when it answers; also after `kill`, on the same ports and data."""
