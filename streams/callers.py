@@ -48,13 +48,16 @@ class Callers:
         first = bisect_left(callers, caller)
         if first < len(callers) and callers[first] == caller:
             end = bisect(callers, caller, first)
-            before = [one for one in calls[first:end] if one >= self._since]
-            place = bisect(before, call)
-            after = [*before[:place], call, *before[place:]]
-            callers[first:end], calls[first:end] = array("Q", [caller] * len(after)), array("q", after)
-            self._grow(first + len(after) - end)
+            begin = bisect_left(calls, self._since, first, end)
+            place = bisect(calls, call, begin, end)
+            near = max(begin, place - 2)
+            before = calls[near : min(end, place + 2)].tolist()  # no others count: one can have called 50,000 times
+            callers.insert(end, caller)
+            calls.insert(place, call)
+            del callers[first:begin], calls[first:begin]
+            self._grow(1 + first - begin)
             if before:
-                return _changes(before, after, place)
+                return _changes(before, call, place - near)
         else:
             callers.insert(first, caller)
             calls.insert(first, call)
@@ -87,8 +90,12 @@ class Callers:
         return [one for part in self._parts for one in zip(*part, strict=True)]
 
 
-def _changes(before: list[int], after: list[int], place: int) -> tuple[int, list[Change]]:
-    """What the call at that place among a caller's calls counts for, and what it changes of the others."""
+def _changes(before: list[int], call: int, place: int) -> tuple[int, list[Change]]:
+    """What a call put at that place among a caller's calls counts for, and what it changes of the others.
+
+    Two on each side are enough of them: one changes with the one beside it, or as the latest but one.
+    """
+    after = [*before[:place], call, *before[place:]]
     neighbours = [(n, n - (n > place)) for n in (place - 1, place + 1) if 0 <= n < len(after)]
     changes = [(after[n] >> 1, _contained(after, n) - _contained(before, was)) for n, was in neighbours]
     own = _contained(after, place)

@@ -70,7 +70,7 @@ class Rolling:
         if self._ids.put(event_id):
             return True
         likely = [self.buckets[place] for place in self._places(minute)]
-        if any(event_id in _opened(bucket).each_id() for bucket in (*likely, *self.buckets.values())):
+        if any(_holds(bucket, event_id) for bucket in (*likely, *self.buckets.values())):
             return False
         self._ids.put_too(event_id)
         return True
@@ -123,10 +123,11 @@ class Rolling:
     def change(self, minute: int, counts: int) -> tuple[int, Bucket]:
         """Change one of a minute's counts by one; the bucket it is changed in: for one less, one that has any."""
         needed = -counts * LANE_MASK if counts < 0 else 0
-        for place in self._places(minute):
-            bucket = self.buckets[place] = _opened(self.buckets[place])
+        for place in reversed([*self._places(minute)]):  # the last one is open as a rule, and to be written anyway
+            bucket = _opened(self.buckets[place])
             if not needed or bucket.counts & needed:
                 break
+        self.buckets[place] = bucket
         bucket.counts += counts
         self._sum(counts, bisect_right(self._lengths, self.minute - minute))
         return place, bucket
@@ -266,6 +267,11 @@ def _one_in_each(windows: int) -> tuple[int, ...]:
     """What a flow adds to a tally in all of so many windows, in all but the shortest, and so on."""
     ones = [1 << n * _TALLY_BITS for n in range(windows)]
     return tuple(sum(ones[without:]) for without in range(windows))
+
+
+def _holds(bucket: Bucket | bytes, event_id: bytes) -> bool:
+    """Whether a flow is in it; most that it is not in are never opened."""
+    return event_id in (bucket if isinstance(bucket, bytes) else bucket.ids) and event_id in _opened(bucket).each_id()
 
 
 def _opened(bucket: Bucket | bytes) -> Bucket:

@@ -72,3 +72,18 @@ def test_what_is_forgotten_or_restored_goes_on_as_if_it_had_lived(
         assert restored.add(caller, at, alone) == changes
         count(counted, at, changes)
     assert told(Counter({at: total for at, total in counted.items() if at >= since})) == naive(left + later)
+
+
+def test_a_call_costs_what_it_does_however_often_its_caller_has_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody's switchboard shows one number for all: 50,000 calls of it took 2.4 ms each, and held the worker."""
+    looked_at, changes, held = list[int](), callers._changes, Callers()
+
+    def noting(before: list[int], call: int, place: int) -> tuple[int, list[tuple[int, int]]]:
+        looked_at.append(len(before))
+        return changes(before, call, place)
+
+    monkeypatch.setattr(callers, "_changes", noting)
+    for at in [*range(100), *range(99, 0, -7)]:
+        held.add(1, at, True)
+    assert len(looked_at) == 114
+    assert max(looked_at) == 4

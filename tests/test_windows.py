@@ -1,9 +1,12 @@
 """windows: rolling sums equal a sum over all flows at any time."""
 
+import random
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.bucket import MINUTE_MS, Bucket
+from streams.bucket import LIMIT, MINUTE_MS, Bucket
 from streams.windows import Flow, Rolling
 
 LENGTHS = (5, 60, 1440)
@@ -91,3 +94,37 @@ def test_a_busy_minute_has_several_buckets_that_leave_together() -> None:
     assert rolling.advance(5) == [0, 1, 2]
     assert (rolling.sums, rolling.buckets) == ([0], {})
     assert rolling.admit(0, bytes(16))
+
+
+def busy_minute(buckets: int) -> Rolling:
+    """A DID whose minute has so many full buckets, all packed; one caller made all its calls."""
+    rolling, rng = Rolling(0, (5,)), random.Random(1)
+    for n in range(buckets * LIMIT):
+        flow = Flow("", rng.randbytes(16), n, 1, 7, False, [], [])
+        assert rolling.admit(0, flow.event_id)
+        rolling.add(0, flow)
+    rolling.buckets = {place: packed(bucket) for place, bucket in rolling.buckets.items()}
+    return rolling
+
+
+def test_a_flow_that_comes_again_opens_the_bucket_that_holds_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy DID's calls delivered again, thousands in a turn, must not each unpack half a minute."""
+    rolling, opened = busy_minute(20), list[bytes]()
+    unpack = Bucket.unpack
+
+    def noting(data: bytes) -> Bucket:
+        opened.append(data)
+        return unpack(data)
+
+    monkeypatch.setattr(Bucket, "unpack", noting)
+    last = unpack(packed(rolling.buckets[19])).each_id()[0]
+    assert not rolling.admit(0, last)
+    assert opened == [rolling.buckets[19]]
+
+
+def test_what_a_call_changes_of_the_one_before_is_in_the_bucket_that_is_open() -> None:
+    """Not in the first of a minute's: that would be written anew each time, and all between stay unpacked."""
+    rolling = busy_minute(3)
+    _, _, changes = rolling.add(0, Flow("", bytes(16), 3 * LIMIT, 1, 7, False, [], []))
+    assert [rolling.change(0, change)[0] for _, change in changes] == [3, 3, 3]
+    assert [place for place, bucket in rolling.buckets.items() if isinstance(bucket, Bucket)] == [3]
