@@ -108,14 +108,18 @@ class Table:
             self.next_offset = next_offset
             self._moved = True
 
-    def roll(self, *, now: int, most: int) -> None:
-        """Move on to `now`: at most so many DIDs a call, so that thousands going quiet together stall nothing."""
+    def roll(self, *, now: int, most: int) -> bool:
+        """Move on to `now`: at most so many DIDs a call, so that thousands going quiet together stall nothing.
+
+        Says whether there are more.
+        """
         self._move_to(now)
         for _ in range(min(most, len(self._leaving))):
             did = self._leaving.popleft()
             rolling = self.dids.get(did)
             if rolling is not None and rolling.minute != self._minute:
                 self._advance(did, rolling)
+        return bool(self._leaving)
 
     def take(self, *, now: int, seconds: float, most: int) -> Changes:
         """What is to be written, with the metrics of at most so many DIDs. `seconds`: a clock that never steps back."""
