@@ -7,8 +7,8 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -107,10 +107,24 @@ def running(
         try:
             yield processes, addresses
         finally:
-            for process in processes:
-                process.terminate()
-            for process in processes:
-                process.wait(15)
+            end(processes)
+
+
+def end(processes: Iterable["subprocess.Popen[bytes]"], *, within_seconds: float = 15) -> None:
+    """With SIGTERM, and who does not end by that with SIGKILL: nobody stays behind. Raises TimeoutExpired for that."""
+    with ExitStack() as waiting:  # all are waited for, whoever of them does not end
+        for process in processes:
+            process.terminate()
+            waiting.callback(_wait, process, time.monotonic() + within_seconds)
+
+
+def _wait(process: "subprocess.Popen[bytes]", until: float) -> None:
+    try:
+        process.wait(max(0, until - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        raise
 
 
 def figures(addresses: list[str], name: str, label: str = "") -> float:
