@@ -320,9 +320,9 @@ class _Splitter:
             return self.notes.extra
         unknown = [(name, value) for name, value in self.document.fields.items() if name not in KNOWN]
         for sent, value in (*unknown, *self.document.around.items()):
-            name = sent
+            name, up = sent, BESIDE
             while name in self.notes.extra:
-                name = BESIDE + name
+                name, up = up + name, up + up  # ever further: one by one, 1 MiB of such names took 0.2 s
             if value is not None:
                 self.notes.keep(name, value)
         return self.notes.extra

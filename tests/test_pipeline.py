@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from app.pipeline import LARGE_COMMAS, LARGE_MASKED_BYTES, make_pipeline
+from app.pipeline import LARGE_BYTES, LARGE_COMMAS, LARGE_MASKED_BYTES, make_pipeline
 from app.segment import Row
 from benchmarks.load import sample_body
 from schemas.settings import read_settings
@@ -24,6 +24,11 @@ def test_many_rows_are_large_and_an_ordinary_delivery_is_not() -> None:
         assert pipeline.is_large(b"," * (LARGE_COMMAS + 1))
         assert not pipeline.is_large(sample_body())
         assert not pipeline.is_large(sample_body(10))  # 5 kB
+
+
+def test_much_text_is_large_whatever_a_body_may_hold() -> None:
+    """1 MiB of digits or of bytes that are no UTF-8 takes 0.1 s, and a user may allow 8 MiB."""
+    assert PLAIN.is_large(b'{"phonon-uuid":"f","odd":"%s"}' % (b"7" * LARGE_BYTES))
 
 
 def test_much_text_is_large_only_where_it_is_masked() -> None:

@@ -1,6 +1,8 @@
 """Properties of splitting: ids depend on what happened alone, no two rows share one, nothing that was sent is lost."""
 
 import json
+import time
+import timeit
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -192,6 +194,19 @@ def test_what_stood_around_the_document_is_kept_whatever_its_name() -> None:
     around = {"keys": [1], "flowStatus": "outer", "method": "POST"}
     flow = split_document({"body": {"phonon-uuid": "a", "flowStatus": None, "method": "GET"}, **around}).events[-1]
     assert flow.extra == {"keys": "[1]", "flowStatus": '"outer"', "method": '"GET"', "../method": '"POST"'}
+
+
+def test_names_that_all_lead_up_to_others_take_no_longer_than_names_that_do_not() -> None:
+    """Where each was tried against all names before it, 1 MiB of them stopped a receiver for 0.2 s."""
+
+    def seconds(around: dict[str, int]) -> float:
+        document = {"body": {"phonon-uuid": "a", **names}, **around}
+        (flow,) = split_document(document).events
+        assert sorted(flow.extra.values()) == sorted(map(str, [*names.values(), *around.values()]))
+        return min(timeit.repeat(lambda: split_document(document), number=1, repeat=3, timer=time.process_time))
+
+    names = {f"{'../' * n}a": n for n in range(500)}
+    assert seconds(names) < 5 * seconds({f"{name}b": n for name, n in names.items()})
 
 
 def test_more_rows_than_a_flow_has_are_refused() -> None:
