@@ -25,6 +25,7 @@ from app.demo.provider import Delivery, SyntheticProvider
 from app.send import ACCEPTED, FOR_GOOD, Done, Outcome, Sender
 from app.sources import Progress, Sources, Trouble, expand
 from app.terminal import table
+from app.urls import parted
 from schemas.settings import Settings
 
 #: Beyond this size files are not read twice, only to know how many deliveries there are.
@@ -116,7 +117,7 @@ def files(names: Sequence[str], progress: Progress) -> Files:
 
 def post_files(settings: Settings, url: str, names: Sequence[str], state: str | None, pace: Pace) -> str:
     """Posts what files hold, and shows the table; returns what was wrong. Raises Unreachable, NoState, OSError."""
-    progress = Progress(Path(state) if state else None, url).load()
+    progress = Progress(Path(state) if state else None, parted(url)[0]).load()
     sent = files(names, progress)
     try:
         outcome = post(settings, url, sent.bodies(), sent.total, pace, sent.answered)

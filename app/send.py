@@ -11,7 +11,6 @@ import json
 import threading
 import time
 import uuid
-from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -22,8 +21,8 @@ from typing import Any, Final
 
 import aiohttp
 
-from app.credentials import signed, signing_keys
-from app.urls import url_from_here
+from app.credentials import basic, signed, signing_keys
+from app.urls import parted, url_from_here
 from schemas.settings import Settings
 
 MOST_TRIES: Final = 6
@@ -87,15 +86,17 @@ def default_url(settings: Settings) -> str:
 
 
 class Sender:
-    """One way to the receiver: its address and credentials."""
+    """One way to the receiver: its address and credentials; a user:password in the address goes before the setting."""
 
     def __init__(self, settings: Settings, url: str) -> None:
-        both = settings.basic_auth is not None and settings.token is not None
+        url, user = parted(url)
+        user = user or settings.basic_auth
+        both = user is not None and settings.token is not None
         self._url = f"{url.rstrip('/')}/{settings.token}" if both else url
         self.shown_url = url
         self._headers = {"content-type": "application/json"}
-        if settings.basic_auth is not None:
-            self._headers["authorization"] = "Basic " + b64encode(settings.basic_auth.encode()).decode()
+        if user is not None:
+            self._headers["authorization"] = basic(user)
         elif settings.token is not None:
             self._headers["authorization"] = f"Bearer {settings.token}"
         self._keys = signing_keys("PHONON_SIGNING_SECRET", settings.signing_secret)

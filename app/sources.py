@@ -21,6 +21,8 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Final, NamedTuple
 
+from app.urls import parted
+
 KINDS: Final = (".json", ".jsonl", ".jsonl.gz", ".body")  # the last are those that the spool has set aside
 SAVE_EVERY_S: Final = 1.0
 VERSION: Final = 1
@@ -157,7 +159,7 @@ class Progress:
             state = json.loads(self.path.read_bytes())
             if state["version"] != VERSION:
                 raise NoState(f"{self.path} was written by another version of phonon-events: name another file")
-            url, files = state["url"], state["files"].items()
+            url, files = parted(state["url"])[0], state["files"].items()
             self.marks = {name: Mark(int(mark["line"]), bytes.fromhex(mark["digest"])) for name, mark in files}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             if isinstance(error, NoState):

@@ -9,6 +9,7 @@ from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Callable
 from types import SimpleNamespace
 from typing import Any, NoReturn, cast
+from urllib.parse import unquote
 
 import pytest
 from aiohttp import web
@@ -17,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.cluster import Errors
-from app.credentials import Credentials, verify_signature
+from app.credentials import Credentials, basic, verify_signature
 from app.notify import address as address_module
 from app.notify import answers, measures
 from app.notify.address import Address, session
@@ -297,6 +298,14 @@ async def test_a_message_is_signed_and_says_who_sends_it(hooks: tuple[Hooks, str
     verify_signature(Credentials(signing=(KEY,)), asked, body, now=time.time())
     assert headers["content-type"] == "application/json"
     assert body == read(value(1), 0).body
+
+
+@pytest.mark.parametrize("pair", ["u:пароль", "a%3Ab:c", "only"])
+async def test_any_user_and_password_may_stand_in_the_address(hooks: tuple[Hooks, str], pair: str) -> None:
+    """aiohttp takes neither what is no Latin-1 nor a colon in the user: the first alert ended the process."""
+    server, url = hooks
+    assert await sent(url.replace("://", f"://{pair}@"), fresh(1), until=1) == [webhook_id(1)]
+    assert server.headers[0]["authorization"] == basic({"only": "only:"}.get(pair, unquote(pair)))
 
 
 async def test_what_fails_comes_again_and_in_order(

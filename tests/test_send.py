@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from app.cli import run
-from app.credentials import read_credentials, verify_sender, verify_signature
+from app.credentials import basic, read_credentials, verify_sender, verify_signature
 from app.demo.ports import free_port
 from app.send import LONGEST_PAUSE_S, MOST_TRIES, Sender, Unreachable, _pause, default_url
 from app.sources import documents
@@ -133,6 +133,19 @@ async def test_its_credentials_pass_at_a_receiver_with_the_same_settings(given: 
     token = path.removeprefix("/hook").strip("/") or None
     verify_sender(credentials, raw, peer="127.0.0.1", path_token=token)
     verify_signature(credentials, dict(raw), body, now=time.time())
+
+
+@pytest.mark.parametrize("given", [{}, {"basic_auth": "other:one"}, {"token": "t0ken"}])
+async def test_a_user_in_the_address_goes_before_the_setting_and_is_not_shown(given: dict[str, str]) -> None:
+    """Beside a header of ours, or in letters that are no Latin-1, aiohttp refused it with an error that ended send."""
+    async with Receiver().listening() as receiver:
+        url = receiver.url.replace("http://", "http://us%3Fr:пароль@")
+        outcome = await Sender(configured(**given), url).send([b"{}"])
+    assert dict(outcome.statuses) == {200: 1}
+    assert receiver.got[0][1]["authorization"] == basic("us?r:пароль")
+    with pytest.raises(Unreachable, match="cannot reach http://127") as failure:
+        await Sender(configured(**given), url).send([b"{}"])
+    assert "пароль" not in str(failure.value)
 
 
 async def test_nobody_there_is_said_in_one_line() -> None:

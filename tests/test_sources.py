@@ -144,6 +144,7 @@ def test_a_file_that_is_not_what_it_was_is_begun_anew_and_one_that_grew_goes_on(
         ("no json", "is no state of"),
         ("[]", "is no state of"),
         ('{"version": 1, "url": "http://other/", "files": {}}', "is about deliveries to http://other/"),
+        ('{"version": 1, "url": "http://u:secret@other/", "files": {}}', "is about deliveries to http://other/"),
         ('{"version": 2}', "was written by another version"),
         ('{"version": 1, "url": "http://receiver/hook", "files": {"a": {"line": 1}}}', "is no state of"),
     ],

@@ -14,12 +14,13 @@ from typing import Any, Final
 import aiohttp
 from yarl import URL
 
-from app.credentials import signed
+from app.credentials import basic, signed
 from app.notify import measures
 from app.notify.answers import NO_ANSWER, Verdict, pause_seconds, rest_seconds, verdict
 from app.notify.lane import Lane, Waiting
 from app.notify.notification import Notification
 from app.notify.progress import Arrived
+from app.urls import parted
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,9 @@ class Address:
         self.name = name
         self.lane = Lane()
         self.stopping = False
-        self._url, self._keys, self._settle = URL(url), keys, settle
+        bare, user = parted(url)
+        self._url, self._keys, self._settle = URL(bare), keys, settle
+        self._authorization = {} if user is None else {"authorization": basic(user)}
         self._news = asyncio.Event()
         self._under_way = 0
         self._well = True
@@ -113,6 +116,7 @@ class Address:
         if self._keys:
             headers = signed(self._keys, notification.id, notification.body, now=int(now))
         try:
+            headers |= self._authorization
             post = http.post(self._url, data=notification.body, headers=headers, allow_redirects=False)
             async with post as answer:
                 return answer.status, rest_seconds(answer.headers.get("retry-after", ""), time.time())
