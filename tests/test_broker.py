@@ -113,6 +113,14 @@ def test_a_failed_fetch_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
     assert [one.name for one in (tmp_path / "cache/phonon-events").iterdir()] == ["lock"]
 
 
+def test_without_a_place_for_the_jars_it_says_so(tmp_path: Path) -> None:
+    """The demo ended there, where the mock could still be had."""
+    environ = with_maven(tmp_path, SLOW_MAVEN)
+    (tmp_path / "cache").touch()
+    with pytest.raises(NoBroker, match=r"no room for Kafka's jars in .*/cache/phonon-events \(Not a directory\)"):
+        kafka_jars(environ, print)
+
+
 def test_another_version_can_be_asked_for(tmp_path: Path) -> None:
     environ = with_maven(tmp_path, FAILING_MAVEN) | {"BROKER_VERSION": "3.3.2"}
     with pytest.raises(NoBroker, match=r"^Maven could not bring Kafka 3\.3\.2: "):

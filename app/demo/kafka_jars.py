@@ -74,13 +74,16 @@ def kafka_jars(environ: Mapping[str, str], say: Callable[[str], None]) -> Path:
     """Return the directory of jars, fetching them if this is the first time."""
     cache, version = cache_directory(environ), kafka_version(environ)
     jars = cache / f"kafka-{version}"
-    if jars.is_dir():
-        return jars
-    cache.mkdir(parents=True, exist_ok=True)
-    with _locked(cache / "lock"):
-        if not jars.is_dir():  # another process may have fetched them while we waited
-            say(f"Fetching Apache Kafka {version} with Maven, once (44 MB) ...")
-            _fetch(cache, jars, environ)
+    try:
+        if jars.is_dir():
+            return jars
+        cache.mkdir(parents=True, exist_ok=True)
+        with _locked(cache / "lock"):
+            if not jars.is_dir():  # another process may have fetched them while we waited
+                say(f"Fetching Apache Kafka {version} with Maven, once (44 MB) ...")
+                _fetch(cache, jars, environ)
+    except OSError as error:  # a home that can't be written to, a full disk
+        raise NoBroker(f"no room for Kafka's jars in {cache} ({error.strerror})") from None
     return jars
 
 
