@@ -7,6 +7,7 @@ contract, section 6.
 
 import difflib
 import ipaddress
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
@@ -350,8 +351,10 @@ def _kafka(given: Mapping[str, str]) -> Mapping[str, str]:
     """KAFKA_X_Y is the librdkafka property x.y."""
     sent = {name[6:].lower().replace("_", "."): v for name, v in given.items() if name.startswith("KAFKA_")}
     for name in FILES_OF_KAFKA:
-        if name in sent and sent[name] != "probe" and not Path(sent[name]).exists():
-            raise SettingsError(f"{kafka_setting(name)}: there is no file {sent[name]!r}")
+        path = sent.get(name, "probe")
+        if path != "probe" and not os.access(path, os.R_OK):
+            shown = "what is no file" if "\n" in path else repr(path)  # the key itself, perhaps
+            raise SettingsError(f"{kafka_setting(name)}: cannot read {shown}")
     servers = sent.get("bootstrap.servers")
     if servers is not None and not all(map(_is_server, servers.split(","))):
         raise SettingsError(f"KAFKA_BOOTSTRAP_SERVERS is {servers!r}: expected host:port, with commas between several")

@@ -141,6 +141,14 @@ def test_bootstrap_servers_are_taken_as_librdkafka_takes_them(servers: str) -> N
     assert read_settings({"KAFKA_BOOTSTRAP_SERVERS": servers}).kafka["bootstrap.servers"] == servers
 
 
+@pytest.mark.parametrize("path", ["x" * 5000, "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n"], ids=["long", "a key"])
+def test_what_is_no_file_is_said_and_a_key_not_shown(path: str) -> None:
+    """The error was the operating system's: it named no setting, ended with code 1, and showed the key."""
+    with pytest.raises(SettingsError, match=r"^KAFKA_SSL_KEY_LOCATION: cannot read ") as error:
+        read_settings({"KAFKA_SSL_KEY_LOCATION": path})
+    assert "c2VjcmV0" not in str(error.value)
+
+
 def test_a_short_answer_time_needs_no_other_setting() -> None:
     assert read_settings({"PHONON_ANSWER_WITHIN": "0.5"}).answer_within == 0.5
 
