@@ -495,6 +495,12 @@ def test_a_receivers_page_is_read_whole_and_no_other_answer_is_one() -> None:
     assert scrape.page(url) is None, "nobody listens there any more"
 
 
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/métrics", "http://receiver..internal:9100/metrics"])
+def test_a_receiver_that_can_not_be_asked_does_not_answer(url: str) -> None:
+    """An error ended, without a word, the task that asks all of them."""
+    assert scrape.page(url) is None
+
+
 def test_without_an_address_the_receiver_of_the_same_settings_is_asked() -> None:
     settings = read_settings({"PHONON_MANAGEMENT_HOST": "0.0.0.0", "PHONON_MANAGEMENT_PORT": "9123"})
     assert own_receiver(settings) == "http://127.0.0.1:9123/metrics"

@@ -38,7 +38,7 @@ def page(url: str) -> str | None:
         connection.request("GET", address.path or "/metrics")
         reply = connection.getresponse()
         return reply.read(MOST_BYTES).decode("utf-8", "replace") if reply.status == http.client.OK else None
-    except (OSError, http.client.HTTPException):
+    except (OSError, ValueError, http.client.HTTPException):  # ValueError: of a host or path that can't be asked for
         return None
     finally:
         connection.close()
