@@ -13,6 +13,7 @@ Source: Confluent's Schema Registry API, v7; proved on Apicurio 3.0.9.
 """
 
 import json
+import struct
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping
@@ -44,6 +45,8 @@ RETRY_SECONDS: Final = 2.0
 #: A registry of several nodes may not know at once what another one registered.
 BELIEVED_SECONDS: Final = 60.0
 MOST_ABSENT: Final = 10_000
+#: Ids are Java's ints. Asked for more, a registry answers as for a wrong path, and the record's partition would wait.
+HIGHEST_ID: Final = 2**31 - 1
 
 NO_SUBJECT, NO_SCHEMA, CONFLICT, UNAUTHORIZED, FORBIDDEN, NOT_FOUND = 40401, 40403, 409, 401, 403, 404
 
@@ -99,7 +102,7 @@ class Registry:
             return registry_header(self._ask("POST", f"/subjects/{place}/versions", ours)["id"])
         except Refused as refusal:
             raise self._explained(refusal, subject, record) from None
-        except (KeyError, OverflowError, TypeError, ValueError) as odd:
+        except (KeyError, TypeError, ValueError, struct.error) as odd:
             raise RegistryError(f"{self._at()} gave an answer without an id ({type(odd).__name__})") from None
 
     def _registered(self, place: str, record: str, ours: dict[str, Any]) -> dict[str, Any]:
@@ -121,7 +124,7 @@ class Registry:
         """What an id means, as far as it was looked up; no I/O. Raises UnknownId or Undecodable."""
         found = self._written.get(id_)
         if found is None:
-            if self._clock() < self._absent.get(id_, 0.0):
+            if id_ > HIGHEST_ID or self._clock() < self._absent.get(id_, 0.0):
                 raise Undecodable(f"the schema registry has no id {id_}")
             raise UnknownId(id_)
         if isinstance(found, str):

@@ -200,6 +200,8 @@ ODD_ANSWERS = {
     "a list": (200, b"[1]", "no schema registry at .* no JSON object"),
     "another path": (404, b'{"title":"Not Found"}', "look at the path of SCHEMA_REGISTRY_URL"),
     "no id": (200, b"{}", "an answer without an id"),
+    "an odd id": (200, b'{"id": "7"}', "an answer without an id"),
+    "no id of four bytes": (200, b'{"id": -1}', "an answer without an id"),
     "a redirect": (302, b"", "answers 302"),
     "ill": (503, b"", "answers 503"),
 }
@@ -264,6 +266,15 @@ def test_that_an_id_is_unknown_is_believed_for_a_minute() -> None:
             with pytest.raises(Undecodable, match="the schema registry has no id 7"):
                 registry.look_up(7)
             assert registry.looks == looks
+
+
+def test_what_can_be_no_id_is_not_asked_for() -> None:
+    """The answer is that of a wrong path, so the record of a stranger held up its partition for ever."""
+    registry = Registry(f"http://127.0.0.1:{free_port()}")
+    with pytest.raises(Undecodable, match="the schema registry has no id 2147483648"):
+        registry.resolve(2**31)
+    with pytest.raises(UnknownId):
+        registry.resolve(2**31 - 1)
 
 
 def test_a_registry_that_is_away_is_asked_for_ids_every_two_seconds() -> None:
