@@ -236,7 +236,7 @@ async def _publish(settings: Settings, pipeline: Pipeline, groups: Iterable[Grou
     await publisher.start()
     try:
         await _until_healthy(publisher)
-        source, most = iter(groups), max(1, min(MOST_AT_ONCE, int(how.rate // 10)))
+        source, most = iter(groups), max(1, int(min(MOST_AT_ONCE, how.rate / 10)))
         while batch := await asyncio.to_thread(list, islice(source, most)):
             began = time.monotonic()
             await asyncio.gather(*(_published(publisher, group, outcome) for group in batch))

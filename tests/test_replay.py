@@ -1,6 +1,7 @@
 """Replay on a real Kafka: the same ids however often, so that nobody who dedupes by them sees anything new."""
 
 import json
+import math
 import random
 import time
 from base64 import b64encode
@@ -19,7 +20,7 @@ from app.demo.ports import free_port
 from app.pipeline import make_pipeline
 from app.rebuild import Left
 from app.records import Record
-from app.replay import DELETED, How, Outcome, Span, _events, replay_raw, replay_rejected
+from app.replay import DELETED, How, Outcome, Span, _events, _publish, replay_raw, replay_rejected
 from app.segment import Row
 from app.topics import check_topics, create_topics
 from schemas import decode, encode
@@ -262,6 +263,22 @@ def test_the_rate_is_kept(site: Site) -> None:
         read=20, made=20, published=Counter({topic_name(site.settings.topic_prefix, "Flow"): 20})
     )
     assert time.monotonic() - begun >= 0.9
+
+
+@pytest.mark.parametrize("rate", [25.0, math.inf])
+async def test_any_rate_may_be_asked_for(rate: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Taking:
+        healthy, reason = True, ""
+
+        async def start(self) -> None: ...
+        async def stop(self) -> None: ...
+        async def publish(self, _records: object, *, live: bool) -> None:
+            assert not live
+
+    monkeypatch.setattr("app.replay.make_publisher", lambda *_: Taking())
+    outcome, groups = Outcome(), [[Record("a", None, b"", [])]] * 3
+    await _publish(read_settings({}), make_pipeline(read_settings({})), groups, How(rate=rate), outcome)
+    assert outcome.published == {"a": 3}
 
 
 def test_a_recording_whose_caller_is_not_known_is_left_where_callers_must_not_be_seen() -> None:
