@@ -70,7 +70,9 @@ class Outcome:
         self.statuses[status] += 1
         self.seconds.setdefault(status, []).append(seconds)
         if status in ACCEPTED:
-            self.events.update(answer.get("events") or {})
+            events = answer.get("events")
+            if isinstance(events, dict):  # whoever answered
+                self.events.update({kind: number for kind, number in events.items() if isinstance(number, int)})
         else:
             self.details.setdefault(status, said(answer))
 

@@ -89,7 +89,8 @@ def documents(name: str, file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
         return
     first = file.readline()
     if not name.endswith(".jsonl") and not _is_json(first):
-        yield 1, first + file.read()
+        if first:  # an empty pipe is none
+            yield 1, first + file.read()
         return
     for line, row in enumerate(chain((first,), file), 1):
         if row.strip():

@@ -13,7 +13,7 @@ from aiohttp import web
 from app.cli import run
 from app.credentials import basic, read_credentials, verify_sender, verify_signature
 from app.demo.ports import free_port
-from app.send import LONGEST_PAUSE_S, MOST_TRIES, Sender, Unreachable, _pause, default_url
+from app.send import LONGEST_PAUSE_S, MOST_TRIES, Outcome, Sender, Unreachable, _pause, default_url
 from app.sources import documents
 from schemas.settings import Settings, read_settings
 
@@ -61,6 +61,13 @@ async def test_bodies_arrive_byte_for_byte_and_are_counted() -> None:
     assert sorted(body for body, _, _ in receiver.got) == sorted(bodies)
     assert (dict(outcome.statuses), outcome.events["flow"], outcome.retries) == ({200: 3}, 6, 0)
     assert outcome.complaint == ""
+
+
+@pytest.mark.parametrize("events", [5, "ok", {"a": "b"}, [{}], None])
+def test_an_answer_of_another_server_is_counted_as_well(events: object) -> None:
+    outcome = Outcome()
+    outcome.add(200, 0.1, {"events": events})
+    assert (outcome.total, outcome.events.total()) == (1, 0)
 
 
 @pytest.mark.parametrize("status", [503, 507])
@@ -190,6 +197,7 @@ async def test_the_rate_is_kept() -> None:
         ("-", b'{"a": 1}\n{"a": 2}\n', [b'{"a": 1}', b'{"a": 2}']),
         ("-", b'{\n "a": 1\n}\n', [b'{\n "a": 1\n}\n']),
         ("-", b"no json", [b"no json"]),
+        ("-", b"", []),
     ],
 )
 def test_a_file_is_one_document_or_one_a_line(name: str, content: bytes, expected: list[bytes]) -> None:
