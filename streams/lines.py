@@ -53,7 +53,7 @@ class Lines:
 
     def outdated(self, minute: int) -> bool:
         """Whether at this minute the largest window has left the longest leg behind: then take all anew."""
-        return 0 < self._longest_until <= (minute - self._lengths[-1] + 1) * MINUTE_MS
+        return self.longest_ms > 0 and self._longest_until <= (minute - self._lengths[-1] + 1) * MINUTE_MS
 
     def at(self, minute: int) -> list[Busy]:
         """The windows at a minute that is not before the last one asked for."""

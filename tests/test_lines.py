@@ -25,10 +25,10 @@ def brute(up: list[tuple[int, int]], minute: int) -> list[Busy]:
 
 
 @settings(max_examples=300)
-@given(STEPS)
-def test_figures_are_brute_force_and_a_fresh_start_has_the_same(steps: list[tuple[int, list[Any]]]) -> None:
+@given(st.sampled_from((100, -100)), STEPS)
+def test_figures_are_brute_force_and_a_fresh_start_has_the_same(now: int, steps: list[tuple[int, list[Any]]]) -> None:
     """Each step goes on by minutes, then takes legs of flows some minutes old, long ones and impossible ones too."""
-    now, up, noted = 100, list[tuple[int, int]](), list[list[int]]()
+    up, noted = list[tuple[int, int]](), list[list[int]]()
     lines = Lines(now, LENGTHS)
     for onward, legs in steps:
         now += onward
