@@ -7,7 +7,7 @@ leave stale figures behind.
 """
 
 import struct
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -55,7 +55,7 @@ class Table:
         self._minute = _NONE  # of as_of; _NONE as long as nothing was seen
         self._now = _NONE
         self._at: dict[int, dict[str, None]] = {}  # minute -> DIDs with a bucket there
-        self._leaving: deque[str] = deque()  # DIDs of which a bucket leaves a window
+        self._leaving = OrderedDict[str, None]()  # DIDs of which a bucket leaves a window, each once
         self._changed: dict[str, None] = {}  # DIDs whose metrics are to be written, longest first
         self._dropped: dict[str, float] = {}  # DIDs written for the last time, and when: one may be back at once
         self._dirty: dict[tuple[str, int], Bucket] = {}  # by DID and place
@@ -115,7 +115,7 @@ class Table:
         """
         self._move_to(now)
         for _ in range(min(most, len(self._leaving))):
-            did = self._leaving.popleft()
+            did, _ = self._leaving.popitem(last=False)
             rolling = self.dids.get(did)
             if rolling is not None and rolling.minute != self._minute:
                 self._advance(did, rolling)
@@ -193,8 +193,8 @@ class Table:
         if was < self._minute and was != _NONE:
             for length in self.lengths:
                 for minute in self._held(was - length, self._minute - length):
-                    self._leaving.extend(self._at[minute])
-            self._leaving.extend(self.alerts.due(was, self._minute))
+                    self._leaving.update(self._at[minute])
+            self._leaving.update(dict.fromkeys(self.alerts.due(was, self._minute)))
 
     def _held(self, after: int, until: int) -> list[int]:
         if until - after <= len(self._at):

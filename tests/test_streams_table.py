@@ -1,6 +1,7 @@
 """table: any interleaving, duplication, crash, replay point and split of batches gives the same state and figures."""
 
 import random
+from itertools import product
 from typing import Any
 
 from hypothesis import given, settings
@@ -211,6 +212,16 @@ class TestEmission:
             log.flush(table, now=NOW + minutes * MINUTE + MINUTE // 2)
             flows = [log.metrics[f"D{age}"]["windows"][0]["flows"] for age in range(10)]
             assert flows == [int(age + minutes < 5) for age in range(10)]
+
+    def test_a_replay_of_hours_between_two_flushes_leaves_no_more_to_be_moved_than_there_are_dids(self) -> None:
+        """A minute of the past takes a moment: what was queued for each lasted minutes longer than the backlog."""
+        table, log, rng = new_table(), Log(), random.Random(1)
+        for minute, did in [*product(range(-200, 0), "AB"), (0, "C")]:
+            table.add(counted(flow(rng, did, NOW + minute * MINUTE)), timestamp=NOW, now=NOW)
+        assert table.waiting == 5
+        log.flush(table, now=NOW, most=3)
+        assert {did: log.metrics[did]["windows"][0]["flows"] for did in log.metrics} == {"A": 4, "B": 4, "C": 1}
+        assert table.waiting == 0
 
     def test_those_that_change_together_are_written_a_few_at_a_time_and_none_twice(self) -> None:
         table, rng = new_table(), random.Random(1)
