@@ -10,7 +10,7 @@ Minutes are whole numbers, ms since 1970 UTC // 60,000; "at" a minute means at i
 """
 
 from bisect import bisect_left
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -135,10 +135,13 @@ class Alerts:
         """Have the DID looked at when the clock comes to this minute."""
         self._due.setdefault(minute, {})[did] = None
 
-    def due(self, after: int, until: int) -> Iterator[str]:
-        """The DIDs expected up to `until`, which no longer are; each day, what was kept for too long is dropped."""
+    def due(self, after: int, until: int, dids: Container[str]) -> Iterator[str]:
+        """The DIDs expected up to `until`, which no longer are; each day, what was kept for too long is dropped.
+
+        `dids`: those that a window holds something of, or did before these minutes: they are still to be looked at.
+        """
         if after // DAY_MINUTES != until // DAY_MINUTES:
-            self._expire(until)
+            self._expire(until, dids)
         for minute in sorted(minute for minute in self._due if minute <= until):
             yield from self._due.pop(minute)
 
@@ -189,16 +192,22 @@ class Alerts:
             raise ValueError(f"alerts that can't be read: {error}") from None
 
     def settle(self, dids: Collection[str], minute: int) -> None:
-        """Make what was restored whole: what belongs to no rule any more is over, and all DIDs are looked at again."""
+        """Make what was restored whole: what belongs to no rule any more is over, and all DIDs are looked at again.
+
+        A rule of the same name that looks at another metric or window is another rule.
+        """
         for did, watched in list(self._watched.items()):
             meant = {rule.name: rule for rule in (*watched.rules, *watched.silences)}
             for name, episode in list(watched.episodes.items()):
-                if name not in meant or (episode.window is not None and did not in dids):
+                rule = meant.get(name)
+                other = rule is None or (rule.metric, rule.window) != (episode.metric, episode.window)
+                if other or (episode.window is not None and did not in dids):
                     self._end(did, watched, name, minute)
                 elif (decides := _decides(meant[name], episode)) is not None:
                     self.expect(did, max(decides, minute + 1))
             if watched.profile is None and not watched.episodes:
                 del self._watched[did]
+                self._changed[did] = None  # nor is what was usual for it kept, without a silence that needs it
         if self.watching:
             for did in dids:
                 self.expect(did, minute + 1)
@@ -258,9 +267,9 @@ class Alerts:
         if episode.state == FIRING:
             self._told.append(Alert(did, name, episode, RESOLVED, minute, NOTHING))
 
-    def _expire(self, minute: int) -> None:
+    def _expire(self, minute: int, dids: Container[str]) -> None:
         for did, watched in list(self._watched.items()):
-            if watched.newest < minute - KEPT_MINUTES:
+            if watched.newest < minute - KEPT_MINUTES and did not in dids:
                 for name in list(watched.episodes):
                     self._end(did, watched, name, minute)
                 del self._watched[did]

@@ -146,7 +146,7 @@ class Gathered:
         if was is not None and was < minute and any(group.held):
             sums = dict(zip(self._lengths, group.held, strict=True))
             self._alerts.look(name, Held(was + 1, minute, sums, minute))
-            for _ in self._alerts.due(minute - 1, minute):
+            for _ in self._alerts.due(minute - 1, minute, self._groups):
                 pass  # all groups are looked at each minute, expected or not
 
     def _live(self, name: str, now: int) -> Live | None:

@@ -194,7 +194,7 @@ class Table:
             for length in self.lengths:
                 for minute in self._held(was - length, self._minute - length):
                     self._leaving.update(self._at[minute])
-            self._leaving.update(dict.fromkeys(self.alerts.due(was, self._minute)))
+            self._leaving.update(dict.fromkeys(self.alerts.due(was, self._minute, self.dids)))
 
     def _held(self, after: int, until: int) -> list[int]:
         if until - after <= len(self._at):

@@ -20,6 +20,7 @@ from tests.flow_oracle import Record, flow
 from tests.recount import recount
 
 MINUTE = 60_000
+DAY = 24 * 60  # minutes
 START = 30_000 * 60  # minutes, a whole hour
 WINDOWS = (Window("5m", 300), Window("1h", 3600))
 SPANS = (("5m", 300), ("1h", 3600))
@@ -233,8 +234,50 @@ def test_a_rule_that_is_taken_out_is_over() -> None:
     assert len(run.alerts) == 2
 
 
+OTHERWISE = '[[rule]]\nname = "many"\nmetric = "{}"\nwindow = "{}"\nabove = 1\n'
+
+
+@pytest.mark.parametrize(("metric", "window"), [("busy", "1h"), ("flows", "5m")])
+def test_a_rule_that_looks_at_something_else_under_its_old_name_is_another_one(metric: str, window: str) -> None:
+    """Its alert went on, and its end told the value of one thing as that of another."""
+    run = Run(OTHERWISE.format("flows", "1h"))
+    for n in range(3):
+        run.add(flow(random.Random(n), "A", START * MINUTE))
+    run.pass_until((START + 7) * MINUTE)
+    run.rules = read_rules(OTHERWISE.format(metric, window), WINDOWS)
+    run.crash()
+    run.flush((START + 8) * MINUTE)
+    assert [(one.state, one.seen) for one in run.alerts[1:]] == [(RESOLVED, NOTHING)]
+
+
+@pytest.mark.parametrize(
+    ("longest", "jump"), [("1h", 16 * DAY * MINUTE), ("30d", MINUTE * 60)], ids=["at once", "in a window of 30 days"]
+)
+def test_fifteen_quiet_days_end_an_alert_when_its_window_is_empty_and_begin_none(longest: str, jump: int) -> None:
+    """What is kept for two weeks was dropped also where it was still to be looked at, so the alert fired once more."""
+    minutes = int(longest[:-1]) * (60 if longest == "1h" else DAY)
+    run = Run(OTHERWISE.format("flows", longest), (Window("5m", 300), Window(longest, minutes * 60)))
+    for n in range(3):
+        run.add(flow(random.Random(n), "A", START * MINUTE))
+    run.flush((START + 1) * MINUTE)
+    run.pass_until((START + 31 * DAY) * MINUTE, jump)
+    assert found(run.alerts) == [
+        ("A", "many", FIRING, START + 1, START + 1),
+        ("A", "many", RESOLVED, START + 1, START + minutes),
+    ]
+
+
+def test_what_is_usual_is_not_kept_without_a_rule_about_it() -> None:
+    run = silent_run(range(0, 180))
+    run.flush((START + 180) * MINUTE)
+    assert run.state[b"aA"]
+    run.rules = read_rules("", run.windows)
+    run.crash()
+    run.flush((START + 181) * MINUTE)
+    assert run.state[b"aA"] is None
+
+
 SILENCE = '[[rule]]\nkind = "silence"\nname = "silent"\nexpected = 10\n'
-DAY = 24 * 60
 
 
 def calls(minutes: range, every: int = 2) -> list[Record]:
