@@ -107,8 +107,13 @@ class _Crew:
                 return
             sys.stderr.write(f"phonon-events: worker {process.pid} ended ({process.exitcode}); starting another\n")
             time.sleep(RESTART_SECONDS)
-            self._processes.remove(process)
-            self._start()
+            try:
+                self._start()
+            except OSError as error:  # no memory, or as many processes as there may be: the next look tries again
+                sys.stderr.write(f"phonon-events: no worker can be started: {error.strerror}\n")
+                self._processes.pop()
+            else:
+                self._processes.remove(process)
 
     def _stop(self, sig: int, _frame: Any) -> None:
         self._stopping = True
