@@ -160,7 +160,7 @@ async def serve_management(app: Any, settings: Settings) -> None:
                     with suppress(OSError):
                         turn = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
                 if turn != -1:
-                    fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    _take(turn)
                 await _serve_on(app, _bound(host, port))
             except BlockingIOError:
                 pass  # another worker's turn
@@ -172,6 +172,15 @@ async def serve_management(app: Any, settings: Settings) -> None:
     finally:
         if turn != -1:
             os.close(turn)
+
+
+def _take(turn: int) -> None:
+    """Take the lock, where the disk takes any. Raises BlockingIOError where it is another's."""
+    try:
+        fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if isinstance(error, BlockingIOError):
+            raise
 
 
 async def _serve_on(app: Any, listener: socket.socket) -> None:
