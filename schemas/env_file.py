@@ -18,7 +18,10 @@ ENV_FILE: Final = Path(".env")
 
 def read_env_file() -> Mapping[str, str | None]:
     """What it sets; nothing where there is none. Raises SettingsError, which names the line but does not repeat it."""
-    if not ENV_FILE.is_file():
+    try:
+        if not ENV_FILE.is_file():
+            return {}
+    except PermissionError:  # a folder that we may not look into, as another user's home is
         return {}
     try:
         text = ENV_FILE.read_text("utf-8")

@@ -163,6 +163,17 @@ def test_settings_come_from_the_env_file_too(tmp_path: Path, capsys: pytest.Capt
     assert "PHONON_REGION is 'india'" in capsys.readouterr().err
 
 
+def test_where_one_may_not_look_there_is_no_env_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`sudo -u phonon phonon-events serve`, typed in a home that is closed to others, ended with PermissionError."""
+
+    class Closed:
+        def is_file(self) -> bool:
+            raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("schemas.env_file.ENV_FILE", Closed())
+    assert read_env_file() == {}
+
+
 NO_ENV_FILES = (
     (b"PHONON_PORT=1\n\nno equals sign\n", ".env: line 3 is no NAME=value"),
     (b"PHONON_PORT=1\nPHONON_HOST\n", ".env: line 2 is no NAME=value"),
