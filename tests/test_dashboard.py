@@ -785,3 +785,13 @@ async def test_a_file_that_the_browser_has_is_not_sent_again() -> None:
     assert [(reply.status_code, bool(reply.content)) for reply in (first, again, other)] == [
         (200, True), (304, False), (200, True),
     ]  # fmt: skip
+
+
+async def test_who_asks_for_the_head_of_the_stream_opens_none() -> None:
+    """It stayed open for ever: after 200 of them nobody could open a page."""
+    page = Page(read_settings({}))
+    transport = httpx.ASGITransport(page.app, client=("127.0.0.1", 1))
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8090") as client:
+        reply = await asyncio.wait_for(client.head("events"), 5)
+    assert (reply.status_code, reply.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
+    assert page.streams.open == 0

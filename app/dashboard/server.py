@@ -120,11 +120,13 @@ class Page:
         """For those that ask without having read the page."""
         return assets.reply(self._assets["favicon.svg"], request)
 
-    async def events(self, _request: Request) -> Response:
+    async def events(self, request: Request) -> Response:
         """The stream of one open page."""
         if self.streams.full:
             return Response("too many pages are open", 503, {"retry-after": "5"}, "text/plain")
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+        if request.method == "HEAD":  # a stream of which nothing is sent never notices that nobody is there any more
+            return Response(media_type="text/event-stream", headers=headers)
         return StreamingResponse(self.streams.stream(), media_type="text/event-stream", headers=headers)
 
     async def one_did(self, request: Request) -> Response:
