@@ -44,7 +44,7 @@ def _rules(settings: Settings) -> Rules:
     if path is None:
         return NO_RULES
     try:
-        rules = read_rules(path.read_text(encoding="utf-8"), settings.windows)
+        rules = read_rules(path.read_text(encoding="utf-8-sig"), settings.windows)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8"
         raise SettingsError(f"PHONON_ALERT_RULES: cannot read {str(path)!r} ({reason})") from None

@@ -141,7 +141,7 @@ def test_each_story_rings_once_whatever_is_killed(
 
 def test_rules_that_are_wrong_are_one_line_and_exit_code_2(process: Processes, tmp_path: Path) -> None:
     rules = tmp_path / "rules.toml"
-    rules.write_text('[[rule]]\nname = "x"\nmetric = "attempt"\nwindow = "5m"\nabove = 1\n', encoding="utf-8")
+    rules.write_text('[[rule]]\nname = "x"\nmetric = "attempt"\nwindow = "5m"\nabove = 1\n', "utf-8-sig")
     missing = tmp_path / "none.toml"
     lines = {
         rules: f"settings: PHONON_ALERT_RULES: {rules}, line 3, column 1: WindowMetrics has no 'attempt'\n",
