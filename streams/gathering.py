@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
 
 from schemas import Undecodable, UnknownId
 from schemas.settings import Ranked, Window
@@ -177,6 +178,8 @@ class Gathering:
                 self._heard_at = time.monotonic()
                 await self._take(gathered, record)
         if time.monotonic() - self._heard_at > QUIET_SECONDS:
+            if consumer._fetcher.error_future.done():  # aiokafka goes on saying that there is nothing
+                raise KafkaError("aiokafka fetches no more")
             await consumer.topics()  # raises KafkaError where no broker that it knows answers; fetching says nothing
             self._heard_at = time.monotonic()
 

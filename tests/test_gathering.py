@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from aiokafka.errors import InvalidTimestampError, KafkaConnectionError
+from aiokafka.errors import InvalidTimestampError, KafkaConnectionError, KafkaError
 
 from app.demo.broker import Broker
 from schemas import decode, encode, registry_header
@@ -266,7 +266,10 @@ async def test_a_time_that_kafka_refuses_is_said_once_and_waited_for(
 
 
 class Deaf(ToNowhere):
-    """A consumer that knows no broker that answers: fetching says nothing of that."""
+    """A consumer that knows no broker that answers, or whose fetching has ended: it says nothing of either."""
+
+    def __init__(self) -> None:
+        self._fetcher = SimpleNamespace(error_future=asyncio.get_running_loop().create_future())
 
     async def getmany(self, **_: object) -> dict[Any, Any]:
         await asyncio.sleep(0.01)
@@ -285,6 +288,19 @@ async def test_a_consumer_that_reaches_no_broker_is_not_listened_to_for_ever(mon
     await made._follow(cast(Any, Deaf()), cast(Any, None), time.monotonic() + 0.1)
     with pytest.raises(KafkaConnectionError):
         await made._follow(cast(Any, Deaf()), cast(Any, None), time.monotonic() + 0.3)
+
+
+async def test_a_consumer_that_fetches_no_more_is_not_listened_to_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Groups stood still, as Kafka could be reached."""
+    monkeypatch.setattr(gathering, "QUIET_SECONDS", 0)
+    ports = gathering.Ports((), (), (), gathering.Topics("m", "g", "r", "a"), GroupsFile(None), cast(Any, None))
+    made, deaf = Gathering(Place("g", "log", "flow", 0, {}), ports), Deaf()
+    monkeypatch.setattr(deaf, "topics", deaf.nothing)
+    await made._follow(cast(Any, deaf), cast(Any, None), 0)
+    deaf._fetcher.error_future.set_result(None)
+    made._heard_at = 0.0
+    with pytest.raises(KafkaError, match="aiokafka fetches no more"):
+        await made._follow(cast(Any, deaf), cast(Any, None), 0)
 
 
 async def test_that_a_schema_registry_is_away_is_said_once(
