@@ -30,6 +30,7 @@ log = logging.getLogger("streams.partition")
 FLUSH_SECONDS: Final = 0.2
 BEHIND_FLUSH_SECONDS: Final = 5.0  # while far behind: a bucket that grows is written less often, and metrics can wait
 BEHIND_RECORDS: Final = 5_000
+MANY_REJECTED: Final = 100  # are written at once: in 5 s there can be too many MB of them for a transaction
 A_TURN: Final = 500  # records counted before others have their turn
 LIVE_A_FLUSH: Final = 1_000  # at most so many metrics are written in a flush, so that encoding them stalls nothing
 BEHIND_LIVE_A_FLUSH: Final = 25
@@ -297,7 +298,8 @@ class Partition:
         flushed_at = time.monotonic()
         while not self._stopping.is_set():
             await self._wait(FLUSH_SECONDS)
-            if self.lag <= BEHIND_RECORDS or time.monotonic() - flushed_at >= BEHIND_FLUSH_SECONDS:
+            far_behind = self.lag > BEHIND_RECORDS and len(self._rejected) < MANY_REJECTED
+            if not far_behind or time.monotonic() - flushed_at >= BEHIND_FLUSH_SECONDS:
                 flushed_at = time.monotonic()
                 await self._flush(writer)
         await self._flush(writer)

@@ -261,6 +261,25 @@ async def test_who_is_far_behind_flushes_seldom_and_everybody_at_the_end(monkeyp
     assert len(lags) == 6
 
 
+async def test_who_is_far_behind_keeps_no_heap_of_what_is_set_aside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backlog of somebody else's records was held for 5 s, to be written in one transaction that took too long."""
+    partition, journal, waits = Shore(next_offset=0).partition, Journal(), list[int]()
+
+    chunks = [(0, 99), (99, 1), (100, 99), (199, 2)]
+
+    async def wait(self: Partition, _seconds: float) -> None:
+        waits.append(len(self._rejected))
+        if chunks:
+            await self.count(fetched(*chunks.pop(0), value=b"foreign", end=10**6))
+        else:
+            self._stopping.set()
+
+    monkeypatch.setattr(Partition, "_wait", wait)
+    await partition._keep_flushing(cast(Writer, journal))
+    assert waits == [0, 99, 0, 99, 0]
+    assert [len(records) - 1 for records, _ in journal.flushes[:2]] == [100, 101]
+
+
 async def test_who_goes_quiet_has_zeros_written_with_the_end_of_its_buckets() -> None:
     shore, journal = Shore(), Journal()
     await shore.partition.count(fetched(100, 2))
