@@ -101,7 +101,7 @@ def read_toml(text: str) -> Groups:
     """The groups of a TOML file's text. Raises GroupsError."""
     try:
         content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # not only TOMLDecodeError: digits and brackets by the thousand
         raise GroupsError(str(error)) from None
     members: dict[str, list[str]] = {}
     for kind, value, table in _tables(content):

@@ -158,7 +158,7 @@ def _read(text: str) -> Sequence[_Threshold | _Drop | _Silence]:
     """The file's rules in their types; `kind` may be left out of a threshold."""
     try:
         content: dict[str, Any] = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # not only TOMLDecodeError: digits and brackets by the thousand
         raise RulesError(str(error)) from None
     written = content.get("rule")
     for one in written if isinstance(written, list) else ():

@@ -7,6 +7,7 @@ import pytest
 from streams import measures
 from streams.groups import Groups, GroupsError, read_csv, read_toml
 from streams.groups_file import GroupsFile
+from streams.rules import RulesError, read_rules
 
 CSV = """\
 did,group,campaign
@@ -90,6 +91,15 @@ def test_an_error_of_a_csv_says_where_it_is(case: str) -> None:
     with pytest.raises(GroupsError) as error:
         read_csv(text)
     assert str(error.value) == line
+
+
+@pytest.mark.parametrize("odd", ["9" * 5_000, "[" * 5_000], ids=["digits", "brackets"])
+def test_a_toml_that_python_gives_up_is_an_error_like_others(odd: str) -> None:
+    """Read anew, it ended the worker; as rules it was a traceback."""
+    with pytest.raises(GroupsError):
+        read_toml(f"a = {odd}")
+    with pytest.raises(RulesError):
+        read_rules(f"a = {odd}", ())
 
 
 @pytest.mark.parametrize("case", WRONG_TOML)
