@@ -108,11 +108,6 @@ def verify_signature(credentials: Credentials, headers: Headers, body: bytes, *,
         raise Refused
 
 
-def basic(pair: str) -> str:
-    """The Authorization of a user:password, in UTF-8."""
-    return f"Basic {b64encode(pair.encode()).decode()}"
-
-
 def signed(keys: Iterable[bytes], id_: str, body: bytes, *, now: int) -> dict[str, str]:
     """The headers of a message of ours: its id, the time in s since 1970, and a signature by each key."""
     signatures = (_signature(key, id_.encode(), b"%d" % now, body).decode() for key in keys)

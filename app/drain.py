@@ -2,8 +2,7 @@
 
 A row is marked as sent only after all its acknowledgements. While Kafka is only being tried, one row goes first, alone.
 Then so many go at once as the rate allows in the time that Kafka takes for them: one that is far away, or slow, drains
-as fast. A row that can't be read any more, or that Kafka refuses for good, is set aside and keeps nobody
-waiting.
+as fast. A row that can't be read any more, or that Kafka refuses for good, is set aside and keeps nobody waiting.
 """
 
 import asyncio

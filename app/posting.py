@@ -25,8 +25,8 @@ from app.demo.provider import Delivery, SyntheticProvider
 from app.send import ACCEPTED, FOR_GOOD, Done, Outcome, Sender
 from app.sources import Progress, Sources, Trouble, expand
 from app.terminal import table
-from app.urls import parted
 from schemas.settings import Settings
+from schemas.userinfo import parted
 
 #: Beyond this size files are not read twice, only to know how many deliveries there are.
 COUNT_BYTES = 256 * 1024 * 1024

@@ -21,9 +21,10 @@ from typing import Any, Final
 
 import aiohttp
 
-from app.credentials import basic, signed, signing_keys
-from app.urls import parted, url_from_here
+from app.credentials import signed, signing_keys
+from app.urls import url_from_here
 from schemas.settings import Settings
+from schemas.userinfo import basic, parted
 
 MOST_TRIES: Final = 6
 LONGEST_PAUSE_S: Final = 10.0

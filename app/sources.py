@@ -21,7 +21,7 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Final, NamedTuple
 
-from app.urls import parted
+from schemas.userinfo import parted
 
 KINDS: Final = (".json", ".jsonl", ".jsonl.gz", ".body")  # the last are those that the spool has set aside
 SAVE_EVERY_S: Final = 1.0

@@ -15,12 +15,11 @@ Source: Confluent's Schema Registry API, v7; proved on Apicurio 3.0.9.
 import json
 import struct
 import time
-from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping
 from http.client import HTTPException
 from typing import Any, Final
 from urllib.error import HTTPError, URLError
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from schemas import (
@@ -37,6 +36,7 @@ from schemas import (
 )
 from schemas.settings import Settings
 from schemas.topics import BY_RECORD, topic_name
+from schemas.userinfo import basic, parted
 
 COMPATIBILITY: Final = "FULL_TRANSITIVE"
 MEDIA_TYPE: Final = "application/vnd.schemaregistry.v1+json"
@@ -79,12 +79,12 @@ class Registry:
     """A registry, and what it has said so far."""
 
     def __init__(self, url: str, *, clock: Callable[[], float] = time.monotonic) -> None:
-        parts = urlsplit(url)
-        self.address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
+        bare, user = parted(url)
+        parts = urlsplit(bare)
+        self.address = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
         self._headers = {"Accept": MEDIA_TYPE, "Content-Type": MEDIA_TYPE}
-        if parts.username is not None:
-            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-            self._headers["Authorization"] = f"Basic {b64encode(pair.encode()).decode()}"
+        if user is not None:
+            self._headers["Authorization"] = basic(user)
         self._opener = build_opener(_NoRedirect)
         self._clock = clock
         self._written: dict[int, Written | str] = {}  # or why it is none of ours

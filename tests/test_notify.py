@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.cluster import Errors
-from app.credentials import Credentials, basic, verify_signature
+from app.credentials import Credentials, verify_signature
 from app.notify import address as address_module
 from app.notify import answers, measures
 from app.notify.address import Address, session
@@ -37,6 +37,7 @@ from app.notify.server import Notifier, names
 from app.notify.source import Kept, Source
 from schemas import Undecodable, encode, registry_header
 from schemas.settings import read_settings
+from schemas.userinfo import basic
 from tests.alerts import DID, fields, value, webhook_id
 from tests.fakes import FakeRegistry
 

@@ -11,11 +11,12 @@ import pytest
 from aiohttp import web
 
 from app.cli import run
-from app.credentials import basic, read_credentials, verify_sender, verify_signature
+from app.credentials import read_credentials, verify_sender, verify_signature
 from app.demo.ports import free_port
 from app.send import LONGEST_PAUSE_S, MOST_TRIES, Outcome, Sender, Unreachable, _pause, default_url
 from app.sources import documents
 from schemas.settings import Settings, read_settings
+from schemas.userinfo import basic
 
 SECRET = "whsec_bmV2ZXIgdHJ1c3QgYSBzdHJhbmdlcg=="
 

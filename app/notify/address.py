@@ -14,13 +14,13 @@ from typing import Any, Final
 import aiohttp
 from yarl import URL
 
-from app.credentials import basic, signed
+from app.credentials import signed
 from app.notify import measures
 from app.notify.answers import NO_ANSWER, Verdict, pause_seconds, rest_seconds, verdict
 from app.notify.lane import Lane, Waiting
 from app.notify.notification import Notification
 from app.notify.progress import Arrived
-from app.urls import parted
+from schemas.userinfo import basic, parted
 
 log = logging.getLogger(__name__)
 
@@ -115,8 +115,8 @@ class Address:
         headers = {"webhook-id": notification.id, "webhook-timestamp": str(int(now))}
         if self._keys:
             headers = signed(self._keys, notification.id, notification.body, now=int(now))
+        headers |= self._authorization
         try:
-            headers |= self._authorization
             post = http.post(self._url, data=notification.body, headers=headers, allow_redirects=False)
             async with post as answer:
                 return answer.status, rest_seconds(answer.headers.get("retry-after", ""), time.time())
